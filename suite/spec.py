@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    Array: TypeAlias = NDArray[Any]
-
+Array: TypeAlias = "NDArray[Any]"
 Value: TypeAlias = bool | int | float | str
 Options: TypeAlias = Mapping[str, Value]
 Status: TypeAlias = Literal["ok", "diverged", "failed"]
@@ -241,6 +240,32 @@ class Trial:
     def cell(self) -> str:
         """What the trial stands for in its plan, whatever version of the code ran it."""
         return f"{self.variant_label} | {self.task_label} | {self.length} | {self.seed} | {self.training.learning_rate:g}"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One latency to measure: a variant on an engine at one length, as plain data."""
+
+    variant: str
+    variant_options: Options
+    engine: str
+    length: int
+    batch_size: int
+    input_size: int
+    hidden_size: int
+    parameters: int
+    repeats: int
+    dtype: str
+    device: str
+    key: str
+
+    @property
+    def variant_label(self) -> str:
+        return label(self.variant, self.variant_options)
+
+    @property
+    def cell(self) -> str:
+        return f"{self.variant_label} | {self.engine} | {self.length}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""Serves the MLflow pages over the runs folder, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from .spec import SuiteError
+
+PORTS = 100
+"""How many ports are tried, from the asked one on."""
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that nothing listens at on 127.0.0.1."""
+    for port in range(first, min(first + PORTS, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:  # taken: the next one
+                continue
+            return port
+    raise SuiteError(f"no free port from {first} on; choose another with --port")
+
+
+def serve(runs: Path, port: int) -> int:
+    """Serve until interrupted; returns the server's exit code.
+
+    Raises SuiteError where nothing was tracked yet.
+    """
+    database = runs.resolve() / "mlflow.db"
+    if not database.is_file():
+        raise SuiteError(f"{database}: nothing has been tracked yet; `suite run quick` comes first")
+    port = free_port(port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # the server's job runner would start a dozen more processes that nothing here uses
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    print(f"dashboard: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)  # noqa: T201
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server's processes end with this one
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        try:
+            os.killpg(server.pid, signal.SIGTERM)
+        except ProcessLookupError:  # it ended by itself
+            pass
+        server.wait()

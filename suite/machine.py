@@ -1,0 +1,100 @@
+"""Says what machine and versions a result comes from, and which device to use."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from .spec import SuiteError
+
+ENVIRONMENT = {
+    # more than one thread changes the bits of a sum, and on busy cores costs many times the time
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc would give large workspaces back to the kernel after each step; page faults then take half the time
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    # cuBLAS is deterministic only with a fixed workspace
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+"""What must be set before a process that trains or times starts."""
+
+PACKAGES = ("recurrent-suite", "torch", "numpy", "mlflow", "pandas", "pluggy")
+
+
+def resolve_device(asked: str) -> str:
+    """``auto`` becomes ``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    if asked not in {"auto", "cpu", "cuda"}:
+        raise SuiteError(f"--device {asked}: use auto, cpu or cuda")
+    if asked == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise SuiteError("--device cuda: torch finds no CUDA device here; use --device cpu, or see `suite doctor`")
+    return "cpu"
+
+
+def device_model(device: str) -> str:
+    """The GPU's name, or the CPU instruction set torch computes with: results are bit-identical within one of these."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's name for people, as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@functools.cache
+def commit() -> str:
+    """The checkout's git commit, with ``+changes`` where files differ from it; ``unknown`` outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return "unknown"
+    try:
+        head, status = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, or a checkout without a commit
+        return "unknown"
+    return head + ("+changes" if status else "")
+
+
+def provenance(device: str) -> dict[str, str]:
+    """Versions, hardware and commit as plain data."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_model(),
+        "cores": str(os.cpu_count()),
+        "device": device,
+        "device model": device_model(device),
+        "threads per trial": "1",
+        "TF32": "off",
+    }

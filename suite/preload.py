@@ -1,0 +1,9 @@
+"""Imports what every worker needs into the server that workers are forked from, once; touches no GPU."""
+
+import torch
+
+# The first optimiser step imports torch's compiler, which takes a second; it is made here, without a backward pass,
+# since autograd's own threads would not survive the fork.
+_parameter = torch.nn.Parameter(torch.zeros(1))
+_parameter.grad = torch.zeros(1)
+torch.optim.Adam([_parameter]).step()

@@ -1,0 +1,2 @@
+"""x"""
+def write(store, registry): return store.report

@@ -1,0 +1,54 @@
+"""Adding problem: the sum of two marked numbers among many, one in each half of the sequence.
+
+Hochreiter & Schmidhuber, 1997, doi:10.1162/neco.1997.9.8.1735 (experiment 4)
+
+    channel 0  U[0, 1]
+    channel 1  1 at two steps, else 0
+    target     the sum of the two marked values, at the end
+
+Who does not see the values answers 1, and errs by the variance of a sum of two uniforms: 2 · 1/12 = 1/6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite import Batch, Goal, Task, hookimpl
+
+
+def draw(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    if length < 2:
+        raise ValueError(f"adding needs a length of at least 2, not {length}: one marker in each half")
+    rows = np.arange(batch_size)
+    values = rng.random((batch_size, length))
+    first = rng.integers(0, length // 2, size=batch_size)
+    second = rng.integers(length // 2, length, size=batch_size)
+    markers = np.zeros((batch_size, length))
+    markers[rows, first] = markers[rows, second] = 1
+    protected = np.stack([markers == 1, np.ones_like(markers, dtype=bool)], axis=2)
+    return Batch(np.stack([values, markers], axis=2), values[rows, first] + values[rows, second], protected=protected)
+
+
+def within(output: NDArray[Any], batch: Batch) -> float:
+    """Share of answers with an error under 0.08: Hochreiter & Schmidhuber's 0.04 on their scale, half of this one."""
+    return float(np.mean(np.abs(output[:, 0] - batch.y) < 0.08))
+
+
+@hookimpl
+def suite_tasks() -> Iterator[Task]:
+    yield Task(
+        "adding",
+        draw,
+        input_size=2,
+        output_size=1,
+        loss="mse",
+        baseline=lambda _length: 1 / 6,
+        solved=lambda _length: Goal("loss", below=0.01),
+        metrics={"within_0.08": within},
+        lengths=(20, 50),
+        paper="doi:10.1162/neco.1997.9.8.1735",
+    )
