@@ -43,8 +43,8 @@ class LSTM(nn.Module):
     @property
     def direction(self) -> tuple[Tensor, Tensor, Tensor]:
         """W_x ``(4H, D)``, W_h ``(4H, H)`` and b ``(4H,)``, as vendor kernels take them."""
-        weight_h, weight_x = self.gates.weight.split([self.hidden_size, self.gates.in_features - self.hidden_size], dim=1)
-        return weight_x, weight_h, self.gates.bias
+        weight = self.gates.weight
+        return weight[:, self.hidden_size :], weight[:, : self.hidden_size], self.gates.bias
 
     def vendor(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)
         return ops.vendor_lstm(x, self.direction)

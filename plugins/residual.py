@@ -9,6 +9,7 @@ Wu et al., 2016, arXiv:1609.08144 (section 3.1); He et al., 2016, arXiv:1512.033
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ class Residual(nn.Module):
             raise ValueError(f"depth is {depth}; it counts LSTM layers, so at least 1")
         self.layers = nn.ModuleList(LSTM(hidden_size if layer else input_size, hidden_size) for layer in range(depth))
 
-    def stack(self, x: Tensor, run: Callable[[LSTM, Tensor], Tensor]) -> Tensor:  # (B, T, D) -> (B, T, H)
+    def stack(self, x: Tensor, run: Callable[[Any, Tensor], Tensor]) -> Tensor:  # (B, T, D) -> (B, T, H)
         first, *others = self.layers
         y = run(first, x)
         for layer in others:

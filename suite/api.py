@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import machine, matrix, plan as plans
+from . import machine, matrix
+from . import plan as plans
 from .manager import Registry, discover
 from .plan import Plan
 from .spec import Invocation, Outcome, SuiteError, Timing, Trial
@@ -48,7 +49,8 @@ def choose(plan: Plan, variants: str | None = None, tasks: str | None = None, se
             known = {choice.name: choice for choice in plan.tasks}
             asked = plans.parse_choices(tasks)
             changes["tasks"] = [
-                {**(known[one["name"]].model_dump() if one["name"] in known else {}), **({k: v for k, v in one.items() if v})} for one in asked
+                {**(known[one["name"]].model_dump() if one["name"] in known else {}), **({k: v for k, v in one.items() if v})}
+                for one in asked
             ]
     except ValueError as error:
         raise SuiteError(str(error)) from None

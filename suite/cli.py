@@ -23,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")]
+PlanName = Annotated[
+    str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results are kept.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
@@ -42,7 +44,8 @@ def warn_of_broken(registry: Registry) -> None:
 
 
 def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Prepared:
-    from . import api, plan as plans
+    from . import api
+    from . import plan as plans
 
     found = api.prepare(api.choose(plans.load(plan), variants, tasks, seeds), runs, device)
     warn_of_broken(found.registry)
@@ -88,7 +91,8 @@ def run(
 @app.command()
 def report(plan: PlanName, runs: Runs = Path("runs")) -> None:
     """Write the report of all that a plan's store holds; trains nothing."""
-    from . import plan as plans, report as reports
+    from . import plan as plans
+    from . import report as reports
     from .manager import discover
     from .store import Store
 
@@ -147,7 +151,8 @@ def list_(
 
 @app.command()
 def dashboard(
-    runs: Runs = Path("runs"), port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000
+    runs: Runs = Path("runs"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000,
 ) -> None:
     """Serve the MLflow pages over the runs folder, on 127.0.0.1."""
     from . import dashboard as pages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -49,8 +50,6 @@ def serve(runs: Path, port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
             os.killpg(server.pid, signal.SIGTERM)
-        except ProcessLookupError:  # it ended by itself
-            pass
         server.wait()

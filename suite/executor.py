@@ -41,7 +41,7 @@ def _pool(workers: int) -> Iterator[ProcessPool]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["suite.preload"])
     main = sys.modules["__main__"]
-    hidden = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    hidden: dict[str, Any] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
     before = {name: os.environ.get(name) for name in machine.ENVIRONMENT}
     os.environ.update(machine.ENVIRONMENT)
     # A worker needs nothing of the caller's script: unseen, it is not run again in each of them.
@@ -50,9 +50,9 @@ def _pool(workers: int) -> Iterator[ProcessPool]:
     pool = ProcessPool(max_workers=workers, context=context, initializer=_ignore_interrupt)
     try:
         yield pool
-        pool.close()
+        pool.close()  # type: ignore[no-untyped-call]
     except BaseException:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.join()
@@ -128,16 +128,14 @@ def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except ProcessExpired as error:
-        code = error.exitcode
-        how = f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
-        return Outcome(trial.key, "failed", reason=f"its process {how}; if that is SIGKILL, memory may have run out: try fewer --workers")
+        return Outcome(trial.key, "failed", reason=_died(error))
     except Exception as error:
         return Outcome(trial.key, "failed", reason=f"{type(error).__name__}: {error}", traceback=str(getattr(error, "traceback", "")))
 
 
 def run_timings(timings: list[Timing], registry: Registry, store: Store) -> None:
     """Measure the latencies the store lacks, with the baseline of the same engine and length beside them, alone on the machine."""
-    lacking = [timing for timing in timings if store.timing(timing.key) is None]
+    lacking = [timing for timing in timings if "seconds" not in (store.timing(timing.key) or {})]
     if not lacking:
         return
     shapes = {(timing.engine, timing.length) for timing in lacking}
@@ -145,21 +143,41 @@ def run_timings(timings: list[Timing], registry: Registry, store: Store) -> None
     registry.hooks.hook.suite_timing_started(count=len(lacking))
     with _pool(1) as pool:
         for length in sorted({timing.length for timing in lacking}):
-            here = [timing for timing in (*lacking, *beside) if timing.length == length]
-            baselines = {timing.engine: timing.key for timing in here if _is_baseline(timing)}
-            try:
-                seconds, failed = pool.schedule(work_timings, args=[here]).result()
-            except ProcessExpired as error:
-                seconds, failed = {}, {timing.key: f"the timing process died: {error}" for timing in here}
-            for timing in here:
-                if timing not in lacking:
-                    continue
-                record: dict[str, Any] = {"causal": registry.variants[timing.variant].noun.causal}
-                if timing.key in failed:
-                    record["failed"] = failed[timing.key]
-                else:
-                    record |= {"seconds": seconds[timing.key], "baseline_seconds": seconds[baselines[timing.engine]]}
-                store.put_timing(timing, record)
+            group = [timing for timing in (*lacking, *beside) if timing.length == length]
+            for key, record in _records(pool, group).items():
+                timing = next(one for one in group if one.key == key)
+                if timing in lacking:
+                    store.put_timing(timing, {"causal": registry.variants[timing.variant].noun.causal, **record})
+
+
+def _records(pool: ProcessPool, group: list[Timing]) -> dict[str, dict[str, Any]]:
+    """Seconds of each timing and of its baseline in the same rounds, by key; if the process dies, each is tried without the others."""
+    baselines = {timing.engine: timing for timing in group if _is_baseline(timing)}
+    others = [timing for timing in group if not _is_baseline(timing)]
+    try:
+        seconds, failed = pool.schedule(work_timings, args=[group]).result()
+    except ProcessExpired as error:
+        if len(others) > 1:
+            found: dict[str, dict[str, Any]] = {}
+            for timing in others:
+                for key, record in _records(pool, [baselines[timing.engine], timing]).items():
+                    if "failed" in found.get(key, {"failed": ""}):  # a baseline beside a killer dies too: a later pair has it
+                        found[key] = record
+            return found
+        return {timing.key: {"failed": _died(error)} for timing in group}
+    return {
+        timing.key: {"failed": failed[timing.key]}
+        if timing.key in failed
+        else {"seconds": seconds[timing.key], "baseline_seconds": seconds[baselines[timing.engine].key]}
+        for timing in group
+    }
+
+
+def _died(error: ProcessExpired) -> str:
+    code = error.exitcode
+    if code == -signal.SIGKILL:
+        return "its process was killed (SIGKILL); memory may have run out: try fewer --workers"
+    return f"its process {'was killed by ' + signal.Signals(-code).name if code is not None and code < 0 else f'ended with code {code}'}"
 
 
 def _is_baseline(timing: Timing) -> bool:

@@ -82,11 +82,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _place(path: Path) -> str:
-    """The path as a person would write it: from its root on."""
-    for root in dropins.ROOTS:
-        if path.is_relative_to(root):
-            return str(path.relative_to(root))
-    return str(path)
+    """The path as a person would write it: from its root on where the suite itself lies there, else in full."""
+    own = [root for root in dropins.ROOTS if (root / "plugins" / "lstm.py").is_file() and path.is_relative_to(root)]
+    return str(path.relative_to(own[0])) if own else str(path)
 
 
 def _files() -> Iterator[tuple[str, Path]]:
@@ -146,7 +144,7 @@ class _Finder:
         seen: dict[str, Path] = {}
         for name, path in _files():
             if name in seen:
-                self.broken.append(Broken(str(path), f"has the name of {seen[name]}, which is used; rename one of the two files"))
+                self.broken.append(Broken(str(path), f"has the name of {_place(seen[name])}, which is used; rename one of the two files"))
                 continue
             seen[name] = path
             self.guarded(_place(path), lambda name=name, path=path: self.add(importlib.import_module(name), _place(path)))  # type: ignore[misc]
@@ -184,10 +182,14 @@ class _Finder:
                 if not isinstance(noun, HOOKS[hook]):
                     raise SuiteError(f"{hook} yielded {type(noun).__name__}; it must yield {HOOKS[hook].__name__}")
                 if not NAME.fullmatch(noun.name):
-                    raise SuiteError(f"{hook}: the name {noun.name!r} must be lower-case letters, digits and '_', at most 40, a letter first")
+                    raise SuiteError(
+                        f"{hook}: the name {noun.name!r} must be lower-case letters, digits and '_', at most 40, a letter first"
+                    )
                 other = self.nouns[HOOKS[hook]].get(noun.name)
                 if other or any(kind is HOOKS[hook] and earlier.name == noun.name for kind, earlier in taken):
-                    raise SuiteError(f"{hook}: '{noun.name}' is already provided by {other.source if other else source}; rename one of the two")
+                    raise SuiteError(
+                        f"{hook}: '{noun.name}' is already provided by {other.source if other else source}; rename one of the two"
+                    )
                 taken.append((HOOKS[hook], noun))
         if hooks and not taken:
             raise SuiteError(f"provides nothing: {', '.join(hooks)} yields no value")

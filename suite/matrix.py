@@ -163,7 +163,8 @@ def _keyed(trial: Trial, plan: Plan, corruptions: list[Provided[Corruption]]) ->
     asked += [Evaluation("corruption", one.noun.name, tuple(map(float, one.noun.severities))) for one in corruptions]
     sources = [{}, *(one.digests for one in corruptions)]
     keyed = tuple(
-        replace(one, key=digest([key, one.kind, one.name, one.at, evaluate, dict(source)])) for one, source in zip(asked, sources, strict=True)
+        replace(one, key=digest([key, one.kind, one.name, one.at, evaluate, dict(source)]))
+        for one, source in zip(asked, sources, strict=True)
     )
     return replace(trial, key=key, evaluations=keyed)
 

@@ -58,9 +58,13 @@ def output_size(variant: Variant, core: nn.Module, input_size: int) -> int:
     if variant.summary:
         summary = variant.summary(y)
         if summary.dim() != 2 or len(summary) != 2:
-            raise SuiteError(f"variant '{variant.name}': summary gave shape {tuple(summary.shape)} for y {tuple(y.shape)}; it must give (B, O)")
+            raise SuiteError(
+                f"variant '{variant.name}': summary gave shape {tuple(summary.shape)} for y {tuple(y.shape)}; it must give (B, O)"
+            )
         if summary.shape[1] != y.shape[2]:
-            raise SuiteError(f"variant '{variant.name}': summary gave {summary.shape[1]} features and forward {y.shape[2]}; they must agree")
+            raise SuiteError(
+                f"variant '{variant.name}': summary gave {summary.shape[1]} features and forward {y.shape[2]}; they must agree"
+            )
     return y.shape[2]
 
 

@@ -9,7 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from .spec import SuiteError, Value
 
@@ -69,10 +80,14 @@ def _choice(value: Any) -> Any:
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Positive = Annotated[int, Field(ge=1)]
+# strict: `true` is no number, and "1000" is a word
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+Rate = Annotated[float, Field(gt=0, strict=True)]
+Factor = Annotated[float, Field(gt=1, strict=True)]
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
@@ -101,12 +116,12 @@ class TrainingPlan(Strict):
     """The same for every variant; each learning rate is tried by all, and validation chooses."""
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.001,)
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.001,)
     batch_size: Positive = 32
     steps: Positive = 1000
     validate_every: Positive = 50
     evaluation_samples: Positive = 512
-    clip: Annotated[float, Field(gt=0)] = 1.0
+    clip: Rate = 1.0
     stop: Literal["budget", "solved"] = "budget"
     dtype: Literal["float32", "float64"] = "float32"
     engine: Literal["auto", "vendor", "reference"] = "auto"
@@ -115,7 +130,7 @@ class TrainingPlan(Strict):
 class EvaluationPlan(Strict):
     """What is asked of each trained model beside its own length: factors of that length, and corruptions."""
 
-    lengths: tuple[Annotated[float, Field(gt=1)], ...] = (2, 4)
+    lengths: tuple[Factor, ...] = (2.0, 4.0)
     corruptions: tuple[str, ...] = ()
 
 
@@ -136,8 +151,8 @@ class Plan(Strict):
     question: str = "Which variant is faster, more robust to noise, and remembers further?"
     variants: Annotated[tuple[Annotated[Choice, BeforeValidator(_choice)], ...], Field(min_length=1)]
     tasks: Annotated[tuple[Annotated[TaskChoice, BeforeValidator(_choice)], ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-    eval_seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    eval_seed: Seed = 0
     matching: Matching = Matching()
     training: TrainingPlan = TrainingPlan()
     evaluations: EvaluationPlan = EvaluationPlan()
@@ -145,7 +160,15 @@ class Plan(Strict):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Plan:
-        for field, values in (("seeds", self.seeds), ("training.learning_rates", self.training.learning_rates)):
+        lists: dict[str, tuple[Any, ...]] = {
+            "seeds": self.seeds,
+            "training.learning_rates": self.training.learning_rates,
+            "evaluations.lengths": self.evaluations.lengths,
+            "evaluations.corruptions": self.evaluations.corruptions,
+            "timing.lengths": self.timing.lengths,
+            **{f"tasks.{index}.lengths": task.lengths for index, task in enumerate(self.tasks)},
+        }
+        for field, values in lists.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{field} names a value twice")
         return self

@@ -55,7 +55,9 @@ def read(store: Store) -> Results:
     frame["seed"] = frame["seed"].astype("Int64")
     frame["value"] = frame["value"].astype(float)
     sources = pd.DataFrame([record["provenance"] for record in trials]).astype(str).drop_duplicates() if trials else pd.DataFrame()
-    failed_timings = {cell: record["failed"] for cell, key in ledger["timings"].items() if (record := store.timing(key)) and "failed" in record}
+    failed_timings = {
+        cell: record["failed"] for cell, key in ledger["timings"].items() if (record := store.timing(key)) and "failed" in record
+    }
     provenance = {
         **ledger["provenance"],
         "machines": sources.to_dict("records"),
@@ -71,7 +73,9 @@ def _trial(store: Store, entry: dict[str, Any]) -> dict[str, Any] | None:
     record = store.trial(entry["key"])
     if record is not None:
         record["evaluations"] = [found for key in entry["evaluations"] if (found := store.evaluation(key))]
-        record["clean"] = next((point for one in record["evaluations"] if one["kind"] == "length" for point in one["points"] if point["at"] == 1), None)
+        record["clean"] = next(
+            (point for one in record["evaluations"] if one["kind"] == "length" for point in one["points"] if point["at"] == 1), None
+        )
         record["solved"] = record["status"] == "ok" and record["clean"] is not None and record["clean"]["solved"]
     return record
 
@@ -125,7 +129,9 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
 
     def add(axis: str, metric: str, condition: str, at: float, value: float | None) -> None:
-        rows.append({**identity, "axis": axis, "metric": metric, "condition": condition, "at": at, "value": math.nan if value is None else value})
+        rows.append(
+            {**identity, "axis": axis, "metric": metric, "condition": condition, "at": at, "value": math.nan if value is None else value}
+        )
 
     def add_scores(axis: str, condition: str, at: float, scores: dict[str, float], baseline: float) -> None:
         for metric, value in scores.items():
@@ -144,7 +150,13 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             severities = [point["at"] for point in evaluation["points"]]
             clean = float(stats.skill(record["clean"]["scores"]["loss"], record["clean"]["baseline"]))
             add("robustness", "area", evaluation["name"], math.nan, stats.area(clean, skills) if record["solved"] else None)
-            add("robustness", "half_point", evaluation["name"], math.nan, stats.half_point(clean, severities, skills) if record["solved"] else None)
+            add(
+                "robustness",
+                "half_point",
+                evaluation["name"],
+                math.nan,
+                stats.half_point(clean, severities, skills) if record["solved"] else None,
+            )
     add("long_range", "steps_to_solve", "validation", math.nan, learning.get("steps_to_solve"))
     for point in learning.get("curve", []):
         add_scores("learning", "validation", point["step"], point["scores"], learning["baseline"])

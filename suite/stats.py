@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+    from pandas import DataFrame
 
 RANGE_BELOW = 5
 """Under so many values the interval is their plain range: a bootstrap of three says little."""
@@ -22,7 +23,14 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-    count: int
+    n: int
+
+    def text(self, digits: int = 2) -> str:
+        """``0.72 (0.70–0.75)``; the mean alone where there is one value, and ``–`` where there is none."""
+        if not self.n:
+            return "–"
+        mean, low, high = (f"{value:.{digits}f}" for value in self[:3])
+        return mean if self.n == 1 else f"{mean} ({low}–{high})"
 
 
 def skill(loss: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
@@ -44,10 +52,41 @@ def interval(values: ArrayLike, rng: np.random.Generator, resamples: int = 2000)
     return Interval(float(sample.mean()), float(low), float(high), len(sample))
 
 
+def pooled(groups: Sequence[ArrayLike], rng: np.random.Generator, resamples: int = 2000) -> Interval:
+    """The mean of the groups' means, every group of the same weight, values resampled within their group.
+
+    A group without finite values is left out. With fewer than five in any group, low and high are the means of the
+    groups' least and greatest values.
+    """
+    samples = [np.asarray(group, dtype=np.float64) for group in groups]
+    samples = [found for sample in samples if len(found := np.sort(sample[np.isfinite(sample)]))]
+    if not samples:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    count = sum(len(sample) for sample in samples)
+    mean = float(np.mean([sample.mean() for sample in samples]))
+    if min(len(sample) for sample in samples) < RANGE_BELOW:
+        return Interval(mean, float(np.mean([sample[0] for sample in samples])), float(np.mean([sample[-1] for sample in samples])), count)
+    means = np.mean([rng.choice(sample, size=(resamples, len(sample))).mean(axis=1) for sample in samples], axis=0)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(mean, float(low), float(high), count)
+
+
+def intervals(frame: DataFrame, by: Sequence[str], seed: int = 0) -> DataFrame:
+    """The interval of the column `value` for each group of rows, in the order of first appearance: columns `by`, mean, low, high, n.
+
+    Every group is given a generator of its own from the same seed, so that a row more elsewhere changes nothing here.
+    """
+    import pandas as pd
+
+    groups = frame.groupby(list(by), sort=False, observed=True)["value"]
+    found = [(*key, *interval(values.to_numpy(), np.random.default_rng(seed))) for key, values in groups]
+    return pd.DataFrame(found, columns=[*by, *Interval._fields])
+
+
 def area(clean: float, skills: Sequence[float]) -> float:
     """Mean height, by trapezia, of a skill curve over evenly spaced severities that starts at the clean skill."""
     curve = np.asarray([clean, *skills], dtype=np.float64)
-    return float(np.trapezoid(curve) / (len(curve) - 1))
+    return float(np.trapezoid(curve)) / (len(curve) - 1)
 
 
 def half_point(clean: float, severities: Sequence[float], skills: Sequence[float]) -> float:
@@ -70,10 +109,9 @@ def half_point(clean: float, severities: Sequence[float], skills: Sequence[float
 
 def least_p(seeds: int) -> float:
     """The least two-sided p a paired sign-flip test can give: 2 / 2ⁿ."""
-    return min(1.0, 2.0 / 2**seeds)
+    return float(min(1.0, 2.0 / 2**seeds))
 
 
-def distinguishable(a: Any, b: Any) -> bool:
-    """Whether two sets of values do not overlap: the plainest reading of two ranges."""
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return bool(first.min() > second.max() or second.min() > first.max())
+def overlap(a: Interval, b: Interval) -> bool:
+    """Whether two intervals share a point: then neither mean may be called ahead."""
+    return a.low <= b.high and b.low <= a.high

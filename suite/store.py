@@ -68,7 +68,7 @@ class Store:
         path = self.folder / kind / f"{key}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
             return None
         except (OSError, ValueError) as error:
             raise SuiteError(f"{path}: cannot be read: {error}; delete the file and its work is done again") from None
@@ -160,7 +160,7 @@ class Store:
         path = self.folder / "ledger.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
             return None
         except (OSError, ValueError) as error:
             raise SuiteError(f"{path}: cannot be read: {error}; delete the file and run the plan again: finished trials are kept") from None
@@ -173,7 +173,9 @@ class Store:
         A run of a part of the plan keeps what the rest of it has in the ledger. What was trained under another protocol
         (other steps, batch, learning rates, device, …) leaves the ledger, though not the disk: one report mixes no protocols.
         """
-        shared = digest([plan.model_dump(include={"eval_seed", "matching"}), plan.training.model_dump(exclude={"steps"}), provenance["device"]])
+        shared = digest(
+            [plan.model_dump(include={"eval_seed", "matching"}), plan.training.model_dump(exclude={"steps"}), provenance["device"]]
+        )
         timed = digest([plan.timing.model_dump(exclude={"lengths"}), plan.matching.rule, plan.training.dtype, provenance["device"]])
         steps = {trial.task_label: trial.training.steps for trial in trials}
         old = self.ledger() or {}
@@ -211,6 +213,10 @@ def learning_digest(outcome: Outcome) -> str:
 def why_stale(record: Mapping[str, Any], trial: Trial) -> list[str]:
     """What differs between a stored trial and the one the plan would run now, by name."""
     then, now = record["trial"], asdict(trial)
-    changed = [name for name in sorted({*then["ingredients"], *now["ingredients"]}) if then["ingredients"].get(name) != now["ingredients"].get(name)]
-    fields = [name for name in now if name not in {"key", "ingredients", "evaluations", "training", "budget", "causal"} and then.get(name) != now[name]]
-    return changed + fields + [f"training.{name}" for name, value in now["training"].items() if then["training"].get(name) != value]
+    apart = {"key", "ingredients", "evaluations", "training", "budget", "causal"}
+    pairs = [
+        *((name, then["ingredients"].get(name), now["ingredients"].get(name)) for name in {**then["ingredients"], **now["ingredients"]})
+    ]
+    pairs += [(name, then.get(name), value) for name, value in now.items() if name not in apart]
+    pairs += [(f"training.{name}", then["training"].get(name), value) for name, value in now["training"].items()]
+    return [name for name, before, after in pairs if before != after]

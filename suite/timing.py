@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -79,5 +78,8 @@ def _watches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:
     core.to(device=timing.device, dtype=getattr(torch, timing.dtype))
     noise = data.generator("timing", timing.length).standard_normal((timing.batch_size, timing.length, timing.input_size))
     x = data.inputs(noise, getattr(torch, timing.dtype), timing.device)
-    calls: dict[str, Any] = {"forward": _forward, "forward+backward": _forward_backward}
-    return {name: Stopwatch(lambda call=call: call(variant, core, x, timing.engine), timing.device) for name, call in calls.items()}
+
+    def watch(call: Callable[[Variant, nn.Module, torch.Tensor, str], None]) -> Stopwatch:
+        return Stopwatch(lambda: call(variant, core, x, timing.engine), timing.device)
+
+    return {"forward": watch(_forward), "forward+backward": watch(_forward_backward)}

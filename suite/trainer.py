@@ -10,7 +10,7 @@ from torch import nn
 
 from . import data
 from .model import Model
-from .spec import Measure, Snapshot, Task, Trial
+from .spec import Batch, Measure, Snapshot, Task, Trial
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 
@@ -46,7 +46,7 @@ def score(model: Model, task: Task, trial: Trial, split: str) -> dict[str, float
     return totals
 
 
-def scores(task: Task, output: torch.Tensor, batch: data.Batch) -> dict[str, float]:
+def scores(task: Task, output: torch.Tensor, batch: Batch) -> dict[str, float]:
     """Loss and metrics of one batch."""
     raw = output.cpu().numpy()
     return {"loss": float(data.loss(task, output, batch)), **{name: metric(raw, batch) for name, metric in task.metrics.items()}}
@@ -68,7 +68,7 @@ def train(trial: Trial, task: Task, model: Model) -> Iterator[Measure | Snapshot
         batch = data.draw(task, trial.task_options, trial.length, "train", trial.seed, step, training.batch_size)
         loss = data.loss(task, model(data.inputs(data.features(task, batch), dtype, trial.device)), batch)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()
         running += loss.detach()  # looked at only when validating: reading it each step would stall a GPU

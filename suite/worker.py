@@ -17,7 +17,7 @@ import torch
 
 from . import evaluate, model, store, timing, trainer
 from .manager import Registry, discover
-from .spec import Measure, Outcome, Task, Timing, Trial, Variant
+from .spec import Measure, Outcome, SuiteError, Task, Timing, Trial
 
 PIPE_BUF = select.PIPE_BUF
 """So many bytes are written to a pipe in one piece, whoever else writes there: no lock to die with."""
@@ -59,7 +59,7 @@ def work(job: Job) -> Outcome:
         measured: dict[str, float] = {}
         if job.train:
             start = time.perf_counter()
-            state = _train(trial, variant, task, net, learning, send)
+            state = _train(trial, task, net, learning, send)
             measured["train_seconds"] = time.perf_counter() - start
             store.write(job.checkpoint, _bytes(state))
             net.load_state_dict(state)
@@ -72,12 +72,12 @@ def work(job: Job) -> Outcome:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything; the parent records it
-        reason = f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
         return Outcome(trial.key, "failed", reason=reason[:500], traceback=traceback.format_exc(), learning={})
 
 
 def _train(
-    trial: Trial, variant: Variant, task: Task, net: model.Model, learning: dict[str, Any], send: Callable[[Mapping[str, Any]], None]
+    trial: Trial, task: Task, net: model.Model, learning: dict[str, Any], send: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, torch.Tensor]:
     """Train, filling `learning` as it goes so that a divergence keeps its curve; the best weights come back."""
     goal = task.solved(trial.length, **trial.task_options)

@@ -1,0 +1,33 @@
+"""Shows how skill grows in training, so that a budget too short is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from suite import Plot, Prose, Results, Section, figures, hookimpl, stats
+
+
+def draw(results: Results) -> Iterator[Prose | Plot]:
+    frame = results.frame
+    rows = frame[frame["chosen"] & (frame["axis"] == "learning") & (frame["metric"] == "skill") & (frame["status"] == "ok")]
+    if rows.empty:
+        yield Prose("No trial has a learning curve.")
+        return
+    rows = rows.assign(x=rows["at"], panel=[figures.cell(*one) for one in zip(rows["task"], rows["length"], strict=True)])
+    figure = figures.lines(
+        stats.intervals(rows, ["panel", "variant", "x"]),
+        figures.looks(results),
+        x_label="training step",
+        y_label="validation skill",
+    )
+    yield Plot(
+        "learning_curves",
+        figure,
+        "Skill on the validation stream, mean and interval over seeds. A curve that still climbs at its end had too few steps to show what it can do. "
+        "The weights of each trial's best step are the ones tested.",
+    )
+
+
+@hookimpl
+def suite_sections() -> Iterator[Section]:
+    yield Section("learning_curves", "Learning curves", draw, order=50)

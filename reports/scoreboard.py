@@ -1,0 +1,112 @@
+"""Sums up each variant in one row, and its skill on each task and length in one field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from suite.figures import Look
+
+TOLERANCE = 0.03
+"""Beyond so large a part of the budget the parameters are flagged."""
+
+
+def draw(results: Results) -> Iterator[Prose | Plot | Table]:
+    import pandas as pd
+
+    look = figures.looks(results)
+    if not look:
+        yield Prose("No trial is finished.")
+        return
+    trials = results.trials[results.trials["chosen"].eq(True)]
+    trials = trials.assign(value=trials["skill"].where(trials["status"] != "diverged", 0.0))
+    rows = [row(one, trials[trials["variant"] == name], results) for name, one in look.items()]
+    seeds = trials["seed"].nunique()
+    kind = "plain range over seeds" if seeds < stats.RANGE_BELOW else "95 % interval over seeds"
+    yield Table(
+        pd.DataFrame(rows),
+        f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials. Skill is 1 − loss/baseline on the test stream: 1 is perfect, "
+        "0 no better than not looking at the input. Steps is the median of the trials that solved the task in training. Robustness is the area under "
+        "the skill curve of the solved trials alone, which differ from row to row: compare like with like below. "
+        "Time is forward and backward at the longest timed length, as a multiple of lstm's on the same engine, with the middle half of the rounds. "
+        f"⚑ marks parameters more than {TOLERANCE:.0%} off the budget, {figures.MARK} a variant that is not causal.",
+    )
+    if trials["value"].notna().any():
+        yield Plot(
+            "scoreboard_skill",
+            skills(trials, look),
+            f"Test skill of each variant on each task and trained length: mean over seeds, and how many of them solved the task. "
+            f"Darker is better; {figures.MARK} stands below the causal variants.",
+        )
+
+
+def row(one: Look, trials: DataFrame, results: Results) -> dict[str, Any]:
+    areas = results.frame[results.frame["chosen"] & (results.frame["metric"] == "area") & (results.frame["variant"] == one.name)]
+    solvers = trials["steps_to_solve"].dropna()
+    status = results.trials.loc[results.trials["variant"] == one.name, "status"]
+    return {
+        "Variant": one.label,
+        "Parameters": parameters(trials),
+        "Hidden": span(trials["hidden_size"]),
+        "Solved": f"{int(trials['solved'].eq(True).sum())} of {len(trials)}" if len(trials) else "–",
+        "Test skill": pooled(trials, ["task", "length"]),
+        "Steps to solve": f"{solvers.median():g}, {len(trials) - len(solvers)} never" if len(solvers) else "never" if len(trials) else "–",
+        "Robustness": pooled(areas, ["task", "length", "condition"]) if areas["value"].notna().any() else "not solved",
+        **{f"Time, {engine}": ratio(results.frame, one.name, engine) for engine in ("vendor", "reference")},
+        "Failed": int((status == "failed").sum()),
+        "Diverged": int((status == "diverged").sum()),
+    }
+
+
+def pooled(rows: DataFrame, by: list[str]) -> str:
+    return stats.pooled([group.to_numpy() for _, group in rows.groupby(by, sort=True)["value"]], np.random.default_rng(0)).text()
+
+
+def span(values: Any) -> str:
+    if values.empty:
+        return "–"
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def parameters(trials: DataFrame) -> str:
+    known = trials[(trials["budget"] > 0) & (trials["parameters"] > 0)]
+    off = (known["parameters"] / known["budget"] - 1).to_numpy(dtype=float)
+    worst = off[np.abs(off).argmax()] if len(off) else 0.0
+    return span(known["parameters"]) + (f" ⚑ {worst:+.1%}" if abs(worst) > TOLERANCE else "")
+
+
+def ratio(frame: DataFrame, variant: str, engine: str) -> str:
+    timed = frame[(frame["axis"] == "speed") & (frame["condition"] == "forward+backward") & (frame["engine"] == engine)]
+    here = timed[(timed["variant"] == variant) & (timed["at"] == timed["at"].max())].set_index("metric")["value"]
+    if not math.isfinite(here.get("ratio", math.nan)):
+        return "–"
+    return stats.Interval(here["ratio"], here["ratio_q1"], here["ratio_q3"], 1 if variant == figures.BASELINE else 2).text()
+
+
+def skills(trials: DataFrame, look: dict[str, Look]) -> Any:
+    cells = list(dict.fromkeys(zip(trials["task"], trials["length"], strict=True)))
+    groups = trials.groupby(["variant", "task", "length"], sort=False)
+    means, solved, counts = groups["value"].mean(), groups["solved"].sum(), groups.size()
+    values, words = [], []
+    for name in look:
+        keys = [(name, *cell) for cell in cells]
+        values.append([means.get(key, math.nan) for key in keys])
+        words.append([f"{means[key]:.2f}\n{solved[key]} of {counts[key]}" if key in means.index else "" for key in keys])
+    titles = [figures.cell(*cell) for cell in cells]
+    labels = [one.label for one in look.values()]
+    frame = type(trials)
+    return figures.heat(frame(values, index=labels, columns=titles), frame(words, index=labels, columns=titles), bar_label="test skill")
+
+
+@hookimpl
+def suite_sections() -> Iterator[Section]:
+    yield Section("scoreboard", "Scoreboard", draw, order=10)

@@ -1,0 +1,403 @@
+"""Holds every discovered task and corruption to the contract, and the packaged ones to their papers' numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from numpy.typing import NDArray
+
+from suite import Batch, Corruption, Task, data
+from suite.manager import discover, options_of
+from suite.spec import Goal, Options, label
+
+TASKS = {name: provided.noun for name, provided in discover().tasks.items()}
+CORRUPTIONS = {name: provided.noun for name, provided in discover().corruptions.items()}
+STANDARD_ERRORS = 4
+
+
+def cases() -> Iterator[tuple[Task, Options]]:
+    """Every task with its defaults, and with each word that an option of it may be."""
+    for name, task in TASKS.items():
+        options = {key: parameter for key, parameter in options_of(task.draw).items() if get_origin(parameter.annotation) is Literal}
+        for words in itertools.product(*(get_args(parameter.annotation) for parameter in options.values())):
+            yield TASKS[name], {key: word for key, word in zip(options, words, strict=True) if word != options[key].default}
+
+
+CASES = {label(task.name, options): (task, options) for task, options in cases()}
+
+each = pytest.mark.parametrize(("task", "options"), CASES.values(), ids=CASES)
+each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
+
+
+def draw(task: Task, options: Options, size: int = 64, length: int | None = None, split: str = "train", seed: int = 0, step: int = 1) -> Batch:
+    return data.draw(task, options, length or task.lengths[0], split, seed, step, size)
+
+
+def assert_near(values: NDArray[Any], wanted: float) -> None:
+    """The mean of independent values is within four of its standard errors."""
+    assert abs(values.mean() - wanted) <= STANDARD_ERRORS * values.std(ddof=1) / math.sqrt(len(values))
+
+
+def each_loss(task: Task, output: NDArray[Any], batch: Batch) -> NDArray[Any]:
+    """The loss of each sample, by the harness's own loss."""
+    rows = [Batch(batch.x[i : i + 1], batch.y[i : i + 1]) for i in range(len(batch.y))]
+    return np.array([float(data.loss(task, torch.from_numpy(output[i : i + 1]), row)) for i, row in enumerate(rows)])
+
+
+# The contract
+
+
+def test_the_three_tasks_and_two_corruptions_are_there() -> None:
+    assert set(TASKS) >= {"copy", "adding", "noisy"}
+    assert set(CORRUPTIONS) >= {"gaussian_noise", "step_drop"}
+
+
+@each
+@pytest.mark.parametrize("size", [1, 7])
+def test_shapes_and_dtypes(task: Task, options: Options, size: int) -> None:
+    for length in task.lengths:
+        batch = draw(task, options, size, length)
+        steps = batch.x.shape[1]
+        if np.issubdtype(batch.x.dtype, np.integer):
+            assert batch.x.shape == (size, steps)
+            assert 0 <= batch.x.min() <= batch.x.max() < task.input_size
+        else:
+            assert np.issubdtype(batch.x.dtype, np.floating)
+            assert batch.x.shape == (size, steps, task.input_size)
+        assert data.features(task, batch).shape == (size, steps, task.input_size)
+        assert batch.y.shape == ((size, steps) if task.per_step else (size,))
+        if task.loss == "cross_entropy":
+            assert np.issubdtype(batch.y.dtype, np.integer)
+            assert 0 <= batch.y.min() <= batch.y.max() < task.output_size
+        if batch.weight is not None:
+            assert batch.weight.shape == (size, steps)
+            assert batch.weight.min() >= 0
+        if batch.protected is not None:
+            assert batch.protected.dtype == bool
+            assert batch.protected.shape in {(size, steps), (size, steps, task.input_size)}
+
+
+@each
+@given(order=st.permutations(range(4)), seed=st.integers(0, 2**31))
+def test_any_batch_can_be_drawn_alone_in_any_order(task: Task, options: Options, order: list[int], seed: int) -> None:
+    straight = {step: draw(task, options, 3, seed=seed, step=step) for step in range(4)}
+    np.random.default_rng(0).random()
+    for step in order:
+        again = draw(task, options, 3, seed=seed, step=step)
+        assert np.array_equal(again.x, straight[step].x)
+        assert np.array_equal(again.y, straight[step].y)
+
+
+@each
+def test_splits_seeds_and_steps_share_no_sample(task: Task, options: Options) -> None:
+    rows = [
+        row.tobytes()
+        for split in ("train", "validation", "test")
+        for seed in (0, 1)
+        for step in (0, 1)
+        for row in draw(task, options, 50, split=split, seed=seed, step=step).x
+    ]
+    assert len(set(rows)) == len(rows)
+
+
+@each
+def test_global_generators_are_left_alone(task: Task, options: Options) -> None:
+    np.random.seed(0)
+    torch.manual_seed(0)
+    before, torch_before = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index, union-attr]
+    draw(task, options)
+    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index, union-attr]
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+@each
+def test_baseline_is_what_a_content_blind_predictor_gets(task: Task, options: Options) -> None:
+    """The best answer that knows the step but not the input, learned on one half of many samples and scored on the other."""
+    size = 40_000
+    batch = draw(task, options, size, 10)
+    seen, rest = batch.y[: size // 2], batch.y[size // 2 :]
+    if task.loss == "mse":
+        losses, slack = (rest - seen.mean(axis=0)) ** 2, 1e-3
+    else:
+        share = np.stack([(seen == value).mean(axis=0) for value in range(task.output_size)], axis=-1)  # (C,) or (T, C)
+        with np.errstate(divide="ignore"):
+            log_share = np.log(share)
+        steps = (np.arange(rest.shape[1]),) if task.per_step else ()
+        losses, slack = -log_share[(*steps, rest)], 1e-3
+    losses = losses.reshape(size // 2, -1).mean(axis=1)
+    standard_error = losses.std(ddof=1) / math.sqrt(len(losses))
+    assert abs(losses.mean() - task.baseline(10, **options)) <= STANDARD_ERRORS * standard_error + slack
+
+
+@each
+def test_goal_can_be_met_and_missed(task: Task, options: Options) -> None:
+    goal = task.solved(task.lengths[0], **options)
+    assert isinstance(goal, Goal)
+    assert goal.metric == "loss" or goal.metric in task.metrics
+    assert goal.met({goal.metric: -math.inf}) != goal.met({goal.metric: math.inf})
+
+
+@each
+def test_metrics_are_means_over_samples(task: Task, options: Options) -> None:
+    batch = draw(task, options, 6)
+    shape = (*batch.y.shape, task.output_size)
+    output = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    halves = [
+        (output[part], Batch(batch.x[part], batch.y[part], None if batch.weight is None else batch.weight[part]))
+        for part in (slice(3), slice(3, 6))
+    ]
+    for metric in task.metrics.values():
+        assert metric(output, batch) == pytest.approx(np.mean([metric(*half) for half in halves]), abs=1e-6)
+
+
+# Copy memory, Arjovsky et al., 2016
+
+
+def test_copy_layout() -> None:
+    batch = draw(TASKS["copy"], {}, size=100, length=3)
+    symbols = batch.x[:, :10]
+    assert batch.x.shape == batch.y.shape == (100, 3 + 20)
+    assert set(np.unique(symbols)) == set(range(1, 9))
+    for x, y, said in zip(batch.x, batch.y, symbols, strict=True):
+        assert x.tolist() == [*said, 0, 0, 9, *[0] * 10]  # ten symbols, T − 1 blanks, the marker, ten blanks
+        assert y.tolist() == [*[0] * 13, *said]  # T + 10 blanks, the symbols
+
+
+def perfect(batch: Batch) -> NDArray[np.float64]:
+    """Logits that say the right class with near certainty."""
+    return np.asarray(50 * np.eye(9)[batch.y])
+
+
+def test_copy_metrics() -> None:
+    task, batch = TASKS["copy"], draw(TASKS["copy"], {}, size=4, length=3)
+    output = perfect(batch)
+    assert {name: metric(output, batch) for name, metric in task.metrics.items()} == pytest.approx(
+        {"recall_loss": 0, "recall_accuracy": 1, "exact_sequence": 1}, abs=1e-12
+    )
+    output[0, -1] = 50 * np.eye(9)[batch.y[0, -1] % 8 + 1]  # one wrong symbol among forty
+    output[:, 0] = -output[:, 0]  # before the recall nothing counts
+    assert task.metrics["recall_accuracy"](output, batch) == 39 / 40
+    assert task.metrics["exact_sequence"](output, batch) == 3 / 4
+    assert task.metrics["recall_loss"](np.zeros_like(output), batch) == pytest.approx(math.log(9))
+
+
+def test_copy_baseline_by_the_harness_loss() -> None:
+    """Blank for T + 10 steps, then one of eight alike, gets exactly 10 ln 8 / (T + 20)."""
+    task, length = TASKS["copy"], 7
+    batch = draw(task, {}, length=length)
+    chances = np.zeros((*batch.y.shape, 9))
+    chances[:, : length + 10, 0] = 1
+    chances[:, length + 10 :, 1:] = 1 / 8
+    loss = float(data.loss(task, torch.from_numpy(chances).clamp_min(1e-300).log(), batch))
+    assert loss == pytest.approx(10 * math.log(8) / (length + 20), abs=1e-12)
+    assert task.baseline(length) == pytest.approx(loss, abs=1e-12)
+
+
+# Adding, Hochreiter & Schmidhuber, 1997
+
+
+@given(length=st.integers(2, 30), seed=st.integers(0, 100))
+def test_adding_marks_one_step_in_each_half_and_asks_for_their_sum(length: int, seed: int) -> None:
+    batch = draw(TASKS["adding"], {}, size=8, length=length, seed=seed)
+    values, markers = batch.x[..., 0], batch.x[..., 1]
+    assert set(np.unique(markers)) <= {0, 1}
+    assert (markers[:, : length // 2].sum(axis=1) == 1).all()
+    assert (markers[:, length // 2 :].sum(axis=1) == 1).all()
+    np.testing.assert_allclose(batch.y, (values * markers).sum(axis=1), rtol=0, atol=1e-15)
+
+
+def test_adding_marks_every_step_alike() -> None:
+    markers = draw(TASKS["adding"], {}, size=20_000, length=9).x[..., 1]
+    for step in range(9):
+        assert_near(markers[:, step], 1 / 4 if step < 4 else 1 / 5)
+
+
+def test_adding_values_are_uniform() -> None:
+    values = draw(TASKS["adding"], {}, size=20_000, length=4).x[:, 0, 0]
+    assert 0 <= values.min() <= values.max() < 1
+    for power in (1, 2, 3):
+        assert_near(values**power, 1 / (power + 1))
+
+
+def test_adding_the_answer_one_gets_a_sixth() -> None:
+    batch = draw(TASKS["adding"], {}, size=100_000)
+    losses = (1 - batch.y) ** 2
+    assert_near(losses, 1 / 6)
+    assert abs(losses.mean() - 0.1767) > STANDARD_ERRORS * losses.std() / math.sqrt(len(losses))  # the figure often copied
+    assert TASKS["adding"].baseline(20) == 1 / 6
+
+
+def test_adding_within() -> None:
+    batch = Batch(np.zeros((4, 2, 2)), np.array([1.0, 1.0, 1.0, 1.0]))
+    output = np.array([[1.0], [1.079], [0.921], [1.081]])
+    assert TASKS["adding"].metrics["within_0.08"](output, batch) == 3 / 4
+
+
+# Noisy sequences, Hochreiter & Schmidhuber, 1997, experiment 3
+
+
+@pytest.mark.parametrize("signal_steps", [1, 3])
+def test_noisy_form_a_tells_the_class_plainly(signal_steps: int) -> None:
+    batch = draw(TASKS["noisy"], {"signal_steps": signal_steps}, size=5_000, length=6)
+    signal, noise = batch.x[:, :signal_steps, 0], batch.x[:, signal_steps:, 0]
+    assert (signal == np.where(batch.y == 1, 1, -1)[:, None]).all()
+    assert_near(batch.y.astype(float), 1 / 2)
+    assert_near(noise.ravel(), 0)
+    assert_near(noise.ravel() ** 2, 0.2)
+    assert_near(noise.ravel() ** 4, 3 * 0.2**2)  # Gaussian
+    assert_near(noise[:, 0] * noise[:, 1], 0)
+
+
+@pytest.mark.parametrize("signal_steps", [1, 3])
+def test_noisy_form_b_adds_noise_to_the_signal_too(signal_steps: int) -> None:
+    batch = draw(TASKS["noisy"], {"form": "b", "signal_steps": signal_steps}, size=20_000, length=6)
+    error = batch.x[:, :signal_steps, 0] - np.where(batch.y == 1, 1, -1)[:, None]
+    assert_near(error.ravel(), 0)
+    assert_near(error.ravel() ** 2, 0.2)
+
+
+@pytest.mark.parametrize(("signal_steps", "published"), [(1, 0.01267), (2, 0.000783)])
+def test_noisy_form_b_the_best_rule_errs_as_computed(signal_steps: int, published: float) -> None:
+    bayes = NormalDist().cdf(-math.sqrt(signal_steps / 0.2))
+    assert bayes == pytest.approx(published, abs=5e-6)
+    size = 200_000
+    batch = draw(TASKS["noisy"], {"form": "b", "signal_steps": signal_steps}, size=size, length=signal_steps + 1)
+    errors = (batch.x[:, :signal_steps, 0].sum(axis=1) > 0) != (batch.y == 1)
+    assert abs(errors.mean() - bayes) <= 3 * math.sqrt(bayes * (1 - bayes) / size)
+
+
+def test_noisy_is_solved_within_a_point_of_the_best_rule() -> None:
+    solved = TASKS["noisy"].solved
+    assert solved(20) == Goal("accuracy", at_least=0.99)
+    assert solved(20, form="b").at_least == pytest.approx(1 - 0.01267 - 0.01, abs=5e-6)
+    assert solved(20, form="b", signal_steps=4).at_least == pytest.approx(0.99, abs=1e-5)
+
+
+@pytest.mark.parametrize(("task", "options"), [("adding", {}), ("copy", {}), ("noisy", {}), ("noisy", {"form": "b"})])
+def test_the_stated_baseline_equals_the_simplest_predictor(task: str, options: Options) -> None:
+    """By the harness's own loss, sample by sample, against the number the task states."""
+    noun, length = TASKS[task], 10
+    batch = draw(noun, options, size=4_000, length=length)
+    output = {
+        "adding": np.ones((4_000, 1)),
+        "noisy": np.zeros((4_000, 2)),
+        "copy": np.where((np.arange(length + 20) < length + 10)[:, None] == (np.arange(9) == 0), 0, -1e3) * np.ones((4_000, 1, 1)),
+    }[task]
+    losses = each_loss(noun, output, batch)
+    standard_error = losses.std(ddof=1) / math.sqrt(len(losses))
+    assert abs(losses.mean() - noun.baseline(length, **options)) <= STANDARD_ERRORS * standard_error + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "length", "message"),
+    [("adding", {}, 1, "at least 2"), ("noisy", {"signal_steps": 6}, 5, "signal_steps"), ("noisy", {"signal_steps": 0}, 5, "signal_steps")],
+)
+def test_a_length_without_room_is_refused(task: str, options: Options, length: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(TASKS[task], options, length=length)
+
+
+# What is protected suffices for the answer
+
+ANSWERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "adding": lambda x: np.asarray((x[..., 0] * x[..., 1]).sum(axis=1)),
+    "copy": lambda x: np.asarray(x[:, :10].argmax(axis=2)),
+    "noisy": lambda x: np.asarray(x.sum(axis=(1, 2)) > 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "options"), [("adding", {}), ("copy", {}), ("noisy", {}), ("noisy", {"signal_steps": 3}), ("noisy", {"form": "b"})]
+)
+@each_corruption
+def test_protected_elements_hold_the_answer_under_the_harshest_damage(task: str, options: Options, corruption: Corruption) -> None:
+    noun = TASKS[task]
+    batch = draw(noun, options, size=500)
+    assert batch.protected is not None
+    protected = batch.protected if batch.protected.ndim == 3 else batch.protected[..., None]
+    damaged = data.corrupt(noun, batch, corruption, corruption.severities[-1], np.random.default_rng(0))
+    found = ANSWERS[task](np.where(protected, damaged, 0))
+    if task == "noisy" and options.get("form") == "b":  # even the best rule errs, at a rate 0.0127; and by the signal alone
+        assert (found == (batch.x[:, 0, 0] > 0)).all()
+    else:
+        np.testing.assert_allclose(found, batch.y[:, -10:] if task == "copy" else batch.y, rtol=0, atol=1e-12)
+
+
+# Corruptions
+
+
+@each_corruption
+@each
+def test_corruption_leaves_protected_elements_to_the_bit(task: Task, options: Options, corruption: Corruption) -> None:
+    batch = draw(task, options)
+    x, kept = data.features(task, batch), batch.x.copy()
+    protected = np.zeros(x.shape[:2], dtype=bool) if batch.protected is None else batch.protected
+    mask = np.broadcast_to(protected if protected.ndim == 3 else protected[..., None], x.shape)
+    for severity in corruption.severities:
+        for found in (
+            data.corrupt(task, batch, corruption, severity, np.random.default_rng(0)),
+            corruption.apply(np.random.default_rng(0), x, mask, severity),
+        ):
+            assert found.shape == x.shape
+            assert np.array_equal(found[mask], x[mask])
+            assert not np.array_equal(found[~mask], x[~mask])
+    assert np.array_equal(batch.x, kept)
+
+
+@each_corruption
+def test_corruption_has_five_severities_from_mild_to_harsh(corruption: Corruption) -> None:
+    assert len(corruption.severities) == 5
+    x = np.random.default_rng(0).standard_normal((200, 20, 2))
+    nothing = np.zeros(x.shape, dtype=bool)
+    damage = [np.abs(corruption.apply(np.random.default_rng(1), x, nothing, severity) - x).mean() for severity in corruption.severities]
+    assert damage == sorted(set(damage))
+    assert damage[0] > 0
+
+
+@each_corruption
+@given(key=st.lists(st.one_of(st.integers(), st.text()), max_size=3))
+def test_corruption_comes_from_the_generator_alone(corruption: Corruption, key: list[int | str]) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 5, 2))
+    nothing = np.zeros(x.shape, dtype=bool)
+    one, two = (corruption.apply(data.generator(*key), x, nothing, corruption.severities[2]) for _ in range(2))
+    assert np.array_equal(one, two)
+
+
+@each_corruption
+def test_corruption_of_what_is_protected_whole_changes_nothing(corruption: Corruption) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 5, 2))
+    for severity in corruption.severities:
+        assert np.array_equal(corruption.apply(np.random.default_rng(0), x, np.ones(x.shape, dtype=bool), severity), x)
+
+
+@each
+@pytest.mark.parametrize("snr", CORRUPTIONS["gaussian_noise"].severities)
+def test_noise_has_the_power_its_ratio_says(task: Task, options: Options, snr: float) -> None:
+    batch = draw(task, options, size=2_000)
+    x = data.features(task, batch).astype(np.float64)
+    mask = np.zeros(x.shape[:2], dtype=bool) if batch.protected is None else batch.protected
+    free = ~np.broadcast_to(mask if mask.ndim == 3 else mask[..., None], x.shape)
+    noise = (data.corrupt(task, batch, CORRUPTIONS["gaussian_noise"], snr, np.random.default_rng(0)) - x)[free]
+    delivered = 10 * math.log10(x[free].var() / (noise**2).mean())
+    tolerance = STANDARD_ERRORS * 10 / math.log(10) * math.sqrt(2 / noise.size)  # of a variance's estimate, in dB
+    assert abs(delivered - snr) <= tolerance
+    assert abs(noise.mean()) <= STANDARD_ERRORS * noise.std() / math.sqrt(noise.size)
+
+
+@pytest.mark.parametrize("probability", CORRUPTIONS["step_drop"].severities)
+def test_steps_are_dropped_whole_and_at_their_rate(probability: float) -> None:
+    x = np.random.default_rng(0).standard_normal((500, 40, 3))
+    found = CORRUPTIONS["step_drop"].apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), probability)
+    lost = (found == 0).all(axis=2)
+    assert np.array_equal(found[~lost], x[~lost])
+    assert abs(lost.mean() - probability) <= STANDARD_ERRORS * math.sqrt(probability * (1 - probability) / lost.size)
+    assert (lost.mean(axis=0) < 1).all()  # each sample loses its own steps
+    assert (lost.mean(axis=0) > 0).all()

@@ -1,0 +1,215 @@
+"""Runs plans through the command line in empty folders, and reads what comes out as a user would."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from suite.results import COLUMNS
+
+from .running import environment, suite, tiny_plan
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `suite run smoke` has been run once."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = suite("run", "smoke", "--device", "cpu", cwd=folder)
+    assert "report written" in done.stdout
+    assert str(folder / "runs" / "smoke" / "report" / "index.html") in done.stdout
+    assert "suite dashboard" in done.stdout
+    return folder
+
+
+def trials(folder: Path, plan: str = "smoke") -> dict[str, dict[str, str]]:
+    rows = json.loads(suite("status", plan, "--json", "--device", "cpu", cwd=folder).stdout)
+    return {row["cell"]: row for row in rows}
+
+
+def test_report_is_complete(smoke: Path) -> None:
+    folder = smoke / "runs" / "smoke" / "report"
+    page = (folder / "index.html").read_text()
+    frame = pd.read_csv(folder / "results.csv")
+    assert list(frame.columns) == list(COLUMNS)
+    assert set(frame["axis"]) == {"long_range", "robustness", "speed", "learning"}
+    assert set(frame["variant"]) == {"rnn", "lstm", "gru", "attention", "layernorm", "residual", "bilstm"}
+    for variant in frame["variant"].unique():
+        assert variant in page
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
+    listed = manifest.get("files", manifest)
+    assert set(listed) == files
+    for name in files:
+        assert listed[name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def test_second_run_trains_nothing_and_mlflow_has_each_trial_once(smoke: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "runs" / "smoke").rglob("*.json") if "report" not in path.parts}
+    done = suite("run", "smoke", "--device", "cpu", cwd=smoke)
+    assert "21 finished before, 0 to do" in done.stdout
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if before[path] != after[path]} == {"ledger.json"}
+
+    script = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///" + sys.argv[1])
+[experiment] = [e for e in client.search_experiments() if e.name == "smoke"]
+runs = client.search_runs([experiment.experiment_id])
+print(json.dumps([[r.info.run_id, r.info.status, r.data.tags, r.data.params, r.data.metrics] for r in runs]))
+print(json.dumps({r.info.run_id: sorted(a.path for a in client.list_artifacts(r.info.run_id)) for r in runs}))
+"""
+    command = [sys.executable, "-c", script, str(smoke / "runs" / "mlflow.db")]
+    out = subprocess.run(command, env=environment(MLFLOW_DISABLE_TELEMETRY="true"), capture_output=True, text=True, check=True).stdout
+    runs, artifacts = (json.loads(line) for line in out.splitlines()[-2:])
+    children = [run for run in runs if "suite.trial_key" in run[2]]
+    assert sorted(run[2]["suite.trial_key"] for run in children) == sorted(row["key"] for row in trials(smoke).values())
+    parents = {run[0] for run in runs} - {run[0] for run in children}
+    assert len(parents) == 2
+    assert all(run[1] == "FINISHED" for run in runs)
+    assert all("report" in artifacts[parent] for parent in parents)
+    for run_id, _, tags, params, metrics in children:
+        assert tags["mlflow.parentRunId"] in parents
+        assert {"variant", "task", "length", "seed", "learning_rate"} <= set(params)
+        assert {"validation/loss", "test/loss", "test/skill", "long_range/2x/skill", "robustness/gaussian_noise/20/skill"} <= set(metrics)
+        assert artifacts[run_id] == [f"{tags['suite.trial_key']}.json", "source"]
+
+
+def test_learning_is_the_same_to_the_bit_in_another_folder(smoke: Path, tmp_path: Path) -> None:
+    suite("run", "smoke", "--device", "cpu", "--workers", "1", "--tasks", "adding,noisy(form=b)", cwd=tmp_path)
+    first, second = trials(smoke), trials(tmp_path)
+    compared = [cell for cell in second if second[cell]["status"] == "done"]
+    assert len(compared) == 14
+    for cell in compared:
+        assert first[cell]["key"] == second[cell]["key"]
+        assert first[cell]["learning_digest"] == second[cell]["learning_digest"]
+
+
+def test_report_is_the_same_from_another_directory_and_time_zone(smoke: Path, tmp_path: Path) -> None:
+    folder = smoke / "runs" / "smoke" / "report"
+
+    def digests() -> dict[str, str]:
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+    first = digests()
+    suite("report", "smoke", "--runs", smoke / "runs", cwd=tmp_path, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
+    assert digests() == first
+
+
+def test_a_trained_model_comes_back(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suite import SuiteError, data, load
+    from suite.manager import discover
+
+    monkeypatch.chdir(smoke)
+    row = next(row for cell, row in trials(smoke).items() if cell.startswith("gru | adding"))
+    model = load(row["key"][:12])
+    record = json.loads((smoke / "runs" / "smoke" / "trials" / f"{row['key']}.json").read_text())
+    task, training = discover().tasks["adding"].noun, record["trial"]["training"]
+    losses = []
+    with torch.no_grad():
+        for batch in data.stream(task, {}, record["trial"]["length"], "validation", record["trial"]["eval_seed"], training["evaluation_samples"]):
+            losses.append(float(data.loss(task, model(data.inputs(data.features(task, batch), torch.float32, "cpu")), batch)))
+    best = next(point for point in record["learning"]["curve"] if point["step"] == record["learning"]["best_step"])
+    assert sum(losses) / len(losses) == pytest.approx(best["scores"]["loss"], rel=1e-5)
+    with pytest.raises(SuiteError, match="no trials have a key"):
+        load("0" * 20)
+
+
+def test_editing_a_variant_trains_it_again_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    plugin = tmp_path / "more" / "plugins" / "mine.py"
+    source = """
+from torch import nn
+from suite import Variant, hookimpl
+
+class Mine(nn.Linear):
+    pass
+
+@hookimpl
+def suite_variants():
+    yield Variant("mine", Mine)
+"""
+    plugin.write_text(source)
+    plan = tiny_plan(tmp_path, **{'"gru"': '"mine"'})
+    where = {"cwd": tmp_path, "SUITE_PATH": str(tmp_path / "more")}
+    suite("run", plan, **where)  # type: ignore[arg-type]
+    plugin.write_text(source + "# an edit\n")
+    rows = json.loads(suite("status", plan, "--json", **where).stdout)  # type: ignore[arg-type]
+    assert {row["cell"].split()[0]: (row["status"], row["detail"]) for row in rows} == {
+        "lstm": ("done", ""),
+        "mine": ("stale", "changed: suite.dropins.plugins.mine"),
+    }
+    done = suite("run", plan, **where)  # type: ignore[arg-type]
+    assert "8 trials, 4 finished before, 4 to do" in done.stdout
+
+
+def test_a_part_of_a_plan_keeps_the_rest_in_the_report(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    suite("run", plan, cwd=tmp_path)
+    done = suite("run", plan, "--variants", "rnn", "--tasks", "adding", "--seeds", "1", cwd=tmp_path)
+    assert "1 trials, 0 finished before, 1 to do" in done.stdout
+    frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
+    assert set(frame["variant"]) == {"lstm", "gru", "rnn"}
+
+
+def test_a_new_evaluation_trains_nothing(tmp_path: Path) -> None:
+    suite("run", tiny_plan(tmp_path), cwd=tmp_path)
+    checkpoints = tmp_path / "runs" / "tiny" / "checkpoints"
+    before = {path.name: path.stat().st_mtime_ns for path in checkpoints.iterdir()}
+    done = suite("run", tiny_plan(tmp_path, **{'"gaussian_noise"': '"gaussian_noise", "step_drop"'}), cwd=tmp_path)
+    assert "8 to do" in done.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in checkpoints.iterdir()} == before
+    frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
+    assert set(frame.loc[frame["axis"] == "robustness", "condition"]) == {"gaussian_noise", "step_drop"}
+
+
+def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(f"import suite\nframe = suite.run({str(plan)!r}, seeds=1, device='cpu', track=False)\nprint(len(frame), list(frame))\n")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert str(list(COLUMNS)) in done.stdout
+    assert done.stdout.count("[") == 1  # the script ran once
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "smokee"], "unknown plan 'smokee'; did you mean 'smoke'?"),
+        (["run", "smoke", "--variants", "lstn"], "unknown variant 'lstn'; did you mean 'lstm'?"),
+        (["run", "smoke", "--tasks", "addding"], "unknown task 'addding'; did you mean 'adding'?"),
+        (["run", "smoke", "--variants", "residual(dept=3)"], "variant 'residual': unknown option 'dept'; did you mean 'depth'?"),
+        (["run", "smoke", "--variants", "residual(depth=deep)"], "option depth: 'deep' is str, not int"),
+        (["run", "smoke", "--tasks", "noisy(form=c)"], "option form: 'c' is not one of a, b"),
+        (["run", "smoke", "--variants", "lstm("], "'lstm(' is not of the form"),
+        (["run", "smoke", "--device", "tpu"], "--device tpu: use auto, cpu or cuda"),
+        (["run", "absent.toml"], "absent.toml: No such file"),
+        (["report", "smoke", "--runs", "nowhere"], "nothing has been run here"),
+        (["dashboard", "--runs", "nowhere"], "nothing has been tracked yet"),
+        (["list", "variant"], "cannot list 'variant'; did you mean 'variants'?"),
+    ],
+)
+def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    done = suite(*words, cwd=tmp_path, code=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_lists_and_doctor(tmp_path: Path) -> None:
+    found = json.loads(suite("list", "--json", cwd=tmp_path).stdout)
+    assert {"variants", "tasks", "corruptions", "sections", "plans"} == set(found)
+    assert [row["name"] for row in found["plans"]] == ["full", "quick", "smoke"]
+    assert "device model" in suite("doctor", cwd=tmp_path).stdout
+    dry = suite("run", "smoke", "--dry-run", "--device", "cpu", "--variants", "lstm,gru", "--tasks", "adding", cwd=tmp_path).stdout
+    assert "2 trials, 2 to do" in dry
+    assert "about" in dry
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,213 @@
+"""Kills, fills and disconnects for real, and checks that nothing is lost and everything is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from .running import environment, suite, tiny_plan
+
+BAD = '''
+import os, signal, sys
+from torch import nn
+from suite import Variant, hookimpl
+
+
+class Base(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.linear = nn.Linear(input_size, hidden_size)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        y = self.linear(x)
+        return self.spoil(y) if self.calls > 5 else y
+
+
+class Raises(Base):
+    def spoil(self, y):
+        raise RuntimeError("I give <b>up</b>")
+
+
+class Unbuildable(Base):
+    def __init__(self, input_size, hidden_size):
+        raise ValueError("cannot be built")
+
+
+class Spoilt(Base):
+    def spoil(self, y):
+        return y * float("nan")
+
+
+class Short(Base):
+    def forward(self, x):
+        return self.linear(x)[:, 1:]
+
+
+class Exits(Base):
+    def spoil(self, y):
+        sys.exit(3)
+
+
+class Killed(Base):
+    def spoil(self, y):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@hookimpl
+def suite_variants():
+    for kind in (Raises, Unbuildable, Spoilt, Short, Exits, Killed):
+        yield Variant(kind.__name__.lower(), kind)
+'''
+
+
+def bad_root(folder: Path) -> str:
+    (folder / "more" / "plugins").mkdir(parents=True)
+    (folder / "more" / "plugins" / "bad.py").write_text(BAD)
+    return str(folder / "more")
+
+
+def test_bad_variants_are_recorded_and_stop_no_other(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path, **{'"gru"': '"raises", "unbuildable", "spoilt", "short", "exits", "killed"'})
+    plan.write_text(plan.read_text() + "[timing]\nlengths = [8]\nrepeats = 2\nhidden_size = 6\n")
+    words = ("run", plan, "--tasks", "adding", "--seeds", "1")
+    done = suite(*words, cwd=tmp_path, code=1, SUITE_PATH=bad_root(tmp_path))
+    assert "6 of 7 trials did not end well" in done.stderr
+    frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
+    status = frame[frame["axis"] != "speed"].groupby("variant")["status"].first().to_dict()
+    assert status == {
+        "lstm": "ok", "raises": "failed", "unbuildable": "failed", "spoilt": "diverged", "short": "failed", "exits": "failed", "killed": "failed",
+    }  # fmt: skip
+    assert "lstm" in set(frame.loc[frame["axis"] == "speed", "variant"])
+    page = (tmp_path / "runs" / "tiny" / "report" / "index.html").read_text()
+    for words_ in ("I give &lt;b&gt;up&lt;/b&gt;", "cannot be built", "must give (B, T, O)", "SystemExit: 3", "SIGKILL", "not finite"):
+        assert words_ in page, words_
+    assert "<b>up</b>" not in page
+
+
+@contextlib.contextmanager
+def started(*words: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "suite", *map(str, words)]
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_trials(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while len(list((folder / "runs" / "tiny" / "trials").glob("*.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no trial finished"
+        time.sleep(0.05)
+
+
+def slow_plan(folder: Path) -> Path:
+    return tiny_plan(folder, **{"steps = 20": "steps = 600", "seeds = [0, 1]": "seeds = [0, 1, 2, 3]"})
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group that are still there, from /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    plan = slow_plan(tmp_path)
+    with started("run", plan, cwd=tmp_path) as process:
+        wait_for_trials(tmp_path, 2, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "tiny" / "trials").glob("*.json")}
+    assert 2 <= len(kept) < 16
+    done = suite("run", plan, cwd=tmp_path)
+    assert f"{len(kept)} finished before, {16 - len(kept)} to do" in done.stdout
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "tiny" / "trials").glob("*.json")}
+    assert len(after) == 16
+    assert {name: after[name] for name in kept} == kept
+
+
+def test_interrupt_ends_with_130_and_leaves_no_process(tmp_path: Path) -> None:
+    with started("run", slow_plan(tmp_path), cwd=tmp_path) as process:
+        wait_for_trials(tmp_path, 1, process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "finished trials are kept" in errors
+        assert "Traceback" not in errors
+        deadline = time.monotonic() + 10
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert members(process.pid) == []
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    plan = slow_plan(tmp_path)
+    with started("run", plan, cwd=tmp_path) as process:
+        wait_for_trials(tmp_path, 1, process)
+        assert "another run is at work here" in suite("run", plan, cwd=tmp_path, code=2).stderr
+
+
+def test_a_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = suite("run", tiny_plan(tmp_path), "--runs", tmp_path / "file", cwd=tmp_path, code=2)
+    assert "cannot be written" in done.stderr
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    runs = tmp_path / "small"
+    runs.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(runs)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        done = suite("run", tiny_plan(tmp_path), "--runs", runs, cwd=tmp_path, code=2)
+        assert "No space left on device" in done.stderr
+        assert "finished trials are kept" in done.stderr
+        for path in runs.rglob("*.json"):
+            json.loads(path.read_text())
+        assert not [path for path in runs.rglob(".*.json.*")]
+    finally:
+        subprocess.run(["umount", str(runs)], check=True)
+
+
+def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    suite("run", plan, "--tasks", "adding", "--seeds", "1", cwd=tmp_path)
+    spoiled = next((tmp_path / "runs" / "tiny" / "trials").glob("*.json"))
+    spoiled.write_text("{")
+    assert str(spoiled) in suite("report", plan, cwd=tmp_path, code=2).stderr
+
+
+def test_a_tracking_server_that_is_gone_costs_no_result(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    words = ("run", plan, "--tasks", "adding", "--seeds", "1")
+    done = suite(*words, cwd=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert "warning: MLflow at http://127.0.0.1:9" in done.stderr
+    assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
+    suite(*words, cwd=tmp_path)
+    script = "import sys, mlflow\nc = mlflow.MlflowClient('sqlite:///' + sys.argv[1])\ne = c.get_experiment_by_name('tiny')\n"
+    script += "print(sum('suite.trial_key' in r.data.tags for r in c.search_runs([e.experiment_id])))"
+    command = [sys.executable, "-c", script, str(tmp_path / "runs" / "mlflow.db")]
+    out = subprocess.run(command, env=environment(MLFLOW_DISABLE_TELEMETRY="true"), capture_output=True, text=True, check=True).stdout
+    assert out.split()[-1] == "2"
