@@ -1,10 +1,14 @@
-"""LSTM that attends over its own past states, so that a distant step is one hop away.
+"""LSTM that attends over its own states, so that a distant step is one hop away.
 
-Cheng et al., 2016, arXiv:1601.06733 (attention within one sequence); Luong et al., 2015, arXiv:1508.04025
-(the output layer; not fed back here); Vaswani et al., 2017, arXiv:1706.03762 (the scaled dot score)
+Cheng et al., 2016, arXiv:1601.06733 (attention within one sequence); Luong et al., 2015, arXiv:1508.04025 (the output layer,
+not fed back here, and the general score); Vaswani et al., 2017, arXiv:1706.03762 (the scaled dot score); Bahdanau et al.,
+2015, arXiv:1409.0473 (the additive score)
 
     h_1 … h_T = LSTM(x_1 … x_T)
-    α_{t,s} = softmax_s(h_t · h_s / √H),  s ≤ t
+    score(h_t, h_s) = h_t · h_s / √H                    dot
+                      h_t · W_a h_s / √H                general (scaled as the dot score is)
+                      v · tanh(W_a h_s + U_a h_t)       additive
+    α_{t,s} = softmax_s(score(h_t, h_s)),  s ≤ t, or any s where the span is the whole sequence
     c_t = Σ_s α_{t,s} h_s
     y_t = tanh(W_c [c_t; h_t] + b_c)
 """
@@ -12,25 +16,56 @@ Cheng et al., 2016, arXiv:1601.06733 (attention within one sequence); Luong et a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from suite import Variant, hookimpl
 
 from .lstm import LSTM
 
+ROWS = 16
+"""The additive score makes (B, ROWS, T, H) at a time, and again when going backward: (B, T, T, H) would not fit in memory."""
+
 
 class Attention(nn.Module):
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        score: Literal["dot", "general", "additive"] = "dot",
+        span: Literal["past", "whole"] = "past",
+    ) -> None:
         super().__init__()
+        self.score, self.span = score, span
         self.lstm = LSTM(input_size, hidden_size)
         self.combine = nn.Linear(2 * hidden_size, hidden_size)
+        if score != "dot":
+            self.keys = nn.Linear(hidden_size, hidden_size, bias=False)  # W_a
+        if score == "additive":
+            self.queries = nn.Linear(hidden_size, hidden_size, bias=False)  # U_a
+            self.energy = nn.Linear(hidden_size, 1, bias=False)  # v
+
+    def scores(self, h: Tensor) -> Tensor:  # (B, T, H) -> (B, T, T): of step t (row) with step s (column)
+        if self.score == "dot":
+            return h @ h.mT / h.shape[2] ** 0.5
+        keys = self.keys(h)
+        if self.score == "general":
+            return h @ keys.mT / h.shape[2] ** 0.5  # type: ignore[no-any-return]
+        rows = self.queries(h).split(ROWS, dim=1)
+        return torch.cat([checkpoint(self.additive, row, keys, use_reentrant=False, preserve_rng_state=False) for row in rows], dim=1)
+
+    def additive(self, queries: Tensor, keys: Tensor) -> Tensor:  # (B, R, H), (B, T, H) -> (B, R, T)
+        return self.energy(torch.tanh(queries[:, :, None] + keys[:, None])).squeeze(3)  # type: ignore[no-any-return]
 
     def attend(self, h: Tensor) -> Tensor:  # (B, T, H) -> (B, T, H)
-        steps, hidden_size = h.shape[1:]
-        future = torch.ones(steps, steps, dtype=torch.bool, device=h.device).triu(1)
-        score = (h @ h.mT / hidden_size**0.5).masked_fill_(future, -torch.inf)  # (B, T, T)
+        score = self.scores(h)
+        if self.span == "past":
+            steps = h.shape[1]
+            score = score.masked_fill(torch.ones(steps, steps, dtype=torch.bool, device=h.device).triu(1), -torch.inf)
         context = torch.softmax(score, dim=2) @ h
         return torch.tanh(self.combine(torch.cat([context, h], dim=2)))
 
@@ -41,6 +76,10 @@ class Attention(nn.Module):
         return self.attend(self.lstm.vendor(x))
 
 
+def causal(*, score: str = "dot", span: str = "past") -> bool:  # noqa: ARG001
+    return span == "past"
+
+
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("attention", Attention, vendor=Attention.vendor, paper="arXiv:1601.06733")
+    yield Variant("attention", Attention, causal=causal, vendor=Attention.vendor, paper="arXiv:1601.06733")

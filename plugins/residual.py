@@ -3,7 +3,7 @@
 Wu et al., 2016, arXiv:1609.08144 (section 3.1); He et al., 2016, arXiv:1512.03385 (the idea)
 
     y¹ = LSTM¹(x)
-    yˡ = LSTMˡ(yˡ⁻¹) + yˡ⁻¹,  l = 2 … depth
+    yˡ = Fˡ(yˡ⁻¹) + yˡ⁻¹,  l = 2 … depth,  with Fˡ a stack of `layers` LSTMs
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from .lstm import LSTM
 
 
 class Residual(nn.Module):
-    def __init__(self, input_size: int, hidden_size: int, *, depth: int = 2) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, depth: int = 2, layers: int = 1) -> None:
         super().__init__()
-        if depth < 1:
-            raise ValueError(f"depth is {depth}; it counts LSTM layers, so at least 1")
-        self.layers = nn.ModuleList(LSTM(hidden_size if layer else input_size, hidden_size) for layer in range(depth))
+        if depth < 1 or layers < 1:
+            raise ValueError(f"depth is {depth} and layers {layers}; both count, so each is at least 1")
+        self.first = LSTM(input_size, hidden_size)
+        self.blocks = nn.ModuleList(nn.ModuleList(LSTM(hidden_size, hidden_size) for _ in range(layers)) for _ in range(depth - 1))
 
     def stack(self, x: Tensor, run: Callable[[Any, Tensor], Tensor]) -> Tensor:  # (B, T, D) -> (B, T, H)
-        first, *others = self.layers
-        y = run(first, x)
-        for layer in others:
-            y = run(layer, y) + y
+        y = run(self.first, x)
+        for block in self.blocks:
+            inner = y
+            for lstm in block:  # type: ignore[attr-defined]
+                inner = run(lstm, inner)
+            y = inner + y
         return y
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)

@@ -16,7 +16,9 @@ def draw(results: Results) -> Iterator[Prose | Table]:
     trials, provenance = results.trials, results.provenance
     bad = trials[trials["status"] != "ok"]
     if not (len(bad) or provenance["broken"] or provenance["failed_timings"] or provenance["missing"]):
-        yield Prose(f"Nothing failed: {len(trials)} of {len(trials)} trials ended well, every timing was taken, and every plugin could be used.")
+        yield Prose(
+            f"Nothing failed: {len(trials)} of {len(trials)} trials ended well, every timing was taken, and every plugin could be used."
+        )
         return
     yield Prose(
         f"{len(trials) - len(bad)} of {len(trials) + len(provenance['missing'])} trials ended well, {(bad['status'] == 'failed').sum()} failed, "
@@ -42,10 +44,16 @@ def draw(results: Results) -> Iterator[Prose | Table]:
         yield Table(pd.DataFrame(rows), "Trials that failed or diverged." + more(len(bad)))
     if provenance["failed_timings"]:
         timings = list(provenance["failed_timings"].items())
-        yield Table(pd.DataFrame(timings[:SHOWN], columns=["Variant | engine | length", "Reason"]), "Timings that failed." + more(len(timings)))
+        yield Table(
+            pd.DataFrame(timings[:SHOWN], columns=["Variant | engine | length", "Reason"]), "Timings that failed." + more(len(timings))
+        )
     if provenance["missing"]:
         missing = pd.DataFrame({"Variant | task | length | seed | learning rate": provenance["missing"][:SHOWN]})
-        yield Table(missing, f"Trials without a result: run `suite run {results.plan['name']}` again, and what is finished is kept." + more(len(provenance["missing"])))
+        yield Table(
+            missing,
+            f"Trials without a result: run `suite run {results.plan['name']}` again, and what is finished is kept."
+            + more(len(provenance["missing"])),
+        )
 
 
 def more(count: int) -> str:

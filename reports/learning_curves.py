@@ -13,7 +13,7 @@ def draw(results: Results) -> Iterator[Prose | Plot]:
     if rows.empty:
         yield Prose("No trial has a learning curve.")
         return
-    rows = rows.assign(x=rows["at"], panel=[figures.cell(*one) for one in zip(rows["task"], rows["length"], strict=True)])
+    rows = rows.assign(x=rows["at"], panel=figures.cells(rows))
     figure = figures.lines(
         stats.intervals(rows, ["panel", "variant", "x"]),
         figures.looks(results),

@@ -10,8 +10,6 @@ from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from suite.figures import Look
-
 
 def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     trials = results.trials[results.trials["chosen"].eq(True)]
@@ -23,7 +21,9 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     scored = trials[trials["value"].notna()]
     if not scored.empty:
         yield trained(scored, look)
-    yield Table(longest(trials, look), "The longest trained length that a variant solved on the test stream, with how many of its seeds did.")
+    yield Table(
+        longest(trials, look), "The longest trained length that a variant solved on the test stream, with how many of its seeds did."
+    )
     steps = trials[trials["status"] != "failed"]
     if steps["steps_to_solve"].notna().any():
         yield to_solve(steps, look)
@@ -34,7 +34,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield untrained(elsewhere, look)
 
 
-def trained(scored: DataFrame, look: dict[str, Look]) -> Plot:
+def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     rows = scored.assign(panel=scored["task"], x=scored["length"].astype(float))
     figure = figures.lines(
         stats.intervals(rows, ["panel", "variant", "x"]),
@@ -42,33 +42,42 @@ def trained(scored: DataFrame, look: dict[str, Look]) -> Plot:
         x_label="sequence length T, trained and tested",
         y_label="test skill",
         log=("x",),
-        ticks={float(length): f"{length}" for length in sorted(set(scored["length"]))} if scored["length"].nunique() <= 6 else None,
     )
-    return Plot("long_range_skill", figure, "Skill on the test stream of the trained length; bands are the interval over seeds, a diverged trial counts as 0.")
+    return Plot(
+        "long_range_skill",
+        figure,
+        "Skill on the test stream of the trained length; bands are the interval over seeds, a diverged trial counts as 0.",
+    )
 
 
-def longest(trials: DataFrame, look: dict[str, Look]) -> DataFrame:
+def longest(trials: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
     rows = []
     for task, cell in trials.groupby("task", sort=False):
-        row = {"Task": f"{task}, goal {cell['goal'].max() or 'unknown'}, T = {', '.join(map(str, sorted(set(cell['length']))))}"}
+        row = {"Task": str(task), "Goal": cell["goal"].max() or "unknown", "Lengths": ", ".join(map(str, sorted(set(cell["length"]))))}
         for name, one in look.items():
             here = cell[cell["variant"] == name]
             solved = here[here["solved"].eq(True)]
             at = solved["length"].max()
             row[one.label] = "not solved" if solved.empty else f"{at} ({(solved['length'] == at).sum()} of {(here['length'] == at).sum()})"
-        rows.append(row if cell["variant"].any() else {})
+        rows.append(row)
     return type(trials)(rows)
 
 
-def to_solve(steps: DataFrame, look: dict[str, Look]) -> Plot:
+def to_solve(steps: DataFrame, look: dict[str, figures.Look]) -> Plot:
     """Each seed's first step at which validation was solved; who never did stands at the budget, hollow."""
     never = steps["steps_to_solve"].isna()
-    panels = [figures.cell(*one) for one in zip(steps["task"], steps["length"], strict=True)]
-    points = steps.assign(panel=panels, value=steps["steps_to_solve"].fillna(steps["steps"]), censored=never)
+    points = steps.assign(panel=figures.cells(steps), value=steps["steps_to_solve"].fillna(steps["steps"]), censored=never)
     solved = points.groupby("panel")["censored"].transform("all")
     points = points[~solved]
     whole = points[~points.groupby(["panel", "variant"])["censored"].transform("any")]
-    figure = figures.dots(stats.intervals(whole, ["panel", "variant"]), look, points=points, x_label="training steps until the task was solved (left is sooner)")
+    figure = figures.dots(
+        stats.intervals(whole, ["panel", "variant"]),
+        look,
+        points=points,
+        x_label="training steps until the task was solved (left is sooner)",
+        x_range=(0, None),
+        blank="failed",
+    )
     return Plot(
         "long_range_steps",
         figure,
@@ -77,10 +86,10 @@ def to_solve(steps: DataFrame, look: dict[str, Look]) -> Plot:
     )
 
 
-def untrained(rows: DataFrame, look: dict[str, Look]) -> Plot:
+def untrained(rows: DataFrame, look: dict[str, figures.Look]) -> Plot:
     factors = sorted(set(rows["at"]))
     place = {factor: float(index) for index, factor in enumerate(factors)}
-    rows = rows.assign(x=rows["at"].map(place), panel=[figures.cell(*one) for one in zip(rows["task"], rows["length"], strict=True)])
+    rows = rows.assign(x=rows["at"].map(place), panel=figures.cells(rows))
     figure = figures.lines(
         stats.intervals(rows, ["panel", "variant", "x"]),
         look,
@@ -88,7 +97,11 @@ def untrained(rows: DataFrame, look: dict[str, Look]) -> Plot:
         y_label="test skill",
         ticks={place[factor]: f"{factor:g}×" for factor in factors},
     )
-    return Plot("long_range_untrained", figure, "Skill on sequences longer than any seen in training. A line at 0 does no better than not looking at the input.")
+    return Plot(
+        "long_range_untrained",
+        figure,
+        "Skill on sequences longer than any seen in training. A line at 0 does no better than not looking at the input.",
+    )
 
 
 @hookimpl

@@ -6,21 +6,29 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from suite import Prose, Results, Section, SuiteError, Table, hookimpl
+from suite import Prose, Results, Section, Table, hookimpl
 
 
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
     machines, digests = results.provenance["machines"], results.provenance["digests"]
-    yield Prose(f"Made again by `{command(results)}`")
+    packaged = results.provenance.get("packaged") or results.plan
+    yield Prose(f"Made again by `{command(results, packaged)}`")
+    lists = {"variants", "tasks", "seeds"}
+    if any(packaged[name] != results.plan[name] for name in packaged if name not in lists):
+        yield Prose(
+            f"⚑ The plan '{results.plan['name']}' that comes with the suite now differs from the one behind these results, which is below."
+        )
     yield Prose(
         "The same trial files give this page again, byte for byte. The same plan on a like machine (instruction set or GPU model, one thread, "
         "these versions) gives bit-identical learning results. Elsewhere results agree statistically, not to the bit. "
         "Times are measurements and differ from run to run."
     )
     if len(machines) > 1:
-        yield Prose(f"⚑ The trials come from {len(machines)} different sets of machine, commit and versions: between them results agree only statistically.")
+        yield Prose(
+            f"⚑ The trials come from {len(machines)} different sets of machine, commit and versions: between them results agree only statistically."
+        )
     names = list(dict.fromkeys(name for one in machines for name in one))
     columns = {"machine" if len(machines) == 1 else f"machine {index}": one for index, one in enumerate(machines, 1)}
     rows = [{"": name, **{title: one.get(name, "–") for title, one in columns.items()}} for name in names]
@@ -37,25 +45,17 @@ def draw(results: Results) -> Iterator[Prose | Table]:
         yield Table(table.rename(columns={"source": "Source", "sha256": "SHA-256"}), f"The files behind the learning results.{note}")
 
 
-def command(results: Results) -> str:
+def command(results: Results, packaged: Mapping[str, Any]) -> str:
     """The command line; lists are named where the trials are not those of the packaged plan."""
-    from suite import plan as plans
-
     plan, trials = results.plan, results.trials
-    words = ["suite", "run"]
-    try:
-        packaged: dict[str, Any] = plans.load(plan["name"]).model_dump(mode="json") if plan["name"] in plans.packaged() else {}
-    except SuiteError:
-        packaged = {}
-    words.append(plan["name"] if packaged else f"{plan['name']}.toml")
-    original = packaged or plan
+    words = ["suite", "run", plan["name"] if packaged is not plan else f"{plan['name']}.toml"]
     for field, column in (("variants", "variant"), ("tasks", "task")):
         labels = list(dict.fromkeys(trials[column]))
-        names = {one["name"] for one in original[field]}
-        if plan[field] != original[field] or {label.partition("(")[0] for label in labels} - names:
+        now, then = ([(one["name"], one["options"]) for one in one_plan[field]] for one_plan in (plan, packaged))
+        if labels and (now != then or {label.partition("(")[0] for label in labels} != {name for name, _ in then}):
             words += [f"--{field}", ",".join(labels)]
     seeds = sorted(set(map(int, trials["seed"])))
-    if seeds and seeds != sorted(original["seeds"]) and seeds == list(range(len(seeds))):
+    if seeds and seeds != sorted(packaged["seeds"]) and seeds == list(range(len(seeds))):
         words += ["--seeds", str(len(seeds))]
     return shlex.join([*words, "--device", results.provenance["device"]])
 
@@ -67,7 +67,11 @@ def flat(plan: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
             yield from flat(value, f"{place}{name}.")
         elif name in {"variants", "tasks"}:
             for one in value:
-                details = {key: entry for key, entry in {**one["options"], "lengths": one.get("lengths"), "steps": one.get("steps")}.items() if entry}
+                details = {
+                    key: entry
+                    for key, entry in {**one["options"], "lengths": one.get("lengths"), "steps": one.get("steps")}.items()
+                    if entry
+                }
                 yield name, one["name"] + "".join(f"; {key} {text(entry)}" for key, entry in details.items())
         else:
             yield f"{place}{name}", text(value)

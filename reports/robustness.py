@@ -10,8 +10,6 @@ from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from suite.figures import Look
-
 
 def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     frame = results.frame[results.frame["chosen"] & (results.frame["status"] == "ok")]
@@ -26,7 +24,9 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         "Only models that solved the undamaged task are shown: a model that has learned nothing loses nothing, which is not robustness. "
         "What the answer depends on (such as the marked numbers) is never damaged."
     )
-    nobody = [cell for cell in cells.itertuples(index=False) if solved[(solved["task"] == cell.task) & (solved["length"] == cell.length)].empty]
+    nobody = [
+        cell for cell in cells.itertuples(index=False) if solved[(solved["task"] == cell.task) & (solved["length"] == cell.length)].empty
+    ]
     if nobody:
         yield Prose(f"Nobody solved {'; '.join(figures.cell(*cell) for cell in nobody)}: there is nothing to show for it.")
     clean = frame[(frame["axis"] == "long_range") & (frame["metric"] == "skill") & (frame["at"] == 1) & frame["solved"].eq(True)]
@@ -37,11 +37,11 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield Table(
             half_points(damaged, look, results),
             "The severity at which skill first falls to half of the clean skill, mean and interval over the seeds that solved the task and fell so far; "
-            "“> last” counts the seeds that never did within the severities tried.",
+            "“beyond” says that it never did within the severities tried.",
         )
 
 
-def curves(name: str, rows: DataFrame, clean: DataFrame, look: dict[str, Look], results: Results) -> Plot:
+def curves(name: str, rows: DataFrame, clean: DataFrame, look: dict[str, figures.Look], results: Results) -> Plot:
     """Skill against severity, evenly spaced as the area counts them, from the clean input on."""
     import pandas as pd
 
@@ -49,33 +49,52 @@ def curves(name: str, rows: DataFrame, clean: DataFrame, look: dict[str, Look], 
     severities = list(dict.fromkeys(skills["at"]))
     place = {severity: float(index) for index, severity in enumerate(severities, 1)}
     drawn = pd.concat([clean.assign(x=0.0), skills.assign(x=skills["at"].map(place))])
-    drawn = drawn.assign(panel=[figures.cell(*one) for one in zip(drawn["task"], drawn["length"], strict=True)])
-    missing = {panel: "not solved: " + wrapped([one.label for key, one in look.items() if key not in set(here["variant"])]) for panel, here in drawn.groupby("panel")}
+    drawn = drawn.assign(panel=figures.cells(drawn))
+    notes = {}
+    for panel in set(drawn["panel"]):
+        known = set(drawn.loc[drawn["panel"] == panel, "variant"])
+        notes[panel] = wrapped([one.label for key, one in look.items() if key not in known])
     unit = results.provenance.get("units", {}).get(name, "")
     figure = figures.lines(
         stats.intervals(drawn, ["panel", "variant", "x"]),
         look,
         x_label=f"{name.replace('_', ' ')}{f', {unit}' if unit else ''} (mild → harsh)",
         y_label="test skill",
-        ticks={0.0: "clean", **{place[severity]: f"{severity:g}" for severity in severities}},
-        notes={panel: note for panel, note in missing.items() if note != "not solved: "},
+        ticks={0.0: "clean", **{place[severity]: number(severity) for severity in severities}},
+        notes=notes,
     )
-    return Plot(f"robustness_{name}", figure, f"Skill under {name.replace('_', ' ')}: the flatter, the more robust. Bands are the interval over the seeds that solved.")
+    return Plot(
+        f"robustness_{name}",
+        figure,
+        f"Skill under {name.replace('_', ' ')}: the flatter, the more robust. Bands are the interval over the seeds that solved.",
+    )
 
 
 def wrapped(names: list[str]) -> str:
-    return ",\n".join(", ".join(names[start : start + 4]) for start in range(0, len(names), 4))
+    return "not solved: " + ",\n".join(", ".join(names[start : start + 4]) for start in range(0, len(names), 4)) if names else ""
 
 
-def areas(solved: DataFrame, look: dict[str, Look]) -> Plot:
+def areas(solved: DataFrame, look: dict[str, figures.Look]) -> Plot:
     rows = solved[(solved["metric"] == "area") & solved["value"].notna()]
-    panels = [f"{figures.cell(task, length)}\n{name.replace('_', ' ')}" for task, length, name in zip(rows["task"], rows["length"], rows["condition"], strict=True)]
+    panels = [f"{cell}\n{name.replace('_', ' ')}" for cell, name in zip(figures.cells(rows), rows["condition"], strict=True)]
     rows = rows.assign(panel=panels)
-    figure = figures.dots(stats.intervals(rows, ["panel", "variant"]), look, points=rows, x_label="area under the skill curve (right is more robust)")
-    return Plot("robustness_area", figure, "Mean skill over all severities: each seed that solved the task, their mean and interval. An empty row did not solve it.")
+    figure = figures.dots(
+        stats.intervals(rows, ["panel", "variant"]),
+        look,
+        points=rows,
+        x_label="area under the skill curve (right is more robust)",
+        x_range=(0, 1.02),
+        columns=max(2, min(3, rows["condition"].nunique())),
+        blank="not solved",
+    )
+    return Plot(
+        "robustness_area",
+        figure,
+        "Mean skill over all severities, the clean input included: each seed that solved the task, their mean and interval.",
+    )
 
 
-def half_points(damaged: DataFrame, look: dict[str, Look], results: Results) -> DataFrame:
+def half_points(damaged: DataFrame, look: dict[str, figures.Look], results: Results) -> DataFrame:
     import pandas as pd
 
     rows = damaged[damaged["metric"] == "half_point"]
@@ -86,7 +105,9 @@ def half_points(damaged: DataFrame, look: dict[str, Look], results: Results) -> 
         unit = results.provenance.get("units", {}).get(name, "")
         last = damaged.loc[(damaged["condition"] == name) & (damaged["metric"] == "skill"), "at"].iloc[-1]
         words = {one.label: half_point(cell[(cell["variant"] == key) & cell["solved"].eq(True)], last) for key, one in look.items()}
-        table.append({"Task": figures.cell(task, length), "Corruption": f"{name.replace('_', ' ')}{f' ({unit})' if unit else ''}", **words})
+        table.append(
+            {"Task": figures.cell(task, length), "Corruption": f"{str(name).replace('_', ' ')}{f' ({unit})' if unit else ''}", **words}
+        )
     return pd.DataFrame(table)
 
 
@@ -95,10 +116,14 @@ def half_point(rows: DataFrame, last: float) -> str:
         return "not solved"
     never = int(rows["value"].isna().sum())
     if never == len(rows):
-        return f"> {last:g}"
+        return f"beyond {number(last)}"
     fallen = stats.intervals(rows.assign(one=0), ["one"]).iloc[0]
-    text = stats.Interval(fallen["mean"], fallen["low"], fallen["high"], int(fallen["n"])).text()
-    return f"{text}, {never} of {len(rows)} > {last:g}" if never else text
+    text = stats.Interval(fallen["mean"], fallen["low"], fallen["high"], int(fallen["n"])).text(1 if abs(last) >= 1 else 2)
+    return f"{text}, {never} of {len(rows)} beyond {number(last)}" if never else text
+
+
+def number(severity: float) -> str:
+    return f"{severity:g}".replace("-", "−")
 
 
 @hookimpl

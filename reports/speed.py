@@ -10,6 +10,7 @@ from suite import Plot, Prose, Results, Section, Table, figures, hookimpl
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+
 ENGINES = {
     "vendor": "vendor engine (cuDNN or oneDNN kernel)",
     "reference": "reference engine (loop over steps)",
@@ -38,8 +39,9 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
             x_label=f"time of forward and backward at T = {wide['x'].max():g}, as a multiple of lstm's (left is faster)",
             log=True,
             level=1,
+            blank="not timed on this engine",
         ),
-        "Median over rounds; the bar spans the middle half of the rounds. A row without a mark has no such engine.",
+        "Median over rounds; the bar spans the middle half of the rounds.",
     )
     both = wide[wide["condition"] == "forward+backward"]
     if both["x"].nunique() > 1:
@@ -51,23 +53,23 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
                 x_label="sequence length T",
                 y_label="time, as a multiple of lstm's",
                 log=("x", "y"),
-                ticks={length: f"{length:g}" for length in sorted(both["x"].unique())},
                 y_range=None,
                 level=1,
             ),
             "Whether an advantage grows or shrinks with length: forward and backward, median and middle half of the rounds.",
         )
-    yield Table(milliseconds(wide, list(look)), f"Milliseconds a call at T = {wide['x'].max():g}, median over rounds. {setting(results)}")
+    yield Table(milliseconds(wide, look), f"Milliseconds a call at T = {wide['x'].max():g}, median over rounds. {setting(results)}")
 
 
-def milliseconds(wide: DataFrame, names: list[str]) -> DataFrame:
+def milliseconds(wide: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
     longest = wide[wide["x"] == wide["x"].max()].copy()
     longest["column"] = longest["engine"] + ", " + longest["condition"]
-    longest["text"] = [f"{1000 * value:.3g}" for value in longest["seconds"]]
-    table = longest.pivot(index="variant", columns="column", values="text")
+    longest["text"] = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
+    table: DataFrame = longest.pivot(index="variant", columns="column", values="text")
     order = [f"{engine}, {condition}" for engine in ENGINES for condition in ("forward", "forward+backward")]
-    table = table.reindex(index=[name for name in names if name in table.index], columns=[name for name in order if name in table.columns])
-    return table.reset_index().rename(columns={"variant": "Variant"})
+    table = table.reindex(index=[name for name in look if name in table.index], columns=[name for name in order if name in table.columns])
+    table.insert(0, "Variant", [look[name].label for name in table.index])
+    return table
 
 
 def setting(results: Results) -> str:

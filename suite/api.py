@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,14 @@ class Prepared:
     @property
     def pending(self) -> list[Trial]:
         return [trial for trial in self.trials if not self.store.done(trial, self.outcomes.get(trial.key))]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A run that is over: the report's folder, and what listeners raised."""
+
+    report: Path
+    listener_problems: Mapping[str, str]
 
 
 def choose(plan: Plan, variants: str | None = None, tasks: str | None = None, seeds: int | None = None) -> Plan:
@@ -73,39 +81,34 @@ def timings(prepared: Prepared) -> list[Timing]:
     return matrix.timings(prepared.plan, prepared.registry, prepared.device)
 
 
-def execute(prepared: Prepared, runs: Path, workers: int | None, listeners: Sequence[object] = ()) -> Path:
-    """Run what is pending, time the models, write the report; returns the report's folder."""
+def execute(prepared: Prepared, runs: Path, workers: int | None, listeners: Sequence[object] = ()) -> Executed:
+    """Run what is pending, time the models, write the report."""
     from . import executor, report
+    from .listeners import Listeners
 
     registry, store = prepared.registry, prepared.store
     provenance = machine.provenance(prepared.device)
-    for listener in listeners:
-        registry.hooks.register(listener)
-    try:
-        with store.writing():
-            asked = timings(prepared)
-            store.enter(prepared.plan, prepared.trials, asked, registry.broken, provenance)
-            invocation = Invocation(
-                plan=prepared.plan.name,
-                runs=runs.resolve(),
-                device=prepared.device,
-                trials=tuple(prepared.trials),
-                pending=frozenset(trial.key for trial in prepared.pending),
-                finished=prepared.outcomes,
-                provenance=provenance,
-            )
-            registry.hooks.hook.suite_plan_started(invocation=invocation)
-            try:
-                executor.run_trials(invocation, registry, store, workers or executor.default_workers(prepared.device))
-                executor.run_timings(asked, registry, store)
-                folder = report.write(store, registry)
-                registry.hooks.hook.suite_report_written(invocation=invocation, folder=folder)
-            finally:
-                registry.hooks.hook.suite_plan_finished(invocation=invocation)
-    finally:
-        for listener in listeners:
-            registry.hooks.unregister(listener)
-    return folder
+    with store.writing(), Listeners(registry.hooks, listeners) as audience:
+        asked = timings(prepared)
+        store.enter(prepared.plan, prepared.trials, asked, registry.broken, provenance)
+        invocation = Invocation(
+            plan=prepared.plan.name,
+            runs=runs.resolve(),
+            device=prepared.device,
+            trials=tuple(prepared.trials),
+            pending=frozenset(trial.key for trial in prepared.pending),
+            finished=prepared.outcomes,
+            provenance=provenance,
+        )
+        audience.tell("suite_plan_started", invocation=invocation)
+        try:
+            executor.run_trials(invocation, audience, store, workers or executor.default_workers(prepared.device))
+            executor.run_timings(asked, registry, audience, store)
+            folder = report.write(store, registry)
+            audience.tell("suite_report_written", invocation=invocation, folder=folder)
+        finally:
+            audience.tell("suite_plan_finished", invocation=invocation)
+    return Executed(folder, audience.problems)
 
 
 def run(
@@ -195,7 +198,7 @@ def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
 
     def about(noun: Any, source: str) -> str:
         paper = getattr(noun, "paper", "") or getattr(noun, "title", "") or getattr(noun, "unit", "")
-        marks = "" if getattr(noun, "causal", True) else "not causal; "
+        marks = "" if getattr(noun, "causal", True) is not False else "not causal; "
         return f"{marks}{paper + '; ' if paper else ''}{source}"
 
     kinds: dict[str, Any] = {

@@ -77,7 +77,9 @@ def run(
     from .tracking import Tracking
 
     tracking = Tracking()
-    api.execute(ready, runs, workers, [Display(Console()), tracking])
+    executed = api.execute(ready, runs, workers, [Display(Console()), tracking])
+    for name, problem in executed.listener_problems.items():
+        typer.echo(f"warning: the listener {name} raised {problem}", err=True)
     if tracking.problem:
         typer.echo(f"warning: {tracking.problem}\nThe results are safe in {ready.store.folder}; the next run mirrors them.", err=True)
     say(f"dashboard: suite dashboard --runs {runs}" + (", or `make dashboard`" if runs == Path("runs") else ""))

@@ -64,7 +64,7 @@ def loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
     """Mean loss of raw outputs ``(B, C)`` or ``(B, T, C)``, weighted by step where the batch says so."""
     y = torch.from_numpy(np.ascontiguousarray(batch.y)).to(output.device)
     if task.loss == "cross_entropy":
-        each = functional.cross_entropy(output.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
+        each = functional.cross_entropy(output.flatten(0, -2), y.flatten().long(), reduction="none").view(y.shape)
     else:
         each = (output.squeeze(-1) - y.to(output.dtype)) ** 2
     if batch.weight is None:

@@ -17,6 +17,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from . import machine, matrix
+from .listeners import Listeners
 from .manager import Registry
 from .spec import Invocation, Measure, Outcome, Timing, Trial
 from .store import Store
@@ -82,7 +83,7 @@ class _Events:
         os.close(self._descriptor)
 
 
-def run_trials(invocation: Invocation, registry: Registry, store: Store, workers: int) -> None:
+def run_trials(invocation: Invocation, listeners: Listeners, store: Store, workers: int) -> None:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it."""
     waiting = {trial.key: trial for trial in invocation.trials if trial.key in invocation.pending}
     if not waiting:
@@ -97,14 +98,14 @@ def run_trials(invocation: Invocation, registry: Registry, store: Store, workers
             while futures:
                 done, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for event in events.read():
-                    _tell(registry, waiting[event["key"]], event)
+                    _tell(listeners, waiting[event["key"]], event)
                 for future in [one for one in futures if one in done]:  # in the plan's order
                     trial = futures.pop(future)
                     outcome = _outcome(trial, future)
                     store.put(trial, outcome, invocation.provenance)
                     complete = store.get(trial)
                     assert complete is not None
-                    registry.hooks.hook.suite_trial_finished(trial=trial, outcome=complete)
+                    listeners.tell("suite_trial_finished", trial=trial, outcome=complete)
         finally:
             events.close()
 
@@ -116,11 +117,11 @@ def _job(trial: Trial, before: Outcome | None, store: Store, events: Path) -> Jo
     return Job(lacking, not trained, checkpoint, events)
 
 
-def _tell(registry: Registry, trial: Trial, event: dict[str, Any]) -> None:
+def _tell(listeners: Listeners, trial: Trial, event: dict[str, Any]) -> None:
     if event["event"] == "started":
-        registry.hooks.hook.suite_trial_started(trial=trial)
+        listeners.tell("suite_trial_started", trial=trial)
     else:
-        registry.hooks.hook.suite_measured(trial=trial, measure=Measure(event["step"], event["scores"]))
+        listeners.tell("suite_measured", trial=trial, measure=Measure(event["step"], event["scores"]))
 
 
 def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
@@ -133,21 +134,21 @@ def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
         return Outcome(trial.key, "failed", reason=f"{type(error).__name__}: {error}", traceback=str(getattr(error, "traceback", "")))
 
 
-def run_timings(timings: list[Timing], registry: Registry, store: Store) -> None:
+def run_timings(timings: list[Timing], registry: Registry, listeners: Listeners, store: Store) -> None:
     """Measure the latencies the store lacks, with the baseline of the same engine and length beside them, alone on the machine."""
     lacking = [timing for timing in timings if "seconds" not in (store.timing(timing.key) or {})]
     if not lacking:
         return
     shapes = {(timing.engine, timing.length) for timing in lacking}
     beside = [one for one in timings if _is_baseline(one) and (one.engine, one.length) in shapes and one not in lacking]
-    registry.hooks.hook.suite_timing_started(count=len(lacking))
+    listeners.tell("suite_timing_started", count=len(lacking))
     with _pool(1) as pool:
         for length in sorted({timing.length for timing in lacking}):
             group = [timing for timing in (*lacking, *beside) if timing.length == length]
             for key, record in _records(pool, group).items():
                 timing = next(one for one in group if one.key == key)
                 if timing in lacking:
-                    store.put_timing(timing, {"causal": registry.variants[timing.variant].noun.causal, **record})
+                    store.put_timing(timing, {"causal": registry.variants[timing.variant].noun.is_causal(timing.variant_options), **record})
 
 
 def _records(pool: ProcessPool, group: list[Timing]) -> dict[str, dict[str, Any]]:

@@ -84,9 +84,14 @@ def looks(results: Results) -> dict[str, Look]:
     return {name: Look(name, name if found[name] else f"{name} {MARK}", found[name], *drawn[name]) for name in ordered}
 
 
-def cell(task: str, length: int) -> str:
+def cell(task: object, length: object) -> str:
     """What stands above the panel of a task at a trained length."""
     return f"{task}, T = {length}"
+
+
+def cells(frame: DataFrame) -> list[str]:
+    """The panel of each row by its task and length."""
+    return [cell(task, length) for task, length in zip(frame["task"], frame["length"], strict=True)]
 
 
 @contextlib.contextmanager
@@ -127,7 +132,7 @@ def lines(
     """A line with its interval as a band for each variant, small multiples by panel.
 
     frame: columns panel, variant, x, mean, low, high; panels stand in their order there
-    ticks: labels by position on the x axis; log: which of the axes "x" and "y" are logarithmic
+    ticks: labels by position on the x axis; log: which of the axes "x" and "y" are logarithmic (x then has its ticks at the data)
     level: where a grey line is drawn for comparison; notes: small print by panel
     """
     panels = list(dict.fromkeys(frame["panel"]))
@@ -142,11 +147,13 @@ def lines(
             if len(row):
                 axis.fill_between(row["x"], row["low"], row["high"], color=one.colour, alpha=0.13, linewidth=0)
                 axis.plot(row["x"], row["mean"], markevery=1 if few else [len(row) - 1], zorder=4 if name == BASELINE else 3, **one.line)
-        _scales(axis, log, ticks)
+        own = sorted(set(here["x"]))
+        _scales(axis, log, ticks or ({x: f"{x:g}" for x in own} if "x" in log and len(own) <= 8 else None))
         if y_range:
             axis.set_ylim(*y_range)
         if notes and notes.get(panel):
-            axis.text(0.03, 0.04, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5)
+            paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+            axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=paper)
     _outer_labels(figure, x_label, y_label)
     _legend(figure, [one for name, one in look.items() if name in set(frame["variant"])])
     return figure
@@ -160,19 +167,22 @@ def dots(
     points: DataFrame | None = None,
     log: bool = False,
     level: float | None = None,
-    x_range: tuple[float, float] | None = None,
+    x_range: tuple[float | None, float | None] = (None, None),
+    columns: int | None = None,
+    blank: str = "",
 ) -> Figure:
     """One row a variant: a large mark at the mean, a bar for its interval, and a small mark for each seed.
 
     summary: columns panel, variant, mean, low, high
     points: columns panel, variant, value, and censored for what lies beyond the value by an unknown distance (drawn as a hollow ▷)
+    columns: panels side by side; blank: small print in a row that has no mark
     """
     import pandas as pd
 
-    every = summary if points is None else pd.concat([summary[["panel", "variant"]], points[["panel", "variant"]]])
+    every = summary[["panel", "variant"]] if points is None else pd.concat([summary[["panel", "variant"]], points[["panel", "variant"]]])
     panels = list(dict.fromkeys(every["panel"]))
     names = [name for name in look if name in set(every["variant"])]
-    figure, axes = _small_multiples(panels, height=0.75 + 0.27 * len(names), share_y=True)
+    figure, axes = _small_multiples(panels, height=0.6 + 0.23 * len(names), share_y=True, columns=columns)
     for panel, axis in zip(panels, axes, strict=True):
         if level is not None:
             axis.axvline(level, color="#8a8a8a", linewidth=1)
@@ -180,16 +190,17 @@ def dots(
             one = look[name]
             if points is not None:
                 _seeds(axis, points[(points["panel"] == panel) & (points["variant"] == name)], place, one)
+            if blank and not ((every["panel"] == panel) & (every["variant"] == name)).any():
+                axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color="#767676", va="center")
             row = summary[(summary["panel"] == panel) & (summary["variant"] == name)].dropna(subset=["mean"])
-            for mean, low, high in row[["mean", "low", "high"]].to_numpy().tolist():
+            for mean, low, high in zip(row["mean"], row["low"], row["high"], strict=True):
                 axis.plot([low, high], [place, place], color=one.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
-                axis.plot([mean], [place], markersize=8, zorder=4, **{**one.line, "linestyle": "none"})
+                axis.plot(mean, place, markersize=8, zorder=4, **{**one.line, "linestyle": "none"})
         axis.set_yticks(range(len(names)), [look[name].label for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
         _scales(axis, ["x"] if log else [], None)
-        if x_range:
-            axis.set_xlim(*x_range)
+        axis.set_xlim(*x_range)
     _outer_labels(figure, x_label, "")
     return figure
 
@@ -197,31 +208,28 @@ def dots(
 def _seeds(axis: Axes, points: DataFrame, place: int, one: Look) -> None:
     """The seeds' own values, spread a little in height so that equal ones show."""
     spread = 0.13 * min(1.0, 4 / max(len(points), 1))
-    for index, row in enumerate(points.itertuples(index=False)):
+    hollow: dict[str, Any] = {"marker": ">", "markersize": 5, "markerfacecolor": "white", "markeredgecolor": one.colour, "clip_on": False}
+    full: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 4,
+        "markerfacecolor": one.colour,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.6,
+    }
+    censored = list(points["censored"]) if "censored" in points else [False] * len(points)
+    for index, (value, beyond) in enumerate(zip(points["value"], censored, strict=True)):
         height = place + spread * (index - (len(points) - 1) / 2)
-        if getattr(row, "censored", False):
-            axis.plot(
-                [row.value],
-                [height],
-                marker=">",
-                markersize=5,
-                markerfacecolor="white",
-                markeredgecolor=one.colour,
-                clip_on=False,
-                zorder=5,
-            )
-        else:
-            axis.plot([row.value], [height], marker="o", markersize=3.5, color=one.colour, alpha=0.8, markeredgewidth=0, zorder=5)
+        axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
 
 
-def heat(values: DataFrame, words: DataFrame, *, bar_label: str) -> Figure:
+def heat(values: DataFrame, words: DataFrame) -> Figure:
     """A table in colours, from 0 to 1, with `words` (of the same shape) written in its fields; missing values stay blank."""
     import seaborn
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(values)), layout="constrained")
     axis = figure.subplots()
-    shade = seaborn.color_palette("crest", as_cmap=True)
+    shade = seaborn.light_palette(COLOURS[0], as_cmap=True)
     seaborn.heatmap(
         values.astype(float),
         annot=words.to_numpy(dtype=object),
@@ -232,7 +240,7 @@ def heat(values: DataFrame, words: DataFrame, *, bar_label: str) -> Figure:
         linewidths=1.5,
         linecolor="white",
         annot_kws={"fontsize": 8.5 if len(values.columns) <= 8 else 6.5},
-        cbar_kws={"label": bar_label, "pad": 0.015, "aspect": 30},
+        cbar=False,
         ax=axis,
     )
     axis.set(xlabel="", ylabel="")
@@ -246,10 +254,10 @@ def heat(values: DataFrame, words: DataFrame, *, bar_label: str) -> Figure:
     return figure
 
 
-def _small_multiples(panels: list[str], height: float, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+def _small_multiples(panels: list[str], height: float, share_y: bool = False, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), 3)
+    columns = min(len(panels), columns or (2 if len(panels) == 4 else 3))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDTH if columns > 1 else WIDTH * 0.72, rows * height + 0.75), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y or "row", sharex=False)
@@ -269,7 +277,7 @@ def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None) -
     for name in log:
         (axis.set_xscale if name == "x" else axis.set_yscale)("log")
         scale = axis.xaxis if name == "x" else axis.yaxis
-        scale.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        scale.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7)))
         scale.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
         scale.set_minor_formatter(NullFormatter())
     if ticks:

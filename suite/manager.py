@@ -6,7 +6,9 @@ import ast
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 import traceback
@@ -96,6 +98,17 @@ def _files() -> Iterator[tuple[str, Path]]:
                     yield f"{dropins.__name__}.{folder}.{path.stem}", path
 
 
+def _file(module: str) -> Path | None:
+    """The file of a module, imported yet or not; None for what is no module, such as a name inside one."""
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:
+        package = sys.modules.get(module.rpartition(".")[0])
+        spec = importlib.machinery.PathFinder.find_spec(module, getattr(package, "__path__", []))
+        file = spec.origin if spec and spec.has_location else None
+    return Path(file) if file else None
+
+
 def imported_sources(name: str) -> dict[str, str]:
     """Digests, by module, of a plugin module's file and of the modules beside it that it imports, helpers' helpers included."""
     home = dropins.__name__ if name.startswith(dropins.__name__ + ".") else name.partition(".")[0]
@@ -103,12 +116,14 @@ def imported_sources(name: str) -> dict[str, str]:
     queue = [name]
     while queue:
         current = queue.pop()
-        file = getattr(sys.modules.get(current), "__file__", None)
-        if current in found or file is None:
+        file = None if current in found else _file(current)
+        if file is None:
             continue
-        source = Path(file).read_bytes()
+        source = file.read_bytes()
         found[current] = hashlib.sha256(source).hexdigest()
-        package = current if file.endswith("__init__.py") else current.rpartition(".")[0]
+        if file.suffix != ".py":  # compiled
+            continue
+        package = current if file.name == "__init__.py" else current.rpartition(".")[0]
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
@@ -117,7 +132,7 @@ def imported_sources(name: str) -> dict[str, str]:
                 targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             else:
                 continue
-            queue.extend(target for target in targets if target.startswith(home + ".") and target in sys.modules)
+            queue.extend(target for target in targets if target.startswith(home + "."))
     return dict(sorted(found.items()))
 
 

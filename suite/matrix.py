@@ -74,12 +74,18 @@ def variants_of(plan: Plan, registry: Registry) -> list[tuple[Provided[Variant],
 
 
 def tasks_of(plan: Plan, registry: Registry) -> list[tuple[Provided[Task], Options, TaskChoice]]:
-    """The plan's tasks with each set of options, in the plan's order, none twice."""
+    """The plan's tasks with each set of options, in the plan's order.
+
+    Raises SuiteError for one that stands twice: its lengths and steps would be of two minds.
+    """
     found = {}
     for choice in plan.tasks:
         provided = registry.task(choice.name)
         for options in expand(choice, options_of(provided.noun.draw), "task"):
-            found[label(choice.name, options)] = (provided, options, choice)
+            name = label(choice.name, options)
+            if name in found:
+                raise SuiteError(f"task '{name}' stands twice in the plan; give it one entry with all its lengths")
+            found[name] = (provided, options, choice)
     return list(found.values())
 
 
@@ -138,7 +144,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
                 hidden_size=hidden_size,
                 parameters=parameters,
                 budget=budget,
-                causal=variant.noun.causal,
+                causal=variant.noun.is_causal(options),
                 engine=resolve_engine(variant.noun, plan.training.engine),
                 device=device,
                 training=_training(plan, choice, rate),

@@ -86,7 +86,7 @@ class Strict(BaseModel):
 # strict: `true` is no number, and "1000" is a word
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
-Rate = Annotated[float, Field(gt=0, strict=True)]
+Amount = Annotated[float, Field(gt=0, strict=True)]
 Factor = Annotated[float, Field(gt=1, strict=True)]
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -116,12 +116,12 @@ class TrainingPlan(Strict):
     """The same for every variant; each learning rate is tried by all, and validation chooses."""
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.001,)
+    learning_rates: Annotated[tuple[Amount, ...], Field(min_length=1)] = (0.001,)
     batch_size: Positive = 32
     steps: Positive = 1000
     validate_every: Positive = 50
     evaluation_samples: Positive = 512
-    clip: Rate = 1.0
+    clip: Amount = 1.0
     stop: Literal["budget", "solved"] = "budget"
     dtype: Literal["float32", "float64"] = "float32"
     engine: Literal["auto", "vendor", "reference"] = "auto"

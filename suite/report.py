@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from . import dropins, figures, results
+from . import plan as plans
 from . import store as stores
 from .manager import Provided, Registry
 from .spec import Plot, Prose, Results, Section, SuiteError, Table
@@ -57,7 +58,7 @@ def write(store: Store, registry: Registry) -> Path:
     sections = list(_without_repeats(sections))
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files["results.csv"] = found.frame.to_csv(index=False, lineterminator="\n").encode()
-    files["index.html"] = _page(found, sections).encode()
+    files["index.html"] = _page(found, sections).encode(errors="backslashreplace")  # a plugin may say anything
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     files["manifest.json"] = (json.dumps({"sha256": manifest}, indent=1) + "\n").encode()
     _replace(store.report, files)
@@ -69,11 +70,12 @@ def _in_order(registry: Registry) -> list[Provided[Section]]:
 
 
 def _presentable(found: Results, registry: Registry) -> Results:
-    """The results with what sections need beside them: units, plugins broken by now, and tracebacks without a machine's paths."""
+    """The results with what sections need beside them: units, the packaged plan, plugins broken by now, and tracebacks without a machine's paths."""
     broken = {(one["source"], one["reason"]): one for one in [*found.provenance["broken"], *map(vars, registry.broken)]}
     provenance = {
         **found.provenance,
         "broken": [{name: _portable(value) for name, value in one.items()} for one in broken.values()],
+        "packaged": plans.load(name).model_dump(mode="json") if (name := found.plan["name"]) in plans.packaged() else None,
         "units": {name: provided.noun.unit for name, provided in registry.corruptions.items()},
     }
     trials = found.trials.assign(traceback=found.trials["traceback"].map(_portable), reason=found.trials["reason"].map(_portable))
@@ -82,7 +84,7 @@ def _presentable(found: Results, registry: Registry) -> Results:
 
 def _portable(text: str) -> str:
     """The text without the parts of paths and addresses that differ between machines and runs."""
-    text = re.sub(r"(?<![\w.])/[^\s'\":]*/(?=(?:site-packages|python3\.\d+|suite|plugins|tasks|reports)/)", "", text)
+    text = re.sub(r'(?<=File ")/[^"\n]*/(?=[^/"\n]+/[^/"\n]+")', "", text)
     return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x…", text)
 
 

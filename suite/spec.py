@@ -55,7 +55,7 @@ class Variant:
     """A recurrent architecture under test. It never sees the task.
 
     build: ``build(input_size, hidden_size, *, **options) -> nn.Module`` with forward ``(B, T, D) -> (B, T, O)``
-    causal: whether y up to step t depends on x up to step t alone
+    causal: whether y up to step t depends on x up to step t alone; ``causal(**options) -> bool`` where options decide
     vendor: ``vendor(module, x) -> y``, the module's forward on cuDNN or oneDNN, with the module's own parameters
     summary: ``(B, T, O) -> (B, O)``, what one answer a sequence is read from; by default the last step
     paper: where the equations come from
@@ -63,10 +63,13 @@ class Variant:
 
     name: str
     build: Callable[..., nn.Module]
-    causal: bool = True
+    causal: bool | Callable[..., bool] = True
     paper: str = ""
     vendor: Callable[[Any, Tensor], Tensor] | None = None
     summary: Callable[[Tensor], Tensor] | None = None
+
+    def is_causal(self, options: Options) -> bool:
+        return self.causal(**options) if callable(self.causal) else self.causal
 
 
 @dataclass(frozen=True)

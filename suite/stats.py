@@ -29,8 +29,13 @@ class Interval(NamedTuple):
         """``0.72 (0.70–0.75)``; the mean alone where there is one value, and ``–`` where there is none."""
         if not self.n:
             return "–"
-        mean, low, high = (f"{value:.{digits}f}" for value in self[:3])
-        return mean if self.n == 1 else f"{mean} ({low}–{high})"
+        mean, low, high = (f"{value:.{digits}f}".replace("-", "−") for value in self[:3])
+        between = " to " if "−" in low + high else "–"
+        return mean if self.n == 1 else f"{mean} ({low}{between}{high})"
+
+    def rounded(self, digits: int = 2) -> Interval:
+        """The interval as `text` shows it, so that what is said of it agrees with what is read."""
+        return Interval(round(self.mean, digits), round(self.low, digits), round(self.high, digits), self.n)
 
 
 def skill(loss: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import nn
@@ -61,16 +62,25 @@ def measure(timings: list[Timing], variants: Mapping[str, Variant]) -> tuple[dic
         here = [timing for timing in timings if timing.length == length]
         ready: dict[tuple[str, str], Stopwatch] = {}
         for timing in here:
-            try:
+            with _contained(timing.key, failed):
                 ready |= {(timing.key, name): watch for name, watch in _watches(timing, variants[timing.variant]).items()}
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # a plugin's own failure; it loses its row and the others keep theirs
-                failed[timing.key] = f"{type(error).__name__}: {error}"
         for _ in range(max((timing.repeats for timing in here), default=0)):
             for (key, name), watch in ready.items():
-                seconds.setdefault(key, {}).setdefault(name, []).append(watch.seconds())
-    return seconds, failed
+                if key not in failed:
+                    with _contained(key, failed):
+                        seconds.setdefault(key, {}).setdefault(name, []).append(watch.seconds())
+    return {key: found for key, found in seconds.items() if key not in failed}, failed
+
+
+@contextlib.contextmanager
+def _contained(key: str, failed: dict[str, str]) -> Iterator[None]:
+    """Note what a plugin raises: it loses its row and the others keep theirs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        failed[key] = f"{type(error).__name__}: {error}"
 
 
 def _watches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:

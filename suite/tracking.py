@@ -111,16 +111,21 @@ class Tracking:
             experiment = client.get_experiment_by_name(self._run.plan)
             if experiment is None:
                 location = (self._run.runs / "artifacts" / self._run.plan).as_uri() if local else None
-                self._experiment = client.create_experiment(self._run.plan, artifact_location=location)
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # its pages then show training runs first
+                self._experiment = client.create_experiment(self._run.plan, artifact_location=location, tags=kind)
             else:
                 self._experiment = experiment.experiment_id
         self._known = dict(self._mirrored(client))
-        tags = {f"suite.{name}": value for name, value in self._run.provenance.items()}
-        self._parent = client.create_run(self._experiment, run_name=f"suite run {self._run.plan}", tags=tags).info.run_id
+        self._parent = client.create_run(self._experiment, run_name=f"suite run {self._run.plan}", tags=self._tags).info.run_id
         client.log_param(self._parent, "plan", self._run.plan)
         client.log_param(self._parent, "trials", len(self._run.trials))
         client.log_param(self._parent, "trials run", len(self._run.pending))
         self._client = client
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        own = {f"suite.{name}": value for name, value in self._run.provenance.items()}
+        return {**own, "mlflow.source.name": f"suite run {self._run.plan}", "mlflow.source.type": "LOCAL"}
 
     def _mirrored(self, client: MlflowClient) -> Iterator[tuple[str, tuple[str, str]]]:
         token = None
@@ -180,7 +185,7 @@ class Tracking:
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
             "suite.plugin_digest": own.get(f"suite.dropins.plugins.{trial.variant}", digest(own, 64)),
-            **{f"suite.{name}": value for name, value in self._run.provenance.items()},
+            **self._tags,
         }
 
         def metric(name: str, value: float, step: int) -> Metric:

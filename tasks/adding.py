@@ -1,4 +1,4 @@
-"""Adding problem: the sum of two marked numbers among many, one in each half of the sequence.
+"""Adding problem: the sum of two marked numbers among many, one in each half of the sequence or both anywhere.
 
 Hochreiter & Schmidhuber, 1997, doi:10.1162/neco.1997.9.8.1735 (experiment 4)
 
@@ -12,7 +12,7 @@ Who does not see the values answers 1, and errs by the variance of a sum of two 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,20 @@ from numpy.typing import NDArray
 from suite import Batch, Goal, Task, hookimpl
 
 
-def draw(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+def draw(rng: np.random.Generator, batch_size: int, length: int, *, markers: Literal["halves", "anywhere"] = "halves") -> Batch:
     if length < 2:
-        raise ValueError(f"adding needs a length of at least 2, not {length}: one marker in each half")
+        raise ValueError(f"adding needs a length of at least 2, not {length}: it marks two steps")
     rows = np.arange(batch_size)
     values = rng.random((batch_size, length))
     first = rng.integers(0, length // 2, size=batch_size)
     second = rng.integers(length // 2, length, size=batch_size)
-    markers = np.zeros((batch_size, length))
-    markers[rows, first] = markers[rows, second] = 1
-    protected = np.stack([markers == 1, np.ones_like(markers, dtype=bool)], axis=2)
-    return Batch(np.stack([values, markers], axis=2), values[rows, first] + values[rows, second], protected=protected)
+    if markers == "anywhere":
+        first = rng.integers(0, length, size=batch_size)
+        second = (first + rng.integers(1, length, size=batch_size)) % length
+    marked = np.zeros((batch_size, length))
+    marked[rows, first] = marked[rows, second] = 1
+    protected = np.stack([marked == 1, np.ones_like(marked, dtype=bool)], axis=2)
+    return Batch(np.stack([values, marked], axis=2), values[rows, first] + values[rows, second], protected=protected)
 
 
 def within(output: NDArray[Any], batch: Batch) -> float:
@@ -46,8 +49,8 @@ def suite_tasks() -> Iterator[Task]:
         input_size=2,
         output_size=1,
         loss="mse",
-        baseline=lambda _length: 1 / 6,
-        solved=lambda _length: Goal("loss", below=0.01),
+        baseline=lambda _length, **_options: 1 / 6,
+        solved=lambda _length, **_options: Goal("loss", below=0.01),
         metrics={"within_0.08": within},
         lengths=(20, 50),
         paper="doi:10.1162/neco.1997.9.8.1735",

@@ -20,7 +20,7 @@ DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in
 FLOORS = (
     {"spec", "ops", "dropins"},
     {"hookspecs", "plan", "stats", "machine", "preload", "dashboard"},
-    {"figures", "manager", "data", "model", "progress"},
+    {"figures", "manager", "data", "model", "progress", "listeners"},
     {"matrix", "trainer", "timing"},
     {"store", "evaluate"},
     {"results", "worker", "tracking"},

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suite import SuiteError, plan
 from suite.spec import label
@@ -88,7 +89,9 @@ def test_a_plan_read_back_from_its_data_is_the_same(name: str) -> None:
 
 
 def test_defaults_and_short_forms(tmp_path: Path) -> None:
-    found = plan.load(written(tmp_path, 'variants = ["lstm", "residual(depth=[2,3])"]\ntasks = [{name="noisy", lengths=[5], options={form="b"}}]'))
+    found = plan.load(
+        written(tmp_path, 'variants = ["lstm", "residual(depth=[2,3])"]\ntasks = [{name="noisy", lengths=[5], options={form="b"}}]')
+    )
     assert found.name == "mine"
     assert [(one.name, one.options) for one in found.variants] == [("lstm", {}), ("residual", {"depth": [2, 3]})]
     assert [(one.name, one.lengths, one.steps, one.options) for one in found.tasks] == [("noisy", (5,), None, {"form": "b"})]
@@ -171,14 +174,14 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["missing.toml", "folder/missing", "."])
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SuiteError, match="No such file|unknown plan|Is a directory"):
+    with pytest.raises(SuiteError, match=r"No such file|unknown plan|Is a directory"):
         plan.load(str(tmp_path / name) if "." in name or "/" in name else name)
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
     file = tmp_path / "binary.toml"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SuiteError, match="binary.toml: not valid TOML"):
+    with pytest.raises(SuiteError, match=r"binary\.toml: not valid TOML"):
         plan.load(str(file))
 
 

@@ -75,7 +75,7 @@ def copy(layer: nn.Module, suffix: str, weight_x: Tensor, weight_h: Tensor, bias
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rnn", nn.RNN), ("gru", nn.GRU)])
-def test_equals_torchs_layer(name: str, kind: type[nn.RNNBase]) -> None:
+def test_equals_torchs_layer(name: str, kind: Any) -> None:
     core, x = build(name), noise(4, 11, D)
     layer = kind(D, H, batch_first=True, dtype=torch.float64)
     copy(layer, "", core.weight_x, core.weight_h, core.bias)
@@ -112,7 +112,7 @@ def test_bilstm_equals_torchs_layer_and_its_last_states() -> None:
 def normalise(a: NDArray[Any], gain: NDArray[Any], shift: NDArray[Any] | float = 0.0) -> NDArray[Any]:
     mean = a.sum(axis=-1, keepdims=True) / a.shape[-1]
     variance = ((a - mean) ** 2).sum(axis=-1, keepdims=True) / a.shape[-1]
-    return (a - mean) / np.sqrt(variance + 1e-5) * gain + shift
+    return np.asarray((a - mean) / np.sqrt(variance + 1e-5) * gain + shift)
 
 
 def test_layernorm_step_as_in_the_paper() -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from suite import Batch, Corruption, Task, data
@@ -37,7 +38,9 @@ each = pytest.mark.parametrize(("task", "options"), CASES.values(), ids=CASES)
 each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
 
 
-def draw(task: Task, options: Options, size: int = 64, length: int | None = None, split: str = "train", seed: int = 0, step: int = 1) -> Batch:
+def draw(
+    task: Task, options: Options, size: int = 64, length: int | None = None, split: str = "train", seed: int = 0, step: int = 1
+) -> Batch:
     return data.draw(task, options, length or task.lengths[0], split, seed, step, size)
 
 
@@ -112,9 +115,9 @@ def test_splits_seeds_and_steps_share_no_sample(task: Task, options: Options) ->
 def test_global_generators_are_left_alone(task: Task, options: Options) -> None:
     np.random.seed(0)
     torch.manual_seed(0)
-    before, torch_before = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index, union-attr]
+    before, torch_before = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index]
     draw(task, options)
-    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index, union-attr]
+    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index]
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 

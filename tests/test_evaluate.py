@@ -1,0 +1,89 @@
+"""Checks that every model meets the same questions: the test stream, longer ones, and the same damage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from suite import Corruption, data, evaluate, model, trainer
+from suite.manager import discover
+from suite.spec import Evaluation, Trial
+
+REGISTRY = discover()
+ADDING = REGISTRY.task("adding").noun
+NOISE = REGISTRY.corruption("gaussian_noise").noun
+
+
+@pytest.fixture
+def net() -> model.Model:
+    return model.build(REGISTRY.variant("gru").noun, {}, ADDING, 4, "vendor", 0)
+
+
+def ask(net: model.Model, trial: Trial, evaluation: Evaluation, corruption: Corruption | None = None) -> list[dict[str, Any]]:
+    return evaluate.evaluate(net, trial, ADDING, evaluation, corruption)
+
+
+def test_factor_one_is_the_test_stream_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
+    (found,) = ask(net, tiny, Evaluation("length", "length", (1.0,)))
+    assert found["scores"] == trainer.score(net, ADDING, tiny, "test")
+    assert (found["at"], found["length"], found["baseline"], found["solved"]) == (1.0, 10, 1 / 6, False)
+
+
+def test_lengths_are_factors_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
+    found = ask(net, tiny, Evaluation("length", "length", (1.0, 1.5, 4.0)))
+    assert [(one["at"], one["length"]) for one in found] == [(1.0, 10), (1.5, 15), (4.0, 40)]
+    assert len({one["scores"]["loss"] for one in found}) == 3
+
+
+def test_each_length_has_its_own_baseline(tiny: Trial) -> None:
+    copy = REGISTRY.task("copy").noun
+    net = model.build(REGISTRY.variant("gru").noun, {}, copy, 4, "vendor", 0)
+    found = evaluate.evaluate(net, replace(tiny, task="copy"), copy, Evaluation("length", "length", (1.0, 2.0)), None)
+    assert [one["baseline"] for one in found] == pytest.approx([10 * np.log(8) / 30, 10 * np.log(8) / 40])
+
+
+def test_damage_is_the_same_for_every_model(net: model.Model, tiny: Trial) -> None:
+    """What a corruption draws depends on severity and batch, not on the model, its seed or how often it was asked."""
+    seen: list[np.ndarray[Any, Any]] = []
+
+    def apply(rng: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
+        seen.append(rng.random(4))
+        return NOISE.apply(rng, x, protected, severity)
+
+    other = model.build(REGISTRY.variant("lstm").noun, {}, ADDING, 4, "vendor", 1)
+    watched, evaluation = replace(NOISE, apply=apply), Evaluation("corruption", "gaussian_noise", (20.0, -5.0))
+    trial = replace(tiny, training=replace(tiny.training, evaluation_samples=200))
+    for asked, by in ((net, trial), (other, replace(trial, seed=5, variant="lstm")), (net, trial)):
+        ask(asked, by, evaluation, watched)
+    assert len(seen) == 3 * 2 * 2  # models, severities, batches
+    for again in (seen[4:8], seen[8:]):
+        assert all(np.array_equal(one, two) for one, two in zip(seen[:4], again, strict=True))
+    assert len({one.tobytes() for one in seen[:4]}) == 4
+
+
+def test_harsher_damage_is_a_worse_score(tiny: Trial) -> None:
+    """A trained model, so that there is something to lose."""
+    trial = replace(
+        tiny, hidden_size=32, training=replace(tiny.training, steps=250, batch_size=32, validate_every=250, evaluation_samples=512)
+    )
+    net = model.build(REGISTRY.variant("gru").noun, {}, ADDING, 32, "vendor", 0)
+    list(trainer.train(trial, ADDING, net))
+    clean = trainer.score(net, ADDING, trial, "test")["loss"]
+    losses = [one["scores"]["loss"] for one in ask(net, trial, Evaluation("corruption", "gaussian_noise", (20.0, 5.0, -5.0)), NOISE)]
+    assert clean < losses[1] < losses[2]
+
+
+def test_evaluating_changes_nothing(net: model.Model, tiny: Trial) -> None:
+    before, state = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    ask(net, tiny, Evaluation("corruption", "gaussian_noise", (0.0,)), NOISE)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_test_stream_is_not_the_validation_stream() -> None:
+    one, two = (next(data.stream(ADDING, {}, 10, split, 0, 64)) for split in ("validation", "test"))
+    assert not np.array_equal(one.x, two.x)

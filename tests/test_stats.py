@@ -1,0 +1,109 @@
+"""Checks the arithmetic of the report on small numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from suite import stats
+from suite.stats import Interval
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_skill_is_one_at_no_loss_and_zero_from_the_baseline_on() -> None:
+    assert stats.skill([0.0, 0.5, 1.0, 2.0, math.inf], 1.0).tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert math.isnan(float(stats.skill(math.nan, 1.0)))
+    assert stats.skill([0.25, 0.25], [0.5, 1.0]).tolist() == [0.5, 0.75]
+
+
+def test_interval_of_few_is_their_range() -> None:
+    assert stats.interval([3.0, 1.0, 2.0], rng()) == (2.0, 1.0, 3.0, 3)
+    assert stats.interval([3.0, math.nan, 1.0], rng()) == (2.0, 1.0, 3.0, 2)
+    assert stats.interval([0.5], rng()) == (0.5, 0.5, 0.5, 1)
+    nothing = stats.interval([math.nan], rng())
+    assert nothing.n == 0
+    assert math.isnan(nothing.mean)
+
+
+def test_interval_of_five_is_a_bootstrap_of_the_mean() -> None:
+    found = stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
+    assert found == (0.2, 0.0, 0.6, 5)  # of Binomial(5, 0.2) ones, 2.5 % and 97.5 % are 0 and 3
+    assert stats.interval([4.0] * 9, rng()) == (4.0, 4.0, 4.0, 9)
+    assert stats.interval([5.0, 1.0, 4.0, 2.0, 3.0], rng()) == stats.interval([1.0, 2.0, 3.0, 4.0, 5.0], rng())
+
+
+def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
+    draws, generator = rng(), rng()
+    hits = [(found := stats.interval(draws.standard_normal(40), generator, 400)).low <= 0 <= found.high for _ in range(200)]
+    assert 0.89 <= np.mean(hits) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (Interval(0.724, 0.701, 0.75, 3), "0.72 (0.70–0.75)"),
+        (Interval(-0.5, -1.0, 2.0, 3), "−0.50 (−1.00 to 2.00)"),
+        (Interval(0.724, 0.724, 0.724, 1), "0.72"),
+        (Interval(math.nan, math.nan, math.nan, 0), "–"),
+    ],
+)
+def test_interval_reads_as_a_person_would_write_it(interval: Interval, text: str) -> None:
+    assert interval.text() == text
+
+
+def test_overlap_counts_a_shared_end() -> None:
+    assert stats.overlap(Interval(1, 0, 2, 3), Interval(3, 2, 4, 3))
+    assert not stats.overlap(Interval(1, 0, 2, 3), Interval(4, 3, 5, 3))
+    assert stats.overlap(Interval(1, 0, 9, 3), Interval(4, 3, 5, 3))
+    assert stats.overlap(Interval(0.5, 0.0, 0.694, 3).rounded(), Interval(0.8, 0.686, 0.9, 3).rounded())
+
+
+def test_pooled_gives_every_group_the_same_weight() -> None:
+    assert stats.pooled([[0.0, 1.0], [0.5, math.nan, 0.5, 0.5, 0.5]], rng()) == (0.5, 0.25, 0.75, 6)
+    assert stats.pooled([[math.nan], [1.0, 3.0]], rng()) == (2.0, 1.0, 3.0, 2)
+    assert stats.pooled([[], [math.nan]], rng()).n == 0
+    assert stats.pooled([], rng()).n == 0
+
+
+def test_pooled_resamples_within_groups() -> None:
+    far = [[0.0] * 5, [1.0] * 5]
+    assert stats.pooled(far, rng()) == (0.5, 0.5, 0.5, 10)  # seeds do not wander between groups
+    one = stats.pooled([[0.0, 0.0, 0.0, 0.0, 1.0]], rng())
+    assert one == stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
+
+
+def test_intervals_keep_the_order_and_depend_on_no_other_group() -> None:
+    frame = pd.DataFrame({"who": ["b", "a", "b", "a"], "value": [1.0, 5.0, 3.0, math.nan]})
+    found = stats.intervals(frame, ["who"])
+    assert found.columns.tolist() == ["who", "mean", "low", "high", "n"]
+    assert found.to_numpy().tolist() == [["b", 2.0, 1.0, 3.0, 2], ["a", 5.0, 5.0, 5.0, 1]]
+    many = pd.DataFrame({"who": ["a"] * 6 + ["b"] * 6, "value": rng().random(12)})
+    alone = stats.intervals(many[many["who"] == "b"], ["who"])
+    assert stats.intervals(many, ["who"]).iloc[1].tolist() == alone.iloc[0].tolist()
+    assert stats.intervals(frame[:0], ["who"]).empty
+
+
+def test_area_is_the_mean_height() -> None:
+    assert stats.area(1.0, [1.0, 1.0]) == 1.0
+    assert stats.area(1.0, [0.0]) == 0.5
+    assert stats.area(1.0, [0.5, 0.0]) == 0.5
+    assert stats.area(0.8, [0.8, 0.4, 0.0]) == pytest.approx((0.8 + 0.6 + 0.2) / 3)
+
+
+def test_half_point_is_linear_between_severities() -> None:
+    assert stats.half_point(1.0, [1, 2, 3], [0.9, 0.7, 0.3]) == pytest.approx(2.5)
+    assert stats.half_point(0.8, [20, 10], [0.6, 0.2]) == pytest.approx(15)
+    assert stats.half_point(1.0, [1, 2], [0.5, 0.1]) == 1.0
+    assert stats.half_point(1.0, [1, 2], [0.1, 0.9]) == 1.0
+    assert math.isnan(stats.half_point(1.0, [1, 2], [0.9, 0.6]))
+    assert math.isnan(stats.half_point(0.0, [1, 2], [0.0, 0.0]))
+
+
+def test_least_p_of_a_paired_sign_flip_test() -> None:
+    assert [stats.least_p(seeds) for seeds in (0, 1, 2, 3, 8)] == [1.0, 1.0, 0.5, 0.25, 2 / 256]

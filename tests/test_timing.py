@@ -1,0 +1,141 @@
+"""Checks that timings are interleaved, complete, and lose no row but that of the variant that fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suite import Variant, timing
+from suite.manager import discover
+from suite.spec import Timing
+
+
+@pytest.fixture(autouse=True)
+def _one_call_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0)
+
+
+class Logged(nn.Module):
+    """Writes its name down whenever it runs."""
+
+    def __init__(self, note: Callable[[str], None], input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.note = note
+        self.layer = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)
+        self.note("backward" if torch.is_grad_enabled() else "forward")
+        return self.layer(x)  # type: ignore[no-any-return]
+
+
+def asked(variant: str, length: int = 4, repeats: int = 3, engine: str = "reference", dtype: str = "float32") -> Timing:
+    return Timing(variant, {}, engine, length, 2, 3, 5, 0, repeats, dtype, "cpu", f"{variant} {engine} {length}")
+
+
+def logged(name: str, log: list[tuple[str, str]]) -> Variant:
+    return Variant(name, lambda input_size, hidden_size: Logged(lambda kind: log.append((name, kind)), input_size, hidden_size))
+
+
+def test_every_timing_has_one_entry_a_round() -> None:
+    variants = {name: provided.noun for name, provided in discover().variants.items()}
+    timings = [asked(name, length) for name in variants for length in (3, 6)]
+    seconds, failed = timing.measure(timings, variants)
+    assert failed == {}
+    assert set(seconds) == {one.key for one in timings}
+    for by_what in seconds.values():
+        assert {what: len(rounds) for what, rounds in by_what.items()} == {"forward": 3, "forward+backward": 3}
+        assert all(value > 0 for rounds in by_what.values() for value in rounds)
+
+
+def test_variants_are_interleaved_round_by_round() -> None:
+    log: list[tuple[str, str]] = []
+    timing.measure([asked("a"), asked("b")], {"a": logged("a", log), "b": logged("b", log)})
+    one_round = [("a", "forward"), ("a", "backward"), ("b", "forward"), ("b", "backward")]
+    assert log[-12:] == one_round * 3
+    assert Counter(log[:-12]) == Counter(one_round * timing.WARM_UP)
+
+
+def test_lengths_are_timed_apart_and_each_is_warm() -> None:
+    lengths: list[int] = []
+
+    class Length(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            lengths.append(x.shape[1])
+            return super().forward(x)
+
+    timing.measure([asked("a", 8), asked("a", 4)], {"a": Variant("a", Length)})
+    calls = 2 * (timing.WARM_UP + 3)
+    assert lengths == [4] * calls + [8] * calls
+
+
+def test_a_call_repeats_until_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)  # a millisecond a look
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0.0049)
+    calls: list[None] = []
+    watch = timing.Stopwatch(lambda: calls.append(None), "cpu")
+    assert len(calls) == timing.WARM_UP
+    assert watch.seconds() == pytest.approx(0.001 / 5)
+    assert len(calls) == timing.WARM_UP + 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_model_has_the_shape_and_dtype_asked(dtype: str) -> None:
+    seen: set[Any] = set()
+
+    class Shape(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add((tuple(x.shape), x.dtype, self.out_features, self.weight.dtype))
+            return super().forward(x)
+
+    timing.measure([asked("a", dtype=dtype)], {"a": Variant("a", Shape)})
+    kind = getattr(torch, dtype)
+    assert seen == {((2, 4, 3), kind, 5, kind)}
+
+
+def test_gradients_do_not_pile_up() -> None:
+    grads: list[Any] = []
+
+    class Grad(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            grads.append(self.weight.grad)
+            return super().forward(x)
+
+    timing.measure([asked("a")], {"a": Variant("a", Grad)})
+    assert grads[-1] is None
+
+
+class Bad(nn.Linear):
+    """Fails when it has run so many times, forward or backward."""
+
+    def __init__(self, calls: int, error: type[BaseException], input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.calls, self.error = calls, error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls -= 1
+        if self.calls < 0:
+            raise self.error("no such luck")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("calls", [0, timing.WARM_UP, 2 * timing.WARM_UP + 1], ids=["forward", "backward", "later"])
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, SystemExit])
+def test_a_variant_that_fails_loses_its_row_only(calls: int, error: type[BaseException]) -> None:
+    log: list[tuple[str, str]] = []
+    bad = Variant("bad", lambda input_size, hidden_size: Bad(calls, error, input_size, hidden_size))
+    seconds, failed = timing.measure([asked("a"), asked("bad"), asked("b")], {"a": logged("a", log), "b": logged("b", log), "bad": bad})
+    assert failed == {"bad reference 4": f"{error.__name__}: no such luck"}
+    assert set(seconds) == {"a reference 4", "b reference 4"}
+    assert {len(rounds) for by_what in seconds.values() for rounds in by_what.values()} == {3}
+
+
+def test_an_interrupt_is_heard() -> None:
+    bad = Variant("bad", lambda input_size, hidden_size: Bad(0, KeyboardInterrupt, input_size, hidden_size))
+    with pytest.raises(KeyboardInterrupt):
+        timing.measure([asked("bad")], {"bad": bad})
