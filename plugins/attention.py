@@ -59,7 +59,7 @@ class Attention(nn.Module):
         return torch.cat([checkpoint(self.additive, row, keys, use_reentrant=False, preserve_rng_state=False) for row in rows], dim=1)
 
     def additive(self, queries: Tensor, keys: Tensor) -> Tensor:  # (B, R, H), (B, T, H) -> (B, R, T)
-        return self.energy(torch.tanh(queries[:, :, None] + keys[:, None])).squeeze(3)  # type: ignore[no-any-return]
+        return self.energy(torch.tanh(queries[:, :, None] + keys[:, None]))[..., 0]  # type: ignore[no-any-return]
 
     def attend(self, h: Tensor) -> Tensor:  # (B, T, H) -> (B, T, H)
         score = self.scores(h)

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 ENGINES = ("vendor", "reference")
 
+SHOWN = 5
+"""So many names at most in one breath."""
+
 
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
-    look = figures.looks(results)
+    look, timed = figures.looks(results), figures.looks(results, timed=True)
     trials = results.trials[results.trials["chosen"].eq(True)]
-    answers = {f"Speed, {engine} engine": speed(results.frame, look, engine) for engine in ENGINES}
+    answers = {f"Speed, {engine} engine": speed(results.frame, timed, engine) for engine in ENGINES}
     answers |= {
         "Robustness": robustness(results.frame, look),
         "Long range": long_range(trials, look),
-        "How far to trust it": trust(results, trials, look),
+        "How far to trust it": trust(results, trials, timed),
     }
     yield Prose(results.plan["question"])
     yield Table(pd.DataFrame(answers.items(), columns=["Axis", "Answer"]))
@@ -44,7 +47,7 @@ def speed(frame: DataFrame, look: dict[str, figures.Look], engine: str) -> str:
         for name, row in wide.iterrows()
     }
     without = [f"`{one.label}`" for name, one in look.items() if name not in found]
-    missing = f" Not timed on this engine: {', '.join(without)}." if without else ""
+    missing = f" Not timed on this engine: {some(without)}." if without else ""
     return (
         f"{verdict(found, look, fewer=True)} Time of forward and backward at T = {longest['at'].max():g}, as a multiple of lstm's.{missing}"
     )
@@ -64,7 +67,7 @@ def robustness(frame: DataFrame, look: dict[str, figures.Look]) -> str:
     found = {name: pooled(here[here["variant"] == name], ["task", "length", "condition"]) for name in look if name in compared}
     where = "; ".join(figures.cell(*cell) for cell in common)
     rest = [f"`{one.label}`" for name, one in look.items() if name not in compared]
-    left = f" Not compared, since not solved: {', '.join(rest)}." if rest else ""
+    left = f" Not compared, since not solved: {some(rest)}." if rest else ""
     return f"{verdict(found, look)} Mean skill over all severities, where most variants solved the task ({where}).{left}"
 
 
@@ -79,7 +82,7 @@ def long_range(trials: DataFrame, look: dict[str, figures.Look]) -> str:
     for task, length in longest[["task", "length"]].drop_duplicates().to_numpy().tolist():
         solved = set(longest.loc[(longest["task"] == task) & longest["solved"].eq(True), "variant"])
         who.append(
-            f"{figures.cell(task, length)} by {', '.join(f'`{one.label}`' for name, one in look.items() if name in solved) or 'nobody'}"
+            f"{figures.cell(task, length)} by {some([f'`{one.label}`' for name, one in look.items() if name in solved]) or 'nobody'}"
         )
     nothing = "" if trials["solved"].eq(True).any() else " Nobody solved any task at any length: this says who had begun to learn."
     return f"{verdict(found, look)} Mean test skill at each task's longest length. Solved in at least one seed: {'; '.join(who)}.{nothing}"
@@ -99,13 +102,20 @@ def verdict(found: dict[str, stats.Interval], look: dict[str, figures.Look], few
         return f"No causal variant has a score.{apart}"
     first, *others = ranked
     level = [name for name in others if stats.overlap(known[first].rounded(), known[name].rounded())]
+    if not fewer and known[first].rounded().high == 0:
+        return f"Nobody does better than not looking at the input.{apart}"
     if not others:
         return f"Only {words[first]} has a score.{apart}"
     told = f"{words[first]} leads"
-    told += f", level with {', '.join(words[name] for name in level)}: the ranges overlap" if level else f", ahead of {words[others[0]]}"
-    if figures.BASELINE in others and figures.BASELINE not in (level or others[:1]):
+    told += f", level with {some([words[name] for name in level])}: the ranges overlap" if level else f", ahead of {words[others[0]]}"
+    if figures.BASELINE in others and figures.BASELINE not in (level[:SHOWN] or others[:1]):
         told += f"; {words[figures.BASELINE]}"
     return f"{told}.{apart}"
+
+
+def some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def trust(results: Results, trials: DataFrame, look: dict[str, figures.Look]) -> str:
@@ -123,7 +133,7 @@ def trust(results: Results, trials: DataFrame, look: dict[str, figures.Look]) ->
         parts.append(f"Untuned: one learning rate, {rates[0]:g}, for all.")
     edge = int(trials["edge"].eq(True).sum())
     if edge:
-        parts.append(f"{edge} trials stand at an edge of the learning-rate grid: a better rate may lie beyond.")
+        parts.append(f"{edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
     lost = int((results.trials["status"] != "ok").sum()) + len(results.provenance["missing"])
     if lost:
         parts.append(f"{lost} trials failed, diverged or are missing: see failures.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
 
@@ -34,10 +34,12 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield curves(str(name), rows, clean, look, results)
     if not solved.empty:
         yield areas(solved, look)
+    for name, rows in solved[solved["metric"] == "half_point"].groupby("condition", sort=False):
+        last = damaged.loc[(damaged["condition"] == name) & (damaged["metric"] == "skill"), "at"].iloc[-1]
         yield Table(
-            half_points(damaged, look, results),
-            "The severity at which skill first falls to half of the clean skill, mean and interval over the seeds that solved the task and fell so far; "
-            "“beyond” says that it never did within the severities tried.",
+            half_points(rows, look, last),
+            f"{described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and interval over the seeds that "
+            f"solved the task and fell so far. “Beyond” says that it never did down to the harshest, {number(last)}.",
         )
 
 
@@ -54,11 +56,10 @@ def curves(name: str, rows: DataFrame, clean: DataFrame, look: dict[str, figures
     for panel in set(drawn["panel"]):
         known = set(drawn.loc[drawn["panel"] == panel, "variant"])
         notes[panel] = wrapped([one.label for key, one in look.items() if key not in known])
-    unit = results.provenance.get("units", {}).get(name, "")
     figure = figures.lines(
         stats.intervals(drawn, ["panel", "variant", "x"]),
         look,
-        x_label=f"{name.replace('_', ' ')}{f', {unit}' if unit else ''} (mild → harsh)",
+        x_label=f"{described(name, results)} (mild → harsh)",
         y_label="test skill",
         ticks={0.0: "clean", **{place[severity]: number(severity) for severity in severities}},
         notes=notes,
@@ -94,21 +95,12 @@ def areas(solved: DataFrame, look: dict[str, figures.Look]) -> Plot:
     )
 
 
-def half_points(damaged: DataFrame, look: dict[str, figures.Look], results: Results) -> DataFrame:
-    import pandas as pd
-
-    rows = damaged[damaged["metric"] == "half_point"]
-    table: list[dict[str, Any]] = []
-    for (task, length, name), cell in rows.groupby(["task", "length", "condition"], sort=False):
-        if not cell["solved"].eq(True).any():
-            continue
-        unit = results.provenance.get("units", {}).get(name, "")
-        last = damaged.loc[(damaged["condition"] == name) & (damaged["metric"] == "skill"), "at"].iloc[-1]
-        words = {one.label: half_point(cell[(cell["variant"] == key) & cell["solved"].eq(True)], last) for key, one in look.items()}
-        table.append(
-            {"Task": figures.cell(task, length), "Corruption": f"{str(name).replace('_', ' ')}{f' ({unit})' if unit else ''}", **words}
-        )
-    return pd.DataFrame(table)
+def half_points(rows: DataFrame, look: dict[str, figures.Look], last: float) -> DataFrame:
+    table: list[dict[str, str]] = []
+    for (task, length), cell in rows.groupby(["task", "length"], sort=False):
+        words = {one.label: half_point(cell[cell["variant"] == name], last) for name, one in look.items()}
+        table.append({"Task": figures.cell(task, length), **words})
+    return type(rows)(table)
 
 
 def half_point(rows: DataFrame, last: float) -> str:
@@ -119,7 +111,12 @@ def half_point(rows: DataFrame, last: float) -> str:
         return f"beyond {number(last)}"
     fallen = stats.intervals(rows.assign(one=0), ["one"]).iloc[0]
     text = stats.Interval(fallen["mean"], fallen["low"], fallen["high"], int(fallen["n"])).text(1 if abs(last) >= 1 else 2)
-    return f"{text}, {never} of {len(rows)} beyond {number(last)}" if never else text
+    return f"{text}; {never} beyond" if never else text
+
+
+def described(name: str, results: Results) -> str:
+    unit = results.provenance.get("units", {}).get(name)
+    return name.replace("_", " ") + (f", {unit}" if unit else "")
 
 
 def number(severity: float) -> str:

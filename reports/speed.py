@@ -22,9 +22,10 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     if timed.empty:
         yield Prose("Nothing was timed.")
         return
-    look = figures.looks(results)
+    look = figures.looks(results, timed=True)
     wide = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
     wide = wide.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})
+    wide = wide.sort_values("engine", key=lambda names: names.map(list(ENGINES).index), kind="stable")
     yield Prose(
         "A variant is timed alone on the machine, warm, in turn with all others, and compared with lstm on the same engine in the same round. "
         "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from .spec import Batch, Corruption, Element, Goal, Plot, Prose, Results, Section, SuiteError, Table, Task, Variant
+from .spec import Batch, Corruption, Element, Goal, Plot, Prose, Results, Section, SuiteError, Table, Task, Unavailable, Variant
 
 if TYPE_CHECKING:
     from . import figures, ops, stats
@@ -28,6 +28,7 @@ __all__ = [
     "SuiteError",
     "Table",
     "Task",
+    "Unavailable",
     "Variant",
     "figures",
     "hookimpl",

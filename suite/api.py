@@ -229,6 +229,8 @@ def diagnose(runs: Path) -> dict[str, Any]:
         rows[f"broken: {broken.source}"] = broken.reason
     folder = runs.resolve()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    for absent in registry.unavailable:
+        rows[f"not here: {absent.source}"] = absent.reason
     rows["runs"] = f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable'})"
     for trials in sorted(folder.glob("*/trials")):
         rows[f"plan {trials.parent.name}"] = f"{len(list(trials.glob('*.json')))} trials stored"

@@ -41,6 +41,8 @@ def say(text: str = "") -> None:
 def warn_of_broken(registry: Registry) -> None:
     for broken in registry.broken:
         typer.echo(f"warning: {broken.source}: {broken.reason}", err=True)
+    for note in registry.notes:
+        typer.echo(f"warning: {note}", err=True)
 
 
 def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Prepared:

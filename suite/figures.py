@@ -29,6 +29,9 @@ COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#c
 
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 
+PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+"""Behind small print that lines may cross."""
+
 WIDTH = 9.4
 """Inches: what fills the page's column at the size of its text."""
 
@@ -71,8 +74,11 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "linestyle": dash}
 
 
-def looks(results: Results) -> dict[str, Look]:
-    """The look of each variant by label, causal ones first; colours follow the order of the variants in the results."""
+def looks(results: Results, *, timed: bool = False) -> dict[str, Look]:
+    """The look of each variant by label, causal ones first; colours follow the order of the variants in the results.
+
+    timed: whether variants belong to it that were only timed, not trained
+    """
     found: dict[str, bool] = {}
     for table in (results.trials, results.frame):
         for variant, causal in table[["variant", "causal"]].drop_duplicates().itertuples(index=False):
@@ -81,12 +87,13 @@ def looks(results: Results) -> dict[str, Look]:
     drawn = {BASELINE: ("#000000", "o")}
     drawn |= {name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, name in enumerate(others)}
     ordered = sorted(found, key=lambda name: not found[name])
-    return {name: Look(name, name if found[name] else f"{name} {MARK}", found[name], *drawn[name]) for name in ordered}
+    shown = ordered if timed else [name for name in ordered if name in set(results.trials["variant"])]
+    return {name: Look(name, name if found[name] else f"{name} {MARK}", found[name], *drawn[name]) for name in shown}
 
 
 def cell(task: object, length: object) -> str:
     """What stands above the panel of a task at a trained length."""
-    return f"{task}, T = {length}"
+    return f"{task}, T\u00a0=\u00a0{length}"  # kept on one line
 
 
 def cells(frame: DataFrame) -> list[str]:
@@ -152,8 +159,7 @@ def lines(
         if y_range:
             axis.set_ylim(*y_range)
         if notes and notes.get(panel):
-            paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-            axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=paper)
+            axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=PAPER)
     _outer_labels(figure, x_label, y_label)
     _legend(figure, [one for name, one in look.items() if name in set(frame["variant"])])
     return figure
@@ -182,7 +188,7 @@ def dots(
     every = summary[["panel", "variant"]] if points is None else pd.concat([summary[["panel", "variant"]], points[["panel", "variant"]]])
     panels = list(dict.fromkeys(every["panel"]))
     names = [name for name in look if name in set(every["variant"])]
-    figure, axes = _small_multiples(panels, height=0.6 + 0.23 * len(names), share_y=True, columns=columns)
+    figure, axes = _small_multiples(panels, height=0.6 + 0.25 * len(names), share_y=True, columns=columns)
     for panel, axis in zip(panels, axes, strict=True):
         if level is not None:
             axis.axvline(level, color="#8a8a8a", linewidth=1)
@@ -191,7 +197,7 @@ def dots(
             if points is not None:
                 _seeds(axis, points[(points["panel"] == panel) & (points["variant"] == name)], place, one)
             if blank and not ((every["panel"] == panel) & (every["variant"] == name)).any():
-                axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color="#767676", va="center")
+                axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color="#6b6b6b", va="center", bbox=PAPER)
             row = summary[(summary["panel"] == panel) & (summary["variant"] == name)].dropna(subset=["mean"])
             for mean, low, high in zip(row["mean"], row["low"], row["high"], strict=True):
                 axis.plot([low, high], [place, place], color=one.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
@@ -206,19 +212,13 @@ def dots(
 
 
 def _seeds(axis: Axes, points: DataFrame, place: int, one: Look) -> None:
-    """The seeds' own values, spread a little in height so that equal ones show."""
-    spread = 0.13 * min(1.0, 4 / max(len(points), 1))
-    hollow: dict[str, Any] = {"marker": ">", "markersize": 5, "markerfacecolor": "white", "markeredgecolor": one.colour, "clip_on": False}
-    full: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 4,
-        "markerfacecolor": one.colour,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.6,
-    }
+    """The seeds' own values under the row's mean, spread a little in height so that equal ones show."""
+    spread = 0.28 / max(len(points), 4)
+    hollow: dict[str, Any] = {"marker": ">", "markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": one.colour, "clip_on": False}
+    full: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": one.colour, "markeredgewidth": 0}
     censored = list(points["censored"]) if "censored" in points else [False] * len(points)
     for index, (value, beyond) in enumerate(zip(points["value"], censored, strict=True)):
-        height = place + spread * (index - (len(points) - 1) / 2)
+        height = place + 0.3 + spread * (index - (len(points) - 1) / 2)
         axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
 
 
@@ -272,17 +272,21 @@ def _small_multiples(panels: list[str], height: float, share_y: bool = False, co
 
 
 def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for name in log:
         (axis.set_xscale if name == "x" else axis.set_yscale)("log")
         scale = axis.xaxis if name == "x" else axis.yaxis
-        scale.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7)))
+        low, high = scale.get_view_interval()
+        subs = (1, 1.5, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 200 * low else (1,)
+        scale.set_major_locator(LogLocator(base=10, subs=subs))
         scale.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
         scale.set_minor_formatter(NullFormatter())
     if ticks:
         axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
         axis.set_xticks([], minor=True)
+    elif "x" not in log:
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
 
 
 def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:

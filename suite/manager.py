@@ -20,11 +20,14 @@ from typing import Any, Generic, TypeVar
 
 import pluggy
 
-from . import dropins, hookspecs
+from . import dropins, guard, hookspecs
 from .plan import nearest
-from .spec import NAME, Broken, Corruption, Section, SuiteError, Task, Variant
+from .spec import NAME, Broken, Corruption, Section, SuiteError, Task, Unavailable, Variant
 
 Noun = TypeVar("Noun", Variant, Task, Corruption, Section)
+
+API_VERSION = 1
+"""Raised when a hook or a noun changes so that older plugins break; a plugin states what it needs as ``suite_api = 1``."""
 
 HOOKS: dict[str, type[Any]] = {
     "suite_variants": Variant,
@@ -46,13 +49,15 @@ class Provided(Generic[Noun]):
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything found, by name, and what is broken."""
+    """Everything found, by name; what is broken; what its own plugin says is not for this machine; and notes on what is slow."""
 
     variants: Mapping[str, Provided[Variant]]
     tasks: Mapping[str, Provided[Task]]
     corruptions: Mapping[str, Provided[Corruption]]
     sections: Mapping[str, Provided[Section]]
     broken: tuple[Broken, ...]
+    unavailable: tuple[Broken, ...]
+    notes: tuple[str, ...]
     hooks: pluggy.PluginManager
 
     def variant(self, name: str) -> Provided[Variant]:
@@ -110,9 +115,14 @@ def _file(module: str) -> Path | None:
 
 
 def imported_sources(name: str) -> dict[str, str]:
-    """Digests, by module, of a plugin module's file and of the modules beside it that it imports, helpers' helpers included."""
+    """What a plugin module's behaviour rests on, by name.
+
+    Digests of its own file and of the modules beside it that it imports, helpers' helpers included; versions of other packages it
+    imports, torch and NumPy apart, which every key has anyway.
+    """
     home = dropins.__name__ if name.startswith(dropins.__name__ + ".") else name.partition(".")[0]
     found: dict[str, str] = {}
+    packages: set[str] = set()
     queue = [name]
     while queue:
         current = queue.pop()
@@ -133,7 +143,18 @@ def imported_sources(name: str) -> dict[str, str]:
             else:
                 continue
             queue.extend(target for target in targets if target.startswith(home + "."))
-    return dict(sorted(found.items()))
+            packages |= {target.partition(".")[0] for target in targets}
+    others = sorted(packages - sys.stdlib_module_names - {"suite", "torch", "numpy", home, ""})
+    return {**dict(sorted(found.items())), **{f"package {one}": version for one in others if (version := _version(one))}}
+
+
+def _version(package: str) -> str:
+    """The version of the distribution an import name belongs to; empty where none is installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        names = importlib.metadata.packages_distributions().get(package, [])
+        return importlib.metadata.version(names[0]) if names else ""
 
 
 class _Finder:
@@ -143,6 +164,8 @@ class _Finder:
         self.hooks = pluggy.PluginManager("suite")
         self.hooks.add_hookspecs(hookspecs)
         self.broken: list[Broken] = []
+        self.unavailable: list[Broken] = []
+        self.notes: list[str] = []
         self.nouns: dict[type[Any], dict[str, Provided[Any]]] = {noun: {} for noun in HOOKS.values()}
 
     def guarded(self, source: str, action: Callable[[], None]) -> None:
@@ -150,6 +173,8 @@ class _Finder:
             action()
         except KeyboardInterrupt:
             raise
+        except Unavailable as error:
+            self.unavailable.append(Broken(source, str(error)))
         except SuiteError as error:
             self.broken.append(Broken(source, str(error)))
         except BaseException as error:  # a plugin may raise anything at import, SystemExit too; it is recorded and shown
@@ -162,15 +187,25 @@ class _Finder:
                 self.broken.append(Broken(str(path), f"has the name of {_place(seen[name])}, which is used; rename one of the two files"))
                 continue
             seen[name] = path
-            self.guarded(_place(path), lambda name=name, path=path: self.add(importlib.import_module(name), _place(path)))  # type: ignore[misc]
+            self.guarded(_place(path), functools.partial(self._import, _place(path), functools.partial(importlib.import_module, name)))
 
     def installed(self) -> None:
         for entry in sorted(importlib.metadata.entry_points(group="suite"), key=lambda entry: (entry.name, entry.value)):
             source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-            self.guarded(source, lambda entry=entry, source=source: self.add(entry.load(), source))  # type: ignore[misc]
+            versions = {f"distribution {entry.dist.name}": entry.dist.version} if entry.dist else {}
+            self.guarded(source, functools.partial(self._import, source, entry.load, versions))
 
-    def add(self, plugin: Any, source: str) -> None:
+    def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
+        with guard.timed(lambda seconds: self.notes.append(f"{source}: takes {seconds:.0f} s to import, which every command waits for")):
+            with guard.watched():
+                plugin = load()
+        self.add(plugin, source, versions or {})
+
+    def add(self, plugin: Any, source: str, versions: Mapping[str, str]) -> None:
         """Register a module (or class, or instance) and take what its hooks yield; nothing of it stays if any part is wrong."""
+        wanted = getattr(plugin, "suite_api", API_VERSION)
+        if wanted > API_VERSION:
+            raise SuiteError(f"is written for plugin API {wanted} and this suite has {API_VERSION}; upgrade recurrent-suite")
         marked = [name for name in dir(plugin) if isinstance(getattr(getattr(plugin, name, None), "suite_impl", None), dict)]
         known = [name for name in dir(hookspecs) if name.startswith("suite_")]
         for name in marked:
@@ -182,15 +217,15 @@ class _Finder:
             raise SuiteError(f"provides nothing: {hint}")
         self.hooks.register(plugin)
         try:
-            self._take(plugin, source, [name for name in marked if name in HOOKS])
+            self._take(plugin, source, [name for name in marked if name in HOOKS], versions)
         except BaseException:
             self.hooks.unregister(plugin)
             raise
 
-    def _take(self, plugin: Any, source: str, hooks: list[str]) -> None:
+    def _take(self, plugin: Any, source: str, hooks: list[str], versions: Mapping[str, str]) -> None:
         module = plugin if isinstance(plugin, ModuleType) else inspect.getmodule(plugin)
         path = Path(module.__file__) if module and module.__file__ else None
-        digests = imported_sources(module.__name__) if module else {}
+        digests = {**(imported_sources(module.__name__) if module else {}), **versions}
         taken: list[tuple[type[Any], Any]] = []
         for hook in hooks:
             for noun in getattr(plugin, hook)():
@@ -219,7 +254,7 @@ def discover() -> Registry:
     finder.drop_ins()
     finder.installed()
     variants, tasks, corruptions, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
-    return Registry(variants, tasks, corruptions, sections, tuple(finder.broken), finder.hooks)
+    return Registry(variants, tasks, corruptions, sections, tuple(finder.broken), tuple(finder.unavailable), tuple(finder.notes), finder.hooks)
 
 
 def options_of(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:

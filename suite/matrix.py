@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from . import machine, model
-from .manager import Provided, Registry, options_of
+from .manager import API_VERSION, Provided, Registry, options_of
 from .plan import Choice, Plan, TaskChoice, nearest
 from .spec import Corruption, Evaluation, Options, SuiteError, Task, Timing, Training, Trial, Value, Variant, label
 
@@ -122,6 +122,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     surroundings = {
         "torch": machine.version("torch"),
         "numpy": machine.version("numpy"),
+        "plugin API": str(API_VERSION),
         "device": machine.device_model(device),
         **source_digest(*HARNESS),
     }

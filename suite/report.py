@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from .store import Store
 
+SHORT = 26
+"""A column of cells up to so long, numbers among them, stands to the right; a cell up to so long is not broken."""
+
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
 
@@ -153,13 +156,14 @@ def _inline(svg: str, plot: Plot) -> Markup:
     return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plot.caption), 1))
 
 
-_NUMBER = re.compile(r"[−\-–<>≥≤]?\s?\d|[–—]$|$")
+_NUMBER = re.compile(r"[−-]?\d")
 
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
     rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-    numeric = [index > 0 and all(_NUMBER.match(row[index]) for row in rows) for index in range(len(frame.columns))]
-    return {"head": [str(name) for name in frame.columns], "rows": rows, "numeric": numeric}
+    columns = list(zip(*rows, strict=True))
+    numeric = [index > 0 and any(map(_NUMBER.match, cells)) and max(map(len, cells)) <= SHORT for index, cells in enumerate(columns)]
+    return {"head": [str(name) for name in frame.columns], "rows": rows, "numeric": numeric or [False] * len(frame.columns)}
 
 
 def _cell(value: object) -> str:
@@ -176,7 +180,7 @@ def _page(found: Results, sections: list[Drawn]) -> str:
         loader=jinja2.FileSystemLoader(folders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["code"] = _code
-    return environment.get_template("index.html").render(plan=found.plan, sections=sections)
+    return environment.get_template("index.html").render(plan=found.plan, sections=sections, short=SHORT)
 
 
 def _code(text: str) -> Markup:

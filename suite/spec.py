@@ -28,6 +28,10 @@ class SuiteError(Exception):
     """A mistake its author can mend; the message names the file or field and the fix."""
 
 
+class Unavailable(SuiteError):
+    """Raised by a plugin that has nothing to offer on this machine; it is then left out without complaint."""
+
+
 class Metric(Protocol):
     """Scores raw outputs (logits or values, as NumPy) against a batch; a mean over samples."""
 

@@ -19,7 +19,7 @@ DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in
 
 FLOORS = (
     {"spec", "ops", "dropins"},
-    {"hookspecs", "plan", "stats", "machine", "preload", "dashboard"},
+    {"hookspecs", "plan", "stats", "machine", "preload", "dashboard", "guard"},
     {"figures", "manager", "data", "model", "progress", "listeners"},
     {"matrix", "trainer", "timing"},
     {"store", "evaluate"},

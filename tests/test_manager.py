@@ -188,7 +188,7 @@ def test_a_plugin_that_is_broken_in_part_hears_nothing(found: Any) -> None:
 def test_an_installed_plugin_is_named_by_its_distribution(found: Any) -> None:
     source, _, digests = found["variants"]["thing"]
     assert source == "thing 1.0"
-    assert digests == ["thing", "thing.equations"]
+    assert digests == ["distribution thing", "thing", "thing.equations"]
 
 
 def test_digests_are_of_the_file_and_the_helpers_it_imports(found: Any) -> None:

@@ -131,4 +131,4 @@ def test_a_variant_that_does_not_grow_is_told() -> None:
 
 def test_options_reach_the_variant() -> None:
     core: Any = model.build_core(replace(REGISTRY.variant("residual").noun), {"depth": 3}, 2, 4, 0)
-    assert len(core.layers) == 3
+    assert len(core.blocks) == 2

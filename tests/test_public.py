@@ -14,7 +14,7 @@ from suite import hookspecs
 PUBLIC = {
     *("Variant", "Task", "Batch", "Corruption", "Section", "Goal"),  # what plugins provide
     *("Results", "Element", "Prose", "Plot", "Table"),  # what report sections take and give
-    *("SuiteError", "hookimpl"),
+    *("SuiteError", "Unavailable", "hookimpl"),
     *("ops", "stats", "figures"),  # modules that plugins build on
     *("run", "load"),
 }

@@ -167,6 +167,7 @@ def test_a_slower_plugin_that_solves_nothing_looks_neither_robust_nor_able(tmp_p
     store = nothing_learned(tmp_path)
     said = answers(store)
     assert said["Robustness"].startswith("No trial solved its task")
+    assert said["Long range"].startswith("Nobody does better than not looking at the input.")
     assert "Nobody solved any task at any length" in said["Long range"]
     elements = list(discover().sections["robustness"].noun.draw(results.read(store)))
     assert [type(element) for element in elements] == [Prose, Prose]
@@ -186,6 +187,13 @@ def test_a_diverged_trial_has_no_skill_and_a_failed_one_no_say(tmp_path: Path) -
     }
     assert board["Lost"].tolist() == [4, 4, 0]
     assert board["Parameters"].tolist() == ["1,010", "1,100 ⚑", "1,010"]
+
+
+def test_a_choice_at_the_edge_of_the_grid_is_flagged_and_no_choice_is_called_untuned(drawn: Callable[..., Path]) -> None:
+    tuned, untuned = (page(drawn(make)).partition('<section id="scoreboard">')[2].partition("</section>")[0] for make in (mixed, one_row))
+    assert "0.01 ⚑" in tuned
+    assert "Untuned" not in tuned
+    assert "Untuned: every variant was trained with the one learning rate 0.01" in untuned
 
 
 def test_failures_are_listed_with_their_reasons(drawn: Callable[..., Path]) -> None:
@@ -292,8 +300,8 @@ def test_tables_fold_long_cells_and_mark_missing_ones(tmp_path: Path) -> None:
 
     text = page(report.write(one_row(tmp_path), with_sections(provided("table", draw))))
     assert "a &amp; b" in text
-    assert '<td class="n">0.1235</td><td>yes</td>' in text
-    assert '<td class="n">–</td><td>–</td>' in text
+    assert '<td class="n s">0.1235</td><td class=" s">yes</td>' in text
+    assert '<td class="n s">–</td><td class=" s">–</td>' in text
     assert "<summary>two</summary><pre>one\ntwo</pre>" in text
     assert "`code` ` one" in text
 
@@ -363,12 +371,14 @@ report.write(Store(Path(sys.argv[1]), "synthetic"), discover())
 
 
 def test_every_variant_has_a_look_of_its_own_and_the_baseline_is_black(tmp_path: Path) -> None:
-    look = figures.looks(results.read(large(tmp_path)))
+    found = results.read(large(tmp_path))
+    look = figures.looks(found, timed=True)
     assert len({(one.colour, one.marker) for one in look.values()}) == len(look) == 13
     assert look["lstm"].colour == "#000000"
     assert figures.BASELINE == matrix.BASELINE
     assert list(look)[-1] == "bilstm"
     assert look["bilstm"].label == "bilstm †"
+    assert figures.looks(found) == {name: one for name, one in look.items() if name != "gru"}  # which was timed alone
 
 
 def test_sections_are_listed_without_drawing_libraries() -> None:

@@ -223,7 +223,7 @@ def test_attention_over_a_thousand_steps_fits_in_four_gibibytes() -> None:
 
 def test_residual_stack_as_in_the_paper() -> None:
     core, x = build("residual", depth=3), noise(2, 6, D)
-    first, second, third = core.layers
+    first, second, third = core.first, *(block[0] for block in core.blocks)
     y1 = first(x)
     y2 = second(y1) + y1
     assert_same(core(x), third(y2) + y2)
@@ -237,7 +237,7 @@ def test_residual_needs_a_layer() -> None:
 def test_residual_gradients_reach_the_first_of_eight_layers() -> None:
     core = build("residual", depth=8, hidden_size=16)
     core(noise(4, 10, D))[:, -1].square().mean().backward()
-    first, last = (core.layers[layer].gates.weight.grad.norm().item() for layer in (0, -1))
+    first, last = (lstm.gates.weight.grad.norm().item() for lstm in (core.first, core.blocks[-1][0]))
     assert last / 100 < first < last * 100
 
 
