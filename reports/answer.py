@@ -120,8 +120,9 @@ def some(names: list[str]) -> str:
 
 def trust(results: Results, trials: DataFrame, look: dict[str, figures.Look]) -> str:
     seeds = trials["seed"].nunique()
+    count = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     parts = [
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} a cell at most: a paired test could not give a p under {stats.least_p(seeds):.2g}."
+        f"{count} a cell at most: a paired test could not give a p under {stats.least_p(seeds):.2g}." if seeds else "No trial is finished."
     ]
     if seeds < stats.RANGE_BELOW:
         parts.append("So few tell who leads here, not who is better; in brackets is the plain range.")

@@ -38,7 +38,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         last = damaged.loc[(damaged["condition"] == name) & (damaged["metric"] == "skill"), "at"].iloc[-1]
         yield Table(
             half_points(rows, look, last),
-            f"{described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and interval over the seeds that "
+            f"Half-point under {described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and interval over the seeds that "
             f"solved the task and fell so far. “Beyond” says that it never did down to the harshest, {number(last)}.",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +85,7 @@ def run(
         typer.echo(f"warning: the listener {name} raised {problem}", err=True)
     if tracking.problem:
         typer.echo(f"warning: {tracking.problem}\nThe results are safe in {ready.store.folder}; the next run mirrors them.", err=True)
-    say(f"dashboard: suite dashboard --runs {runs}" + (", or `make dashboard`" if runs == Path("runs") else ""))
+    say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
     ended = [ready.store.get(trial) for trial in ready.trials]
     bad = sum(outcome is None or outcome.status != "ok" for outcome in ended)
     if bad:
@@ -154,6 +155,28 @@ def list_(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(metavar="variant|task|corruption|section")],
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    root: Annotated[Path, typer.Option("--in", metavar="DIR", help="The folder that holds plugins/, tasks/ and reports/.")] = Path(),
+) -> None:
+    """Write a new plugin file that works as it stands."""
+    from . import scaffold
+    from .plan import nearest
+
+    if kind not in scaffold.KINDS:
+        raise SuiteError(f"cannot make a '{kind}'{nearest(kind, scaffold.KINDS)}")
+    path = scaffold.write(kind, name, root)
+    from .dropins import ROOTS
+
+    where = "" if root.resolve() in ROOTS else f" --path {root}"
+    say(
+        f"{path}\nedit it, then: suite check {name}{where}"
+        + (f"; suite run smoke --variants lstm,{name}{where}" if kind == "variant" else "")
+    )
+
+
+@app.command()
 def dashboard(
     runs: Runs = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000,
@@ -174,10 +197,39 @@ def doctor(runs: Runs = Path("runs")) -> None:
         say(f"{name:18} {value}")
 
 
+@app.callback()
+def suite(
+    path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--path", metavar="DIR", help="A folder whose plugins/, tasks/ and reports/ are searched too, as on SUITE_PATH; anywhere."
+        ),
+    ] = None,
+) -> None:
+    for folder in path or []:
+        if not folder.is_dir():
+            raise SuiteError(f"--path {folder}: no such folder")
+    if path:
+        # workers find the same plugins, since they inherit the environment
+        os.environ["SUITE_PATH"] = os.pathsep.join([*map(str, (folder.resolve() for folder in path)), os.environ.get("SUITE_PATH", "")])
+
+
+def hoisted(words: list[str]) -> list[str]:
+    """The words with every ``--path DIR`` moved to the front, so that it may stand anywhere."""
+    front, rest = [], []
+    while words:
+        word, *words = words
+        if word == "--path" and words:
+            front += [word, words.pop(0)]
+        else:
+            (front if word.startswith("--path=") else rest).append(word)
+    return front + rest
+
+
 def main() -> None:
     """Run the command: 0 all well, 1 some trial did not end well, 2 the user's mistake, 130 interrupted."""
     try:
-        app()
+        app(hoisted(sys.argv[1:]))
     except SuiteError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

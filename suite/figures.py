@@ -286,7 +286,7 @@ def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None) -
         axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
         axis.set_xticks([], minor=True)
     elif "x" not in log:
-        axis.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
 
 
 def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:

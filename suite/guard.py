@@ -26,7 +26,10 @@ def _shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
         "torch's thread count": (torch.get_num_threads(), torch.set_num_threads),
         "torch's grad mode": (torch.is_grad_enabled(), torch.set_grad_enabled),
-        "torch's global random state": (torch.get_rng_state().tolist(), lambda state: torch.set_rng_state(torch.tensor(state, dtype=torch.uint8))),
+        "torch's global random state": (
+            torch.get_rng_state().tolist(),
+            lambda state: torch.set_rng_state(torch.tensor(state, dtype=torch.uint8)),
+        ),
         "NumPy's global random state": (_Same(np.random.get_state()), lambda same: np.random.set_state(same.value)),
         "random's global state": (random.getstate(), random.setstate),
     }

@@ -196,9 +196,11 @@ class _Finder:
             self.guarded(source, functools.partial(self._import, source, entry.load, versions))
 
     def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
-        with guard.timed(lambda seconds: self.notes.append(f"{source}: takes {seconds:.0f} s to import, which every command waits for")):
-            with guard.watched():
-                plugin = load()
+        def slow(seconds: float) -> None:
+            self.notes.append(f"{source}: takes {seconds:.0f} s to import, which every command waits for")
+
+        with guard.timed(slow), guard.watched():
+            plugin = load()
         self.add(plugin, source, versions or {})
 
     def add(self, plugin: Any, source: str, versions: Mapping[str, str]) -> None:
@@ -254,7 +256,9 @@ def discover() -> Registry:
     finder.drop_ins()
     finder.installed()
     variants, tasks, corruptions, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
-    return Registry(variants, tasks, corruptions, sections, tuple(finder.broken), tuple(finder.unavailable), tuple(finder.notes), finder.hooks)
+    return Registry(
+        variants, tasks, corruptions, sections, tuple(finder.broken), tuple(finder.unavailable), tuple(finder.notes), finder.hooks
+    )
 
 
 def options_of(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 SHORT = 26
-"""A column of cells up to so long, numbers among them, stands to the right; a cell up to so long is not broken."""
+"""A cell up to so long is not broken; a column of such numbers stands to the right."""
 
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
@@ -156,13 +156,13 @@ def _inline(svg: str, plot: Plot) -> Markup:
     return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plot.caption), 1))
 
 
-_NUMBER = re.compile(r"[−-]?\d")
+_NUMBER = re.compile(r"[−-]?\d|–$|never|not |beyond ")  # and the words that stand where there is none
 
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
     rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     columns = list(zip(*rows, strict=True))
-    numeric = [index > 0 and any(map(_NUMBER.match, cells)) and max(map(len, cells)) <= SHORT for index, cells in enumerate(columns)]
+    numeric = [index > 0 and all(map(_NUMBER.match, cells)) and max(map(len, cells)) <= SHORT for index, cells in enumerate(columns)]
     return {"head": [str(name) for name in frame.columns], "rows": rows, "numeric": numeric or [False] * len(frame.columns)}
 
 

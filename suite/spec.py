@@ -63,6 +63,7 @@ class Variant:
     vendor: ``vendor(module, x) -> y``, the module's forward on cuDNN or oneDNN, with the module's own parameters
     summary: ``(B, T, O) -> (B, O)``, what one answer a sequence is read from; by default the last step
     paper: where the equations come from
+    parameters: ``parameters(input_size, hidden_size, **options) -> int``, the count the paper states; `suite check` compares
     """
 
     name: str
@@ -71,6 +72,7 @@ class Variant:
     paper: str = ""
     vendor: Callable[[Any, Tensor], Tensor] | None = None
     summary: Callable[[Tensor], Tensor] | None = None
+    parameters: Callable[..., int] | None = None
 
     def is_causal(self, options: Options) -> bool:
         return self.causal(**options) if callable(self.causal) else self.causal

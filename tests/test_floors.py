@@ -19,13 +19,13 @@ DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in
 
 FLOORS = (
     {"spec", "ops", "dropins"},
-    {"hookspecs", "plan", "stats", "machine", "preload", "dashboard", "guard"},
+    {"hookspecs", "plan", "stats", "machine", "preload", "dashboard", "guard", "scaffold"},
     {"figures", "manager", "data", "model", "progress", "listeners"},
-    {"matrix", "trainer", "timing"},
+    {"matrix", "trainer", "timing", "grade"},
     {"store", "evaluate"},
     {"results", "worker", "tracking"},
     {"report", "executor"},
-    {"api"},
+    {"api", "check"},
     {"estimate"},
     {"cli"},
     {"__main__"},

@@ -22,7 +22,7 @@ from suite.spec import Measure, Trial
 D, H = 3, 5
 
 
-def build(name: str, input_size: int = D, hidden_size: int = H, seed: int = 0, **options: int) -> Any:
+def build(name: str, input_size: int = D, hidden_size: int = H, seed: int = 0, **options: int | str) -> Any:
     return model.build_core(discover().variant(name).noun, options, input_size, hidden_size, seed).double()
 
 
@@ -199,23 +199,58 @@ def test_attention_output_is_the_papers() -> None:
     assert_same(core(x), torch.tanh(functional.linear(torch.cat([c, h], dim=2), core.combine.weight, core.combine.bias)))
 
 
+@pytest.mark.parametrize("span", ["past", "whole"])
+@pytest.mark.parametrize("score", ["dot", "general", "additive"])
+def test_attention_scores_are_the_papers(score: str, span: str) -> None:
+    """Step by step in NumPy, by the formulas; more steps than the additive score takes at a time."""
+    core = build("attention", score=score, span=span)
+    h = noise(2, 37, H).tanh()
+    combine, bias = (parameter.detach().numpy() for parameter in (core.combine.weight, core.combine.bias))
+    W, U, v = (getattr(core, name).weight.detach().numpy() if hasattr(core, name) else None for name in ("keys", "queries", "energy"))
+    found = core.attend(h).detach().numpy()
+    for b, states in enumerate(h.numpy()):
+        for t, state in enumerate(states):
+            scores = []
+            for other in states[: t + 1] if span == "past" else states:
+                if score == "dot":
+                    scores.append(state @ other / math.sqrt(H))
+                elif score == "general":
+                    scores.append(state @ W @ other / math.sqrt(H))
+                else:
+                    scores.append((v @ np.tanh(W @ other + U @ state)).item())
+            weights = np.exp(scores) / np.exp(scores).sum()
+            context = weights @ states[: len(scores)]
+            np.testing.assert_allclose(found[b, t], np.tanh(combine @ np.concatenate([context, state]) + bias), rtol=0, atol=1e-12)
+
+
 MEMORY = """
 import resource, sys, torch
 from suite import model
 from suite.manager import discover
 torch.set_num_threads(1)
 variant = discover().variant("attention").noun
-core = model.build_core(variant, {}, 8, 128, 0)
+core = model.build_core(variant, {"score": sys.argv[1]}, 8, 128, 0)
+batch, steps = map(int, sys.argv[2:])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.run(variant, core, torch.ones(32, 1000, 8), "vendor").mean().backward()
+model.run(variant, core, torch.ones(batch, steps, 8), "vendor").mean().backward()
 unit = 1 if sys.platform == "darwin" else 1024
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**30)
 """
 
 
+def peak(score: str, batch: int, steps: int) -> float:
+    """GiB that a process gains at most in one forward and backward pass."""
+    words = [sys.executable, "-c", MEMORY, score, str(batch), str(steps)]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
 def test_attention_over_a_thousand_steps_fits_in_four_gibibytes() -> None:
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
-    assert 0.1 < float(done.stdout) < 4  # the (B, T, T) scores alone are 0.12
+    assert 0.1 < peak("dot", 32, 1000) < 4  # the (B, T, T) scores alone are 0.12
+
+
+def test_additive_attention_never_holds_all_it_compares() -> None:
+    """The (B, T, T, H) of every step with every step would be 1.4 GiB here, and twice that going backward."""
+    assert peak("additive", 8, 600) < 0.7
 
 
 # Residual
@@ -227,6 +262,14 @@ def test_residual_stack_as_in_the_paper() -> None:
     y1 = first(x)
     y2 = second(y1) + y1
     assert_same(core(x), third(y2) + y2)
+
+
+def test_residual_blocks_may_hold_more_layers_than_one() -> None:
+    core, x = build("residual", depth=3, layers=2), noise(2, 6, D)
+    (one, two), (three, four) = core.blocks
+    y1 = core.first(x)
+    y2 = two(one(y1)) + y1
+    assert_same(core(x), four(three(y2)) + y2)
 
 
 def test_residual_needs_a_layer() -> None:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from suite import Variant, model
-from suite.manager import discover
-from suite.spec import Task
+from suite.manager import discover, options_of
+from suite.spec import Task, label
 
-VARIANTS = {name: provided.noun for name, provided in discover().variants.items()}
+
+def cases() -> Iterator[tuple[str, Variant]]:
+    """Every variant with its defaults, and with each word that an option of it may be; a package's own layers are `suite check`'s to try."""
+    for name, provided in discover().variants.items():
+        if provided.source == "plugins/torchrecurrent.py":
+            continue
+        words = {
+            key: get_args(one.annotation) for key, one in options_of(provided.noun.build).items() if get_origin(one.annotation) is Literal
+        }
+        for chosen in itertools.product(*words.values()):
+            options = dict(zip(words, chosen, strict=True))
+            build = functools.partial(provided.noun.build, **options)
+            shown = {key: word for key, word in options.items() if word != options_of(provided.noun.build)[key].default}
+            yield label(name, shown), replace(provided.noun, build=build, causal=provided.noun.is_causal(options))
+
+
+VARIANTS = dict(cases())
 SIZES = [(1, 1, 1, 1), (7, 1, 7, 1), (1, 7, 1, 7), (7, 7, 7, 7), (3, 2, 5, 4)]  # B, T, D, H
 
 each = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)

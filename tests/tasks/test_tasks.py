@@ -217,6 +217,21 @@ def test_adding_marks_one_step_in_each_half_and_asks_for_their_sum(length: int, 
     np.testing.assert_allclose(batch.y, (values * markers).sum(axis=1), rtol=0, atol=1e-15)
 
 
+@given(length=st.integers(2, 30), seed=st.integers(0, 100))
+def test_adding_may_mark_any_two_steps(length: int, seed: int) -> None:
+    batch = draw(TASKS["adding"], {"markers": "anywhere"}, size=8, length=length, seed=seed)
+    values, markers = batch.x[..., 0], batch.x[..., 1]
+    assert set(np.unique(markers)) <= {0, 1}
+    assert (markers.sum(axis=1) == 2).all()
+    np.testing.assert_allclose(batch.y, (values * markers).sum(axis=1), rtol=0, atol=1e-15)
+
+
+def test_adding_anywhere_marks_every_pair_alike() -> None:
+    markers = draw(TASKS["adding"], {"markers": "anywhere"}, size=20_000, length=5).x[..., 1]
+    for one, other in itertools.combinations(range(5), 2):
+        assert_near(markers[:, one] * markers[:, other], 1 / 10)
+
+
 def test_adding_marks_every_step_alike() -> None:
     markers = draw(TASKS["adding"], {}, size=20_000, length=9).x[..., 1]
     for step in range(9):

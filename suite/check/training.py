@@ -1,0 +1,52 @@
+"""Trains a variant's core for a moment, to see that it can learn at all."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from .. import model
+from ..spec import Task, Variant
+from .contract import Failed, Skipped, Subject
+
+B, H = 32, 16
+
+
+def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int, seconds: float) -> None:
+    """Raises Failed unless the loss halves in so many updates and seconds, from where it begins or from a blind guess's, 1.
+
+    The target is the first input, or the sum of all, scaled to unit variance. The readout stays as drawn, times four, so
+    that it is the core that learns.
+    """
+    task = Task("shape", lambda: None, 1, 1, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
+    net = model.build(subject.noun, subject.options, task, H, model.engines(subject.noun)[0], seed=0)
+    net.readout.requires_grad_(False)
+    net.readout.weight *= 4
+    trained = [parameter for parameter in net.core.parameters() if parameter.requires_grad]
+    if not trained:
+        raise Skipped("it has no weights to train")
+    optimizer = torch.optim.Adam(trained, lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+
+    def loss(samples: int) -> Tensor:
+        x = torch.randn(samples, steps, 1, generator=generator)
+        target = x[:, 0] if remember else x.sum(1) / steps**0.5
+        return (net(x) - target).square().mean()  # type: ignore[no-any-return]
+
+    with torch.no_grad():
+        first = min(1.0, loss(512).item())
+    end, average = time.perf_counter() + seconds, first
+    for _ in range(updates):
+        now = loss(B)
+        optimizer.zero_grad()
+        now.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        average = 0.9 * average + 0.1 * now.item()
+        if average < first / 2:
+            return
+        if time.perf_counter() > end:
+            break
+    raise Failed(f"the loss went from {first:.3g} to {average:.3g}; it must halve")

@@ -1,0 +1,378 @@
+"""Checks variants: shapes, causality, independence of rows, repeatability, gradients, parameters, twins, and that they learn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from .. import model, ops
+from ..spec import Task, Variant
+from .contract import Failed, Skipped, Subject, check, check_options, require, shuffle_global_generators, unchanged_surroundings
+from .training import improves
+
+Dtype = torch.dtype
+SIZES = ((1, 1, 1, 1), (7, 1, 7, 1), (1, 7, 1, 7), (2, 3, 64, 7), (3, 2, 5, 64))  # B, T, D, H
+TINY = 1e-12  # of float64: what rounding may leave where nothing should be
+
+
+def build(subject: Subject[Variant], input_size: int, hidden_size: int, dtype: Dtype = torch.float64, seed: int = 0) -> nn.Module:
+    return model.build_core(subject.noun, subject.options, input_size, hidden_size, seed).to(dtype)
+
+
+def noise(*shape: int, dtype: Dtype = torch.float64, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def forward(subject: Subject[Variant], core: nn.Module, x: Tensor, engine: str = "reference") -> Tensor:
+    return model.run(subject.noun, core, x, engine)
+
+
+def engines(subject: Subject[Variant]) -> Iterator[tuple[str, str]]:
+    """Each engine with how to name it in a reason."""
+    for engine in model.engines(subject.noun):
+        yield engine, "forward" if engine == "reference" else "the vendor twin"
+
+
+def answer(subject: Subject[Variant], y: Tensor) -> Tensor:
+    """What one answer a sequence is read from, (B, T, O) -> (B, O)."""
+    return subject.noun.summary(y) if subject.noun.summary else y[:, -1]
+
+
+def backward(y: Tensor) -> None:
+    """Send a gradient to every element of y, no two alike."""
+    require(y.requires_grad, "the output carries no gradient")
+    (y * noise(*y.shape, dtype=y.dtype, seed=3)).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def same(found: Tensor, wanted: Tensor) -> bool:
+    """Equal up to rounding in float64."""
+    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= TINY * (1 + wanted.abs().max()))
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    found, wanted = found.detach(), wanted.detach()
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
+
+
+@check("Put options behind a `*` in build, each with a default and one of the types bool, int, float, str or Literal.")
+def options(subject: Subject[Variant]) -> None:
+    """Every option can be named in a plan: it is keyword-only and has a default and a plain type."""
+    check_options(subject.noun.build, positional=2)
+
+
+@check("Give one output a step and a sample: forward takes (B, T, D) and returns (B, T, O), for any B, T, D and H from 1.", first=True)
+def shapes(subject: Subject[Variant]) -> None:
+    """It builds at odd sizes, and y is (B, T, O) and finite, for one sample and for one step too."""
+    for engine, name in engines(subject):
+        for B, T, D, H in SIZES:
+            core, size = build(subject, D, H, torch.float32), f"B={B}, T={T}, D={D}, H={H}"
+            O = model.output_size(subject.noun, build(subject, D, H, torch.float32), D)  # noqa: E741
+            y = forward(subject, core, noise(B, T, D, dtype=torch.float32), engine)
+            require(isinstance(y, Tensor), f"{name} returned {type(y).__name__}, not a tensor")
+            require(y.shape == (B, T, O), f"{name} gave {tuple(y.shape)} and not {(B, T, O)} at {size}")
+            require(y.isfinite().all(), f"{name} gave NaN or infinity at {size}")
+
+
+@check("Make new tensors from x (x.new_zeros(…)), and convert nothing to a fixed dtype.", first=True)
+def dtypes(subject: Subject[Variant]) -> None:
+    """The output has the dtype of input and weights, float32 and float64 alike."""
+    for engine, name in engines(subject):
+        for dtype in (torch.float32, torch.float64):
+            y = forward(subject, build(subject, 3, 5, dtype), noise(2, 4, 3, dtype=dtype), engine)
+            require(y.dtype == dtype, f"{name} gave {y.dtype} for {dtype}")
+
+
+@check("Work on a copy (x.clone()), or use operations without a trailing underscore: others read the same batch.", first=True)
+def input(subject: Subject[Variant]) -> None:  # noqa: A001
+    """The input is the same to the bit after forward and backward."""
+    for engine, name in engines(subject):
+        core, x = build(subject, 3, 5), noise(2, 5, 3)
+        kept = x.clone()
+        backward(forward(subject, core, x, engine))
+        require(torch.equal(x, kept), f"{name} writes into x")
+
+
+@check(
+    "Draw nothing in forward; draw weights with torch's generator alone, in build, which is seeded for it; use no clock, id or set order.",
+    first=True,
+)
+def determinism(subject: Subject[Variant]) -> None:
+    """The same seed gives the same weights, outputs and gradients to the bit; another seed gives other weights."""
+    for engine, name in engines(subject):
+        runs = []
+        for shuffle in (1, 2):
+            shuffle_global_generators(shuffle)
+            core = build(subject, 3, 5, torch.float32)
+            weights = {key: value.clone() for key, value in core.state_dict().items()}
+            x = noise(4, 9, 3, dtype=torch.float32).requires_grad_()
+            y = forward(subject, core, x, engine)
+            backward(y)
+            gradients = {key: parameter.grad for key, parameter in core.named_parameters() if parameter.grad is not None}
+            runs.append((weights, y, {**gradients, "x": x.grad}))
+        for what, one, two in zip(("weight", "y", "gradient"), *runs, strict=True):
+            first, second = (one, two) if isinstance(one, dict) else ({what: one}, {what: two})
+            changed = [key for key in first if first[key] is not None and not torch.equal(first[key], second[key])]
+            require(not changed, f"{name}: two runs from one seed differ in {what} {', '.join(changed)}")
+    weights, others = (dict(build(subject, 3, 5, seed=seed).named_parameters()) for seed in (0, 1))
+    differ = not weights or any(not torch.equal(weights[key], others[key]) for key in weights)
+    require(differ, "two seeds give the same weights: seeds could not be told apart")
+
+
+@check("Begin every forward from a fresh state: keep no tensor on self, and change no buffer or weight in forward.", first=True)
+def state(subject: Subject[Variant]) -> None:
+    """A call leaves nothing behind for the next: no hidden state, no changed buffer."""
+    for engine, name in engines(subject):
+        core, x = build(subject, 3, 5), noise(3, 6, 3)
+        before = {key: value.clone() for key, value in core.state_dict().items()}
+        y = forward(subject, core, x, engine)
+        backward(y)
+        for other in (noise(3, 6, 3, seed=2), noise(2, 4, 3, seed=3)):
+            forward(subject, core, other, engine)
+        require(torch.equal(forward(subject, core, x, engine), y), f"{name} gives another y for the same x after other calls")
+        changed = [key for key, value in core.state_dict().items() if not torch.equal(value, before[key])]
+        require(not changed, f"{name} changes {', '.join(changed)}")
+
+
+@check("Leave the global generators, the default dtype, the thread count and the like alone; draw from a torch.Generator of your own.")
+def surroundings(subject: Subject[Variant]) -> None:
+    """Building, forward and backward change nothing that is shared with other plugins."""
+    with unchanged_surroundings("build"):
+        core = build(subject, 3, 5)
+    for engine, name in engines(subject):
+        with unchanged_surroundings(name):
+            y = forward(subject, core, noise(2, 5, 3), engine)
+        with unchanged_surroundings(f"the backward pass of {name}"):
+            backward(y)
+
+
+@check("Make new tensors on x's device (x.new_zeros(…)), and register constants with register_buffer.")
+def device(subject: Subject[Variant]) -> None:
+    """The module follows its weights to another device: CUDA where there is one, else torch's meta device."""
+    there = "cuda" if torch.cuda.is_available() else "meta"
+    core, x = build(subject, 3, 5, torch.float32), noise(2, 4, 3, dtype=torch.float32)
+    try:
+        y = forward(subject, core.to(there), x.to(there))
+    except NotImplementedError as error:
+        raise Skipped(f"it does what torch's meta device cannot: {str(error).splitlines()[0]}") from None
+    require(y.device.type == there, f"y is on {y.device.type} while x and the weights are on {there}")
+
+
+@check("Let y at step t read x up to t alone, or declare causal=False; a variant that looks ahead is never ranked with those that do not.")
+def causality(subject: Subject[Variant]) -> None:
+    """Later input changes no earlier output where the variant claims to be causal, and does where it claims not to be."""
+    causal = subject.noun.is_causal(subject.options)
+    for engine, name in engines(subject):
+        core, leaks = build(subject, 3, 4), []
+        for T, steps in ((9, range(8)), (70, (0, 31, 63, 68))):
+            x, later = noise(2, T, 3), noise(2, T, 3, seed=2)
+            y = forward(subject, core, x, engine)
+            for t in steps:
+                changed = torch.cat([x[:, : t + 1], 3 * later[:, t + 1 :]], dim=1)
+                if not same(forward(subject, core, changed, engine)[:, : t + 1], y[:, : t + 1]):
+                    leaks.append((t, T))
+        if causal and leaks:
+            t, T = leaks[0]
+            raise Failed(f"claims causal, but {name} changes outputs up to step {t} when only later input changes (T={T})")
+        require(causal or leaks, f"claims not to be causal, but {name} does not look ahead: claim causal=True and it is ranked")
+
+
+@check("Use no statistic over the batch; reshape with B kept apart from T and D.")
+def batch(subject: Subject[Variant]) -> None:
+    """A row alone gives what it gives in a batch, and the order of rows does not matter."""
+    for engine, name in engines(subject):
+        core, x = build(subject, 3, 4), noise(5, 6, 3)
+        together = forward(subject, core, x, engine)
+        for row in range(len(x)):
+            alone = forward(subject, core, x[row : row + 1], engine)
+            require(same(alone, together[row : row + 1]), f"{name}: row {row} alone differs from the row in a batch of {len(x)}")
+        require(same(forward(subject, core, x.flip(0), engine), together.flip(0)), f"{name}: the order of rows changes their outputs")
+
+
+@check("Detach nothing between x and y, and keep the recurrence differentiable from the last step back to the first.")
+def gradients(subject: Subject[Variant]) -> None:
+    """The gradient of the answer reaches the first step, and every gradient is finite."""
+    for engine, name in engines(subject):
+        core, x = build(subject, 3, 5), noise(4, 7, 3).requires_grad_()
+        y = forward(subject, core, x, engine)
+        backward(answer(subject, y))
+        require(x.grad is not None, f"{name}: no gradient reaches x")
+        assert x.grad is not None
+        require(x.grad.isfinite().all(), f"{name}: the gradient of x is NaN or infinite")
+        for key, parameter in core.named_parameters():
+            require(parameter.grad is None or parameter.grad.isfinite().all(), f"{name}: the gradient of {key} is NaN or infinite")
+        require(x.grad[:, 0].abs().max() > 0, f"{name}: the answer's gradient is zero at the first step")
+
+
+@check("Check a hand-written backward pass; a step that has no derivative (rounding, a threshold) cannot be compared fairly here.")
+def gradcheck(subject: Subject[Variant]) -> None:
+    """Gradients of input and parameters are those of finite differences, in float64."""
+    for engine, name in engines(subject):
+        core, x = build(subject, 2, 3), noise(2, 3, 2).requires_grad_()
+
+        def run(x: Tensor, *_parameters: Tensor, core: nn.Module = core, engine: str = engine) -> Tensor:
+            return forward(subject, core, x, engine)  # gradcheck moves the parameters in place
+
+        trained = [parameter for parameter in core.parameters() if parameter.requires_grad]
+        try:
+            torch.autograd.gradcheck(run, (x, *trained))
+        except torch.autograd.gradcheck.GradcheckError as error:  # type: ignore[attr-defined]
+            raise Failed(f"{name}: {str(error).strip().splitlines()[0]}") from None
+
+
+@check("Return (B, O) with the features of y, from outputs that have read everything: a backward direction's answer is at its first step.")
+def summary(subject: Subject[Variant]) -> None:
+    """What one answer a sequence is read from depends on the first and the last step, in both halves where it looks ahead."""
+    core, x = build(subject, 3, 4), noise(2, 6, 3).requires_grad_()
+    y = forward(subject, core, x)
+    found = answer(subject, y)
+    require(found.shape == (2, y.shape[2]), f"summary gave {tuple(found.shape)} for y {tuple(y.shape)}")
+    halves = (found,) if subject.noun.is_causal(subject.options) or found.shape[1] < 2 else found.chunk(2, dim=1)
+    for half in halves:
+        (gradient,) = torch.autograd.grad(half.square().sum(), x, retain_graph=True)
+        for step, name in ((0, "first"), (-1, "last")):
+            part = "half of the answer" if len(halves) > 1 else "the answer"
+            require(gradient[:, step].abs().max() > 0, f"{part} does not depend on the {name} step")
+
+
+@check(
+    "Register what is trained (nn.Parameter or nn.Module set as an attribute, nn.ParameterList for many) and nothing else; "
+    "a budget of parameters is shared fairly only if the count is true."
+)
+def parameters(subject: Subject[Variant]) -> None:
+    """What the module says it trains is what its forward trains, and the count is the one claimed and grows with hidden_size."""
+    for engine, name in engines(subject):
+        core = build(subject, 3, 5)
+        listed = dict(core.named_parameters())
+        with torch.no_grad():
+            for index, parameter in enumerate(listed.values()):  # away from zeros, behind which a gradient would hide
+                parameter += 0.1 * noise(*parameter.shape, seed=index)
+        y = forward(subject, core, noise(4, 7, 3), engine)
+        backward(y)
+        hidden = [leaf for leaf in _leaves(y) if not any(leaf is parameter for parameter in listed.values())]
+        count = sum(leaf.numel() for leaf in hidden)
+        require(not hidden, f"{name} trains {count} numbers that parameters() does not list, of shape {[tuple(h.shape) for h in hidden]}")
+        idle = [key for key, one in listed.items() if one.requires_grad and (one.grad is None or not one.grad.any())]
+        require(not idle, f"{name} never uses {', '.join(idle)}, which parameters() counts")
+    for D, H in ((1, 1), (3, 5), (7, 64)):
+        counts = {model.count_parameters(build(subject, D, H, seed=seed)) for seed in (0, 1)}
+        require(len(counts) == 1, f"the count differs from build to build: {sorted(counts)} at D={D}, H={H}")
+        if subject.noun.parameters:
+            claim = subject.noun.parameters(D, H, **subject.options)
+            require(counts == {claim}, f"claims {claim} parameters at D={D}, H={H} and has {counts.pop()}")
+    task = Task("shape", lambda: None, 3, 2, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
+    sizes = [model.count_parameters(model.build(subject.noun, subject.options, task, H, "reference", 0)) for H in (1, 2, 4, 8, 16)]
+    require(sizes == sorted(set(sizes)), f"the count does not grow with hidden_size: {sizes} for H = 1, 2, 4, 8, 16")
+
+
+def _leaves(y: Tensor) -> list[Tensor]:
+    """The tensors that a backward pass from y would accumulate gradients in."""
+    found, seen, queue = [], set(), [y.grad_fn]
+    while queue:
+        node: Any = queue.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        queue.extend(following for following, _ in node.next_functions)
+    return found
+
+
+@check("Register every weight and buffer under a fixed name, and override neither state_dict nor its loading in part.")
+def state_dict(subject: Subject[Variant]) -> None:
+    """Weights written to a file and read into a fresh module give the same outputs, to the bit."""
+    one, other, x = build(subject, 3, 4), build(subject, 3, 4, seed=1), noise(2, 5, 3)
+    with torch.no_grad():
+        for index, parameter in enumerate(one.parameters()):
+            parameter += 0.1 * noise(*parameter.shape, seed=index)
+    file = io.BytesIO()
+    torch.save(one.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    require(torch.equal(forward(subject, one, x), forward(subject, other, x)), "a module read from a file gives other outputs")
+
+
+@check("Let forward be the steps in order, from the same initial state, with nothing done to their outputs.")
+def step(subject: Subject[Variant]) -> None:
+    """Where there is a step, calling it along time gives what forward gives."""
+    core, x = build(subject, 3, 4), noise(3, 6, 3)
+    function = getattr(core, "step", None)
+    if not callable(function):
+        raise Skipped("it has no step")
+    with mock.patch.object(ops, "scan", wraps=ops.scan) as scan:
+        y = forward(subject, core, x)
+    states = [call.args[2] for call in scan.call_args_list if getattr(call.args[0], "__self__", None) is core]
+    for size in dict.fromkeys((4, y.shape[2])):
+        states += [x.new_zeros(len(x), size), (x.new_zeros(len(x), size), x.new_zeros(len(x), size))]
+    differences = []
+    for initial in states:
+        try:
+            outputs = ops.scan(function, x, initial)
+        except Exception:  # not a state that this step takes
+            continue
+        differences.append(relative(outputs, y) if outputs.shape == y.shape else float("inf"))
+    if not differences:
+        raise Skipped("its initial state is not known: forward gives none to ops.scan, and neither zeros (B, H) nor a pair of them fit")
+    require(min(differences) <= 1e-10, f"calling step along time departs from forward by {min(differences):.2g} of its largest output")
+
+
+@check("Compare the two gate by gate: order of gates, biases, and where the reset gate acts; vendor must use the module's own parameters.")
+def twin(subject: Subject[Variant]) -> None:
+    """The vendor twin gives the reference's outputs and gradients: to 1e-5 in float32, 1e-10 in float64 (T=50, B=4, H=32)."""
+    if not subject.noun.vendor:
+        raise Skipped("it has no vendor twin")
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        core, x = build(subject, 8, 32, dtype), noise(4, 50, 8, dtype=dtype).requires_grad_()
+        trained = {key: parameter for key, parameter in core.named_parameters() if parameter.requires_grad}
+        results = []
+        for engine in ("reference", "vendor"):
+            y = forward(subject, core, x, engine)
+            found = torch.autograd.grad(y.mean(), [x, *trained.values()], allow_unused=True)
+            results.append({"y": y.detach(), **dict(zip(("the gradient of x", *trained), found, strict=True))})
+        for key, wanted in results[0].items():
+            found_there = results[1][key]
+            require((wanted is None) == (found_there is None), f"{key} has a gradient on one engine alone")
+            if wanted is not None:
+                error = relative(found_there, wanted)
+                require(error <= tolerance, f"{key} departs by {error:.2g} in {str(dtype).removeprefix('torch.')}")
+
+
+@check("Keep the state bounded over time: gates in (0, 1), saturating or normalised states, no product or sum that grows with T.")
+def long_sequence(subject: Subject[Variant]) -> None:
+    """Outputs and gradients stay finite over T = 2,000 steps, in float32."""
+    survive(subject, 2_000)
+
+
+@check(
+    "Keep the state bounded over time: gates in (0, 1), saturating or normalised states, no product or sum that grows with T.", long=True
+)
+def very_long_sequence(subject: Subject[Variant]) -> None:
+    """Outputs and gradients stay finite over T = 5,000 steps, in float32."""
+    survive(subject, 5_000)
+
+
+def survive(subject: Subject[Variant], T: int) -> None:
+    for engine, name in engines(subject):
+        core = build(subject, 3, 16, torch.float32)
+        y = forward(subject, core, noise(1, T, 3, dtype=torch.float32), engine)
+        require(y.isfinite().all(), f"{name} gives NaN or infinity within {T} steps")
+        backward(answer(subject, y))
+        bad = [key for key, one in core.named_parameters() if one.grad is not None and not one.grad.isfinite().all()]
+        require(not bad, f"{name}: the gradient of {', '.join(bad)} is NaN or infinite after {T} steps")
+
+
+@check("See that gradients have the right sign and that the initial weights neither saturate nor silence the state.")
+def learns(subject: Subject[Variant]) -> None:
+    """Its own weights (the readout is frozen) learn a sum over eight steps: the loss halves within 5 s."""
+    improves(subject, steps=8, remember=False, updates=300, seconds=5.0)
+
+
+@check("See that the state can be kept over twenty steps: a forget gate open at first, an orthogonal recurrence, a skip.", long=True)
+def remembers(subject: Subject[Variant]) -> None:
+    """Its own weights learn to tell the first of twenty steps: the loss halves within 60 s."""
+    improves(subject, steps=20, remember=True, updates=3_000, seconds=60.0)

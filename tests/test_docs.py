@@ -1,0 +1,78 @@
+"""Runs what the documentation shows, and keeps the reference of hooks true."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite import hookspecs
+
+from .running import environment, suite
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    return BLOCK.findall(page.read_text())
+
+
+def hooks_page() -> str:
+    """The reference of hooks, from their specifications."""
+    lines = [
+        "# Hooks",
+        "",
+        "Every hook a plugin may implement, from `suite/hookspecs.py`. Mark the function with `@suite.hookimpl`, and take those of the",
+        "arguments you need. The nouns are dataclasses of `suite/spec.py`, whose docstrings give shapes and meaning.",
+    ]
+    for name, hook in inspect.getmembers(hookspecs, inspect.isfunction):
+        if name.startswith("suite_"):
+            lines += ["", f"## `{name}{inspect.signature(hook)}`".replace("'", ""), "", inspect.getdoc(hook) or ""]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_reference_of_hooks_is_true() -> None:
+    page = ROOT / "docs" / "hooks.md"
+    if os.environ.get("WRITE_DOCS"):
+        page.write_text(hooks_page())
+    assert page.read_text() == hooks_page(), "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """Each file is written and each command run, in the page's order, in a folder that is a root of its own."""
+    for kind, name, text in blocks(ROOT / "docs" / "plugins.md"):
+        if kind == "python":
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+            suite("check", name, "--path", ".", cwd=tmp_path)
+        for line in text.splitlines() if kind == "sh" else []:
+            suite(*shlex.split(line)[1:], "--path", ".", cwd=tmp_path)
+    page = (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
+    assert "mine" in page
+
+
+@pytest.mark.parametrize("text", [text for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and not name])
+def test_python_in_the_readme_runs(text: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and name])
+def test_the_variant_in_the_readme_passes_its_checks(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(text)
+    suite("check", name, "--path", ".", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target

@@ -1,0 +1,91 @@
+"""Builds the suite and the example package, installs them outside any checkout, and uses them there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .running import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "suite-plugin-example"
+
+
+def call(*words: str | Path, cwd: Path, code: int = 0) -> str:
+    done = subprocess.run([*map(str, words)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheels of both, the suite's made from its source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    [archive] = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    call(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=folder / archive.name.removesuffix(".tar.gz"))
+    call(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=EXAMPLE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The programs of an environment with both wheels; what they depend on is borrowed from this one, the checkout is not."""
+    folder = tmp_path_factory.mktemp("environment")
+    call(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    pip(folder, "install", "--no-deps", "--no-index", *sorted(map(str, built.glob("*.whl"))))
+    yield folder / "bin"
+
+
+def pip(folder: Path, *words: str) -> None:
+    call(sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "-q", *words, cwd=folder)
+
+
+def names(installed: Path, cwd: Path) -> dict[str, set[str]]:
+    found = json.loads(call(installed / "suite", "list", "--json", cwd=cwd))
+    return {kind: {row["name"] for row in rows} for kind, rows in found.items()}
+
+
+def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp_path: Path) -> None:
+    where = call(installed / "python", "-c", "import suite; print(suite.__file__)", cwd=tmp_path)
+    assert str(ROOT) not in where
+    found = names(installed, tmp_path)
+    for kind, folder in (("variants", "plugins"), ("tasks", "tasks"), ("sections", "reports")):
+        drop_ins = {path.stem for path in (ROOT / folder).glob("[!_]*.py")}
+        assert len(found[kind]) >= len(drop_ins & found[kind]) > 2
+    assert "mgu" in found["variants"]
+    assert "first_sign" in found["tasks"]
+    assert "parameters" in found["sections"]
+    done = call(installed / "suite", "run", "smoke", "--variants", "lstm,mgu", "--tasks", "first_sign,adding", "--device", "cpu", cwd=tmp_path)
+    assert "report written" in done
+    page = (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
+    assert "Trainable parameters, readout included." in page
+    record = next(
+        json.loads(path.read_text())
+        for path in (tmp_path / "runs" / "smoke" / "trials").glob("*.json")
+        if json.loads(path.read_text())["trial"]["variant"] == "mgu"
+    )
+    assert record["trial"]["ingredients"]["distribution suite-plugin-example"] == "1.0"
+
+
+def test_the_examples_own_tests_pass(installed: Path, tmp_path: Path) -> None:
+    call(installed / "python", "-m", "pytest", "-q", "-c", EXAMPLE / "pyproject.toml", "-p", "no:cacheprovider", EXAMPLE / "tests", cwd=tmp_path)
+
+
+def test_uninstalled_it_vanishes(installed: Path, tmp_path: Path) -> None:
+    pip(installed.parent, "uninstall", "-y", "suite-plugin-example")
+    found = names(installed, tmp_path)
+    assert "mgu" not in found["variants"]
+    assert "first_sign" not in found["tasks"]
+    assert "parameters" not in found["sections"]
