@@ -17,7 +17,7 @@ B, H = 32, 16
 def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int, seconds: float) -> None:
     """Raises Failed unless the loss halves in so many updates and seconds, from where it begins or from a blind guess's, 1.
 
-    The target is the first input, or the sum of all, scaled to unit variance. The readout stays as drawn, times four, so
+    Inputs are signs; the target is the first, or the sum of all scaled to unit variance. The readout stays as drawn, times four, so
     that it is the core that learns.
     """
     task = Task("shape", lambda: None, 1, 1, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
@@ -31,7 +31,7 @@ def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int
     generator = torch.Generator().manual_seed(0)
 
     def loss(samples: int) -> Tensor:
-        x = torch.randn(samples, steps, 1, generator=generator)
+        x = 2.0 * torch.randint(2, (samples, steps, 1), generator=generator) - 1
         target = x[:, 0] if remember else x.sum(1) / steps**0.5
         return (net(x) - target).square().mean()  # type: ignore[no-any-return]
 
