@@ -54,10 +54,11 @@ def speed(frame: DataFrame, look: dict[str, figures.Look], engine: str) -> str:
 
 
 def robustness(frame: DataFrame, look: dict[str, figures.Look]) -> str:
-    """Mean area under the skill curve over the tasks and lengths that the same variants solved."""
-    areas = frame[frame["chosen"] & (frame["metric"] == "area") & frame["value"].notna()]
+    """Mean area under the skill curve over the tasks and lengths that the same variants solved with every seed."""
+    areas = frame[frame["chosen"] & (frame["metric"] == "area")]
+    areas = areas[areas.groupby(["variant", "task", "length"])["value"].transform(lambda values: values.notna().all()).astype(bool)]
     if areas.empty:
-        return "No trial solved its task (or no corruption was asked for), so nothing can be said."
+        return "No variant solved a task with every seed (or no corruption was asked for), so nothing can be said."
     solvers = {(str(task), int(length)): set(rows["variant"]) for (task, length), rows in areas.groupby(["task", "length"], sort=False)}  # type: ignore[call-overload]
     causal = {name for name, one in look.items() if one.causal}
     most = max((names & causal for names in solvers.values()), key=len)
@@ -67,8 +68,8 @@ def robustness(frame: DataFrame, look: dict[str, figures.Look]) -> str:
     found = {name: pooled(here[here["variant"] == name], ["task", "length", "condition"]) for name in look if name in compared}
     where = "; ".join(figures.cell(*cell) for cell in common)
     rest = [f"`{one.label}`" for name, one in look.items() if name not in compared]
-    left = f" Not compared, since not solved: {some(rest)}." if rest else ""
-    return f"{verdict(found, look)} Mean skill over all severities, where most variants solved the task ({where}).{left}"
+    left = f" Not compared, since not solved so: {some(rest)}." if rest else ""
+    return f"{verdict(found, look)} Mean skill over all severities, where most variants solved the task with every seed ({where}).{left}"
 
 
 def long_range(trials: DataFrame, look: dict[str, figures.Look]) -> str:

@@ -18,7 +18,7 @@ COLUMNS = {
     "length": "sequence length trained (or timed)",
     "seed": "the trial's seed; empty for speed",
     "status": "ok, diverged or failed",
-    "axis": "long_range, robustness, speed, or learning (the curve)",
+    "axis": "long_range, robustness, speed, or learning (the curve, of chosen learning rates)",
     "metric": "loss, skill, solved, steps_to_solve, area, half_point, ratio, seconds, or one of the task's own",
     "condition": "length, a corruption's name, validation, forward, or forward+backward",
     "at": "where on the condition: factor of the trained length, severity, step, or timed length",
@@ -46,7 +46,8 @@ def read(store: Store) -> Results:
     trials = [record for entry in ledger["cells"].values() if (record := _trial(store, entry))]
     table = pd.DataFrame([_describe(record) for record in trials], columns=_TRIAL_COLUMNS)
     table = _choose(table)
-    rows = [row for record in trials for row in _rows(record)]
+    chosen = set(table.loc[table["chosen"], "key"])
+    rows = [row for record in trials for row in _rows(record, curve=record["key"] in chosen)]
     rows += [row for key in ledger["timings"].values() if (record := store.timing(key)) for row in _timing_rows(record)]
     frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
     frame = frame.merge(table[["key", "chosen"]], on="key", how="left")
@@ -123,8 +124,8 @@ def _identity(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per score of a trial; a trial without scores keeps one row, with none."""
+def _rows(record: dict[str, Any], curve: bool) -> list[dict[str, Any]]:
+    """One row per score of a trial; a trial without scores keeps one row, with none. Its curve makes most of the rows."""
     learning, identity = record["learning"], _identity(record)
     rows = []
 
@@ -158,7 +159,7 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
                 stats.half_point(clean, severities, skills) if record["solved"] else None,
             )
     add("long_range", "steps_to_solve", "validation", math.nan, learning.get("steps_to_solve"))
-    for point in learning.get("curve", []):
+    for point in learning.get("curve", []) if curve else []:
         add_scores("learning", "validation", point["step"], point["scores"], learning["baseline"])
     return rows
 

@@ -1,0 +1,234 @@
+"""Checks tasks: shapes, repeatability, splits that share nothing, a true baseline, and protection that holds the answer."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import data
+from ..manager import options_of
+from ..spec import Batch, Goal, Task
+from . import dependence
+from .contract import Skipped, Subject, check, check_options, require, shuffle_global_generators, unchanged_surroundings
+
+Floats = NDArray[np.float64]
+STANDARD_ERRORS = 5
+
+
+def draw(subject: Subject[Task], size: int = 64, length: int | None = None, split: str = "train", seed: int = 0, step: int = 1) -> Batch:
+    return data.draw(subject.noun, subject.options, length or subject.noun.lengths[0], split, seed, step, size)
+
+
+def many(subject: Subject[Task], size: int) -> Batch:
+    """A large sample at the task's first length, drawn in batches of a thousand."""
+    batches = [draw(subject, 1000, split="check", step=step) for step in range(size // 1000)]
+
+    def joined(field: str) -> NDArray[np.generic] | None:
+        parts = [getattr(batch, field) for batch in batches]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return Batch(*(joined(field) for field in ("x", "y", "weight", "protected")))  # type: ignore[arg-type]
+
+
+@check("Put options of draw behind a `*`, typed and with defaults, and let baseline and solved take the same ones.")
+def options(subject: Subject[Task]) -> None:
+    """Every option can be named in a plan, and draw, baseline and solved all take it."""
+    task = subject.noun
+    check_options(task.draw, positional=3)
+    for name, parameter in options_of(task.draw).items():
+        words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
+        for word in words:
+            named = {**subject.options, name: word}
+            data.draw(task, named, task.lengths[0], "check", 0, 0, 2)
+            task.baseline(task.lengths[0], **named)
+            task.solved(task.lengths[0], **named)
+
+
+@check("Return x as floats (B, T, D) or integer tokens (B, T) below input_size, y as declared, and everything finite.", first=True)
+def batches(subject: Subject[Task]) -> None:
+    """Batches have the declared shapes, dtypes and classes at every length, and a model that answers zero gets a finite loss."""
+    task = subject.noun
+    for size in (1, 7):
+        for length in (*task.lengths, 2 * max(task.lengths)):
+            batch = draw(subject, size, length)
+            _check_batch(task, batch, size)
+
+
+def _check_batch(task: Task, batch: Batch, size: int) -> None:
+    x, y = batch.x, batch.y
+    tokens = np.issubdtype(x.dtype, np.integer)
+    require(tokens or np.issubdtype(x.dtype, np.floating), f"x has dtype {x.dtype}")
+    if tokens:
+        require(x.ndim == 2 and len(x) == size, f"x of tokens has shape {x.shape} for a batch of {size}; it must be (B, T)")
+        require(0 <= x.min() and x.max() < task.input_size, f"tokens {x.min()} to {x.max()} for input_size {task.input_size}")
+    else:
+        fits = x.ndim == 3 and len(x) == size and x.shape[2] == task.input_size
+        require(fits, f"x has shape {x.shape} for a batch of {size}; it must be (B, T, {task.input_size})")
+        require(np.isfinite(x).all(), "x holds NaN or infinity")
+    wanted = x.shape[:2] if task.per_step else (size,)
+    require(y.shape == wanted, f"y has shape {y.shape}; it must be {wanted} where per_step={task.per_step}")
+    if task.loss == "cross_entropy":
+        require(np.issubdtype(y.dtype, np.integer), f"y has dtype {y.dtype}; classes are integers")
+        require(0 <= y.min() and y.max() < task.output_size, f"classes {y.min()} to {y.max()} for output_size {task.output_size}")
+    if batch.weight is not None:
+        require(task.per_step, "weight is for tasks with per_step=True")
+        require(batch.weight.shape == x.shape[:2], f"weight has shape {batch.weight.shape}; it must be {x.shape[:2]}")
+        require(batch.weight.min() >= 0 and batch.weight.sum() > 0, "weight must be non-negative and not all zero")
+    if batch.protected is not None:
+        shapes = (x.shape[:2], (*x.shape[:2], task.input_size))
+        require(batch.protected.dtype == bool, f"protected has dtype {batch.protected.dtype}, not bool")
+        require(batch.protected.shape in shapes, f"protected has shape {batch.protected.shape}; it must be {shapes[0]} or {shapes[1]}")
+    loss = float(data.loss(task, torch.zeros(*wanted, task.output_size), batch))
+    require(math.isfinite(loss), f"the loss of a model that answers zero is {loss}")
+
+
+@check("Draw everything from the Generator handed to draw, and keep nothing between calls.", first=True)
+def order(subject: Subject[Task]) -> None:
+    """The same key gives the same batch to the bit, whatever was drawn before."""
+    shuffle_global_generators(1)
+    straight = {step: draw(subject, step=step) for step in range(4)}
+    shuffle_global_generators(2)
+    for step in (2, 0, 3, 1, 0):
+        again = draw(subject, step=step)
+        for field in ("x", "y", "weight", "protected"):
+            one, two = getattr(straight[step], field), getattr(again, field)
+            require(np.array_equal(one, two) if one is not None else two is None, f"step {step} drawn again has another {field}")
+
+
+@check("Draw from the Generator handed to draw; never seed or use np.random's own functions.")
+def surroundings(subject: Subject[Task]) -> None:
+    """Drawing changes nothing that is shared: no global generator, no default."""
+    with unchanged_surroundings("draw"):
+        draw(subject)
+
+
+@check("Draw every sample anew from the Generator, from a space so large that none comes twice; a fixed pool is learned by heart.")
+def splits(subject: Subject[Task]) -> None:
+    """Training, validation and test, and any two seeds or steps of them, share no sample."""
+    length, seen = max(subject.noun.lengths), dict[bytes, str]()
+    for split, seed, steps in (("train", 0, 4), ("train", 1, 1), ("validation", 0, 1), ("test", 0, 1), ("test", 1, 1)):
+        for step in range(steps):
+            place = f"{split} (seed {seed}, step {step})"
+            rows = {row.tobytes() for row in draw(subject, 500, length, split, seed, step).x}
+            shared = next((seen[row] for row in rows if row in seen), None)
+            require(shared is None, f"a sample of {shared} comes again in {place}, at length {length}")
+            seen |= dict.fromkeys(rows, place)
+
+
+@check("Draw noise with the batch's shape, not once for all samples.")
+def samples(subject: Subject[Task]) -> None:
+    """Samples of a batch are drawn apart: no value that changes from batch to batch is one for all its samples."""
+    one, two = (draw(subject, step=step).x for step in (0, 1))
+    if np.issubdtype(one.dtype, np.integer):
+        raise Skipped("tokens repeat by nature")
+    same = (one == one[:1]).all(axis=0) & (two == two[:1]).all(axis=0) & (one[0] != two[0])
+    drawn = same & (one[0] != np.round(one[0]))  # a marker set for a whole batch is a number like 0 or 1
+    steps = sorted(set(np.nonzero(drawn)[0].tolist()))
+    require(not steps, f"all samples of a batch have the same noise at steps {steps[:5]}")
+
+
+@check("State the loss of the best answer that knows the step but not the input: the entropy, or the variance, of y at each step.")
+def baseline(subject: Subject[Task]) -> None:
+    """The baseline is what a predictor gets that knows the step but not the input, estimated from 20,000 samples."""
+    task, batch = subject.noun, many(subject, 20_000)
+    stated = task.baseline(task.lengths[0], **subject.options)
+    low, high = content_blind(task, batch)
+    require(low <= stated <= high, f"states {stated:.5g} at length {task.lengths[0]}; content-blind predictors get {low:.5g} to {high:.5g}")
+
+
+def content_blind(task: Task, batch: Batch) -> tuple[float, float]:
+    """Bounds on the best content-blind loss: of predictors scored on their own samples, and on others, less and more five errors."""
+    y = batch.y.reshape(len(batch.y), -1)  # (N, T), or (N, 1)
+    weight = np.ones(y.shape) if batch.weight is None else np.broadcast_to(batch.weight, y.shape).astype(np.float64)
+    halves = slice(None, len(y) // 2), slice(len(y) // 2, None)
+    own, other = [], []
+    for learned, scored in (halves, halves[::-1]):
+        if task.loss == "mse":
+            total = np.maximum(weight[learned].sum(axis=0), 1e-300)
+            mean = (weight[learned] * y[learned]).sum(axis=0) / total
+            own.append((y[learned] - mean) ** 2)
+            other.append((y[scored] - mean) ** 2)
+        else:
+            one_hot = (weight[learned][..., None] * (y[learned][..., None] == np.arange(task.output_size))).sum(axis=0)  # (T, C)
+            exact = one_hot / np.maximum(one_hot.sum(axis=-1, keepdims=True), 1e-300)
+            smooth = (one_hot + 1e-2) / (one_hot + 1e-2).sum(axis=-1, keepdims=True)  # a class not seen is possible
+            steps = np.arange(y.shape[1])
+            own.append(-np.log(np.maximum(exact, 1e-300))[steps, y[learned]])
+            other.append(-np.log(smooth)[steps, y[scored]])
+    bounds = []
+    for losses, weights, sign in ((own, weight, -1), (other, np.concatenate([weight[halves[1]], weight[halves[0]]]), 1)):
+        mean, error = _weighted_mean(np.concatenate(losses), weights)
+        bounds.append(mean + sign * (STANDARD_ERRORS * error + 1e-6))
+    return bounds[0], bounds[1]
+
+
+def _weighted_mean(losses: Floats, weight: Floats) -> tuple[float, float]:
+    """Σ w·l / Σ w over samples and steps, with its standard error over samples."""
+    mean = float((weight * losses).sum() / weight.sum())
+    rest = (weight * (losses - mean)).sum(axis=1) / (weight.sum() / len(weight))
+    return mean, float(rest.std(ddof=1) / math.sqrt(len(rest)))
+
+
+@check("Protect every element that y is computed from: corruption must make the task harder to read, not change its answer.")
+def protected(subject: Subject[Task]) -> None:
+    """Protected elements suffice: equal ones have equal answers, and no other element tells more about y (to first order)."""
+    task, batch = subject.noun, many(subject, 10_000)
+    if batch.protected is None or not batch.protected.any():
+        raise Skipped("it protects nothing, so corruption may change the answer")
+    x = data.features(task, batch).astype(np.float64)
+    mask = np.broadcast_to(batch.protected if batch.protected.ndim == 3 else batch.protected[..., None], x.shape)
+    answers = defaultdict[bytes, set[bytes]](set)
+    for kept, where, y in zip(np.where(mask, x, 0), mask, batch.y, strict=True):
+        answers[kept.tobytes() + where.tobytes()].add(np.asarray(y).tobytes())
+    torn = sum(len(found) > 1 for found in answers.values())
+    found = dependence.strongest(x, mask, _targets(task, batch.y))
+    if found:
+        place, score = found
+        telling = f"the unprotected element at step {place[0]}, feature {place[1]} tells of y what the protected ones do not"
+        require(False, f"{telling} ({score:.0f} standard errors)")
+    require(not torn, f"{torn} protected contents come with more than one answer")
+
+
+def _targets(task: Task, y: NDArray[np.generic]) -> Floats:
+    """y as columns (N, K) of numbers: values, or one column a step and class."""
+    columns = y.reshape(len(y), -1)
+    if task.loss == "mse":
+        return columns.astype(np.float64)
+    return (columns[..., None] == np.arange(task.output_size)).reshape(len(y), -1).astype(np.float64)
+
+
+@check("Return Goal(metric, below= or at_least=) with `loss` or one of the task's own metrics.")
+def goal(subject: Subject[Task]) -> None:
+    """The task can be solved and missed, by a metric it has, and the baseline does not solve it."""
+    task = subject.noun
+    for length in task.lengths:
+        found = task.solved(length, **subject.options)
+        require(isinstance(found, Goal), f"solved returned {type(found).__name__}, not a Goal")
+        known = ("loss", *task.metrics)
+        require(found.metric in known, f"the goal's metric is '{found.metric}'; there is {', '.join(known)}")
+        stated = task.baseline(length, **subject.options)
+        require(found.metric != "loss" or not found.met({"loss": stated}), f"the baseline {stated:.4g} meets the goal {found} already")
+
+
+@check("Let a metric be a mean over samples, of the outputs and the batch alone.")
+def metrics(subject: Subject[Task]) -> None:
+    """Every metric of a batch is the mean of its halves', finite, and changes neither outputs nor batch."""
+    task, batch = subject.noun, draw(subject, 6)
+    output = np.random.default_rng(0).standard_normal((*batch.y.shape, task.output_size)).astype(np.float32)
+    kept = output.copy()
+    for name, metric in task.metrics.items():
+        whole = metric(output, batch)
+        require(math.isfinite(whole), f"{name} is {whole}")
+        parts = [metric(output[part], _part(batch, part)) for part in (slice(3), slice(3, 6))]
+        require(abs(whole - sum(parts) / 2) <= 1e-6 * (1 + abs(whole)), f"{name} is {whole:.6g}, and the mean of its halves {sum(parts) / 2:.6g}")
+        require(np.array_equal(output, kept), f"{name} writes into the outputs")
+
+
+def _part(batch: Batch, part: slice) -> Batch:
+    weight, mask = (None if one is None else one[part] for one in (batch.weight, batch.protected))
+    return Batch(batch.x[part], batch.y[part], weight, mask)
