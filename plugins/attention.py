@@ -55,8 +55,11 @@ class Attention(nn.Module):
         keys = self.keys(h)
         if self.score == "general":
             return h @ keys.mT / h.shape[2] ** 0.5  # type: ignore[no-any-return]
-        rows = self.queries(h).split(ROWS, dim=1)
-        return torch.cat([checkpoint(self.additive, row, keys, use_reentrant=False, preserve_rng_state=False) for row in rows], dim=1)
+        score = h.new_empty(len(h), h.shape[1], h.shape[1])  # one block from the start: pieces would leave holes between the rows
+        for first, queries in enumerate(self.queries(h).split(ROWS, dim=1)):
+            rows = checkpoint(self.additive, queries, keys, use_reentrant=False, preserve_rng_state=False)
+            score[:, first * ROWS : (first + 1) * ROWS] = rows
+        return score
 
     def additive(self, queries: Tensor, keys: Tensor) -> Tensor:  # (B, R, H), (B, T, H) -> (B, R, T)
         return self.energy(torch.tanh(queries[:, :, None] + keys[:, None]))[..., 0]  # type: ignore[no-any-return]

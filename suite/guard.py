@@ -16,7 +16,7 @@ SLOW_SECONDS = 5.0
 """An import that takes longer is mentioned: every command and every worker pays for it."""
 
 
-def _shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+def shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
     """What all plugins share, by name: its value now, and how to put it back."""
     import numpy as np
     import torch
@@ -26,9 +26,10 @@ def _shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
         "torch's thread count": (torch.get_num_threads(), torch.set_num_threads),
         "torch's grad mode": (torch.is_grad_enabled(), torch.set_grad_enabled),
+        "torch's deterministic mode": (torch.are_deterministic_algorithms_enabled(), torch.use_deterministic_algorithms),
         "torch's global random state": (
-            torch.get_rng_state().tolist(),
-            lambda state: torch.set_rng_state(torch.tensor(state, dtype=torch.uint8)),
+            torch.get_rng_state().numpy().tobytes(),
+            lambda state: torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8)),
         ),
         "NumPy's global random state": (_Same(np.random.get_state()), lambda same: np.random.set_state(same.value)),
         "random's global state": (random.getstate(), random.setstate),
@@ -53,10 +54,10 @@ def watched() -> Iterator[None]:
 
     Raises SuiteError, everything put back, where it changes what all plugins share.
     """
-    before = _shared()
+    before = shared()
     with contextlib.redirect_stdout(sys.stderr):
         yield
-    changed = [name for name, (value, _) in _shared().items() if value != before[name][0]]
+    changed = [name for name, (value, _) in shared().items() if value != before[name][0]]
     for name in changed:
         value, restore = before[name]
         restore(value)

@@ -88,7 +88,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _place(path: Path) -> str:
+def place(path: Path) -> str:
     """The path as a person would write it: from its root on where the suite itself lies there, else in full."""
     own = [root for root in dropins.ROOTS if (root / "plugins" / "lstm.py").is_file() and path.is_relative_to(root)]
     return str(path.relative_to(own[0])) if own else str(path)
@@ -153,6 +153,8 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
+        if importlib.machinery.PathFinder.find_spec(package) is None:
+            return ""
         names = importlib.metadata.packages_distributions().get(package, [])
         return importlib.metadata.version(names[0]) if names else ""
 
@@ -184,10 +186,24 @@ class _Finder:
         seen: dict[str, Path] = {}
         for name, path in _files():
             if name in seen:
-                self.broken.append(Broken(str(path), f"has the name of {_place(seen[name])}, which is used; rename one of the two files"))
+                self.broken.append(Broken(str(path), f"has the name of {place(seen[name])}, which is used; rename one of the two files"))
                 continue
             seen[name] = path
-            self.guarded(_place(path), functools.partial(self._import, _place(path), functools.partial(importlib.import_module, name)))
+            self.guarded(place(path), functools.partial(self._import, place(path), functools.partial(importlib.import_module, name)))
+
+    def stray(self, path: Path) -> None:
+        """Take a file that lies in no root as if it lay in one: among plugins, where its folder has no other of the three names."""
+        folder = path.parent.name if path.parent.name in dropins.FOLDERS else dropins.FOLDERS[0]
+        package = sys.modules[f"{dropins.__name__}.{folder}"]
+        package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
+
+        def load() -> ModuleType:
+            module = importlib.import_module(f"{package.__name__}.{path.stem}")
+            if module.__file__ and Path(module.__file__) != path:
+                raise SuiteError(f"has the name of {place(Path(module.__file__))}, which is used; rename one of the two files")
+            return module
+
+        self.guarded(str(path), functools.partial(self._import, str(path), load))
 
     def installed(self) -> None:
         for entry in sorted(importlib.metadata.entry_points(group="suite"), key=lambda entry: (entry.name, entry.value)):
@@ -250,11 +266,13 @@ class _Finder:
 
 
 @functools.cache
-def discover() -> Registry:
-    """Import every drop-in and installed plugin once, and sort what they provide by name."""
+def discover(stray: Path | None = None) -> Registry:
+    """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
     finder = _Finder()
     finder.drop_ins()
     finder.installed()
+    if stray:
+        finder.stray(stray)
     variants, tasks, corruptions, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
     return Registry(
         variants, tasks, corruptions, sections, tuple(finder.broken), tuple(finder.unavailable), tuple(finder.notes), finder.hooks

@@ -55,9 +55,9 @@ def write(store: Store, registry: Registry) -> Path:
 
     Raises SuiteError where there are no results, or the folder cannot be written.
     """
-    found = _presentable(results.read(store), registry)
+    found = presentable(results.read(store), registry)
     with figures.theme():
-        sections = [_draw(provided, found) for provided in _in_order(registry)]
+        sections = [draw(provided, found) for provided in _in_order(registry)]
     sections = list(_without_repeats(sections))
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files["results.csv"] = found.frame.to_csv(index=False, lineterminator="\n").encode()
@@ -72,7 +72,7 @@ def _in_order(registry: Registry) -> list[Provided[Section]]:
     return sorted(registry.sections.values(), key=lambda provided: (provided.noun.order, provided.noun.name))
 
 
-def _presentable(found: Results, registry: Registry) -> Results:
+def presentable(found: Results, registry: Registry) -> Results:
     """The results with what sections need beside them: units, the packaged plan, plugins broken by now, and tracebacks without a machine's paths."""
     broken = {(one["source"], one["reason"]): one for one in [*found.provenance["broken"], *map(vars, registry.broken)]}
     provenance = {
@@ -91,7 +91,8 @@ def _portable(text: str) -> str:
     return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x…", text)
 
 
-def _draw(provided: Provided[Section], found: Results) -> Drawn:
+def draw(provided: Provided[Section], found: Results) -> Drawn:
+    """Draw one section, inside ``figures.theme()``; what it raises becomes its error."""
     section = provided.noun
     drawn = Drawn(section.name, section.title, provided.source)
     try:

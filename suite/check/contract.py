@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_origin
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import numpy as np
 import torch
 
+from .. import guard
 from ..manager import options_of
 from ..spec import Corruption, Options, Section, Task, Variant, label
 
@@ -141,26 +142,13 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def surroundings() -> dict[str, Any]:
-    """What a plugin shares with all others in the process and must leave as it is."""
-    return {
-        "torch's global generator": torch.get_rng_state().numpy().tobytes(),
-        "NumPy's global generator": str(np.random.get_state()),
-        "the generator of `random`": random.getstate(),
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's thread count": torch.get_num_threads(),
-        "whether torch records gradients": torch.is_grad_enabled(),
-        "whether torch is held to deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-    }
-
-
 @contextlib.contextmanager
 def unchanged_surroundings(doing: str) -> Iterator[None]:
-    """Raises Failed where something shared differs afterwards."""
-    before = surroundings()
+    """Raises Failed where something that all plugins share differs afterwards."""
+    before = guard.shared()
     yield
-    changed = [name for name, value in surroundings().items() if value != before[name]]
-    require(not changed, f"{doing} changes {', '.join(changed)}")
+    changed = [name for name, (value, _) in guard.shared().items() if value != before[name][0]]
+    require(not changed, f"{doing} changes {' and '.join(changed)}")
 
 
 def shuffle_global_generators(seed: int) -> None:
@@ -173,22 +161,15 @@ def shuffle_global_generators(seed: int) -> None:
 @contextlib.contextmanager
 def sealed() -> Iterator[None]:
     """A worker's surroundings (one thread, deterministic kernels), and the caller's again afterwards, whatever the plugin did."""
-    threads, dtype, recording = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    deterministic, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    generators = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before = guard.shared()
     torch.set_num_threads(1)
     torch.set_grad_enabled(True)
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(recording)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.set_rng_state(generators[0])
-        np.random.set_state(generators[1])
-        random.setstate(generators[2])
+        for value, restore in before.values():
+            restore(value)
 
 
 def check_options(build: Callable[..., Any], positional: int) -> None:
@@ -199,6 +180,8 @@ def check_options(build: Callable[..., Any], positional: int) -> None:
         plain = kind in (bool, int, float, str) or get_origin(kind) is Literal
         written = "no type" if kind is parameter.empty else f"type {getattr(kind, '__name__', kind)}"
         require(plain, f"option '{name}' has {written}; it takes bool, int, float, str or Literal")
+        fits = parameter.default in get_args(kind) if get_origin(kind) is Literal else isinstance(parameter.default, kind)
+        require(fits or (kind is float and type(parameter.default) is int), f"option '{name}' has a default of another type")
     by_position = [
         name
         for name, parameter in inspect.signature(build).parameters.items()

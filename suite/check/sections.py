@@ -1,0 +1,102 @@
+"""Checks report sections: they stand whatever the results are, and draw the same bytes each time."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import figures, manager, report, results
+from ..spec import Results, Section
+from . import imagined
+from .contract import Failed, Subject, check, require
+
+TIMES = {("lstm", "reference"): 2.0, ("gru", "reference"): 1.0, ("bilstm", "reference"): 0.5, ("lstm", "vendor"): 1.0}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "empty": {"skill": lambda *_: "missing"},
+    "one trial": {"variants": ["gru"], "tasks": ["adding"], "lengths": [10], "seeds": 1},
+    "all failed": {"skill": lambda *_: "failed"},
+    "mixed": {
+        "skill": lambda v, t, n, s: (0.95, "failed", 0.5, None, "missing")[(len(v) + len(t) + n + s) % 5],
+        "seeds": 3,
+        "rates": [0.01, 0.1],
+        "times": TIMES,
+    },
+    "many": {
+        "variants": ["lstm", "bilstm", *(("attention", {"depth": depth}) for depth in range(10))],
+        "lengths": [10, 1000],
+        "seeds": 5,
+        "times": TIMES,
+    },
+}
+
+
+@functools.cache
+def imagine(kind: str) -> Results:
+    """Results as a report hands them to sections."""
+    with tempfile.TemporaryDirectory(prefix="suite-check-") as folder:
+        store = imagined.fill(Path(folder), **SETTINGS[kind])
+        return report.presentable(results.read(store), manager.discover())
+
+
+def draw(subject: Subject[Section], kind: str) -> report.Drawn:
+    """The section as the report draws it.
+
+    Raises Failed where it raised, or yielded what is none of Prose, Plot and Table.
+    """
+    with figures.theme():
+        drawn = report.draw(manager.Provided(subject.noun, str(subject.path or ""), subject.path, {}), imagine(kind))
+    if drawn.error:
+        lines = [line for file, line in re.findall(r'File "(.+?)", line (\d+)', drawn.traceback) if subject.path and Path(file).name == subject.path.name]
+        place = f" in line {lines[-1]} of {subject.path.name}" if lines and subject.path else ""
+        raise Failed(f"with {kind} results: {drawn.error}{place}")
+    return drawn
+
+
+@check("Ask whether a table has rows before taking its first or its greatest; yield a Prose that says nothing is there.")
+def empty(subject: Subject[Section]) -> None:
+    """It stands when a plan has run no trial yet."""
+    draw(subject, "empty")
+
+
+@check("Expect no second seed, variant or task: an interval over one seed has no width, and the baseline may not be there.")
+def one_trial(subject: Subject[Section]) -> None:
+    """It stands with a single trial."""
+    draw(subject, "one trial")
+
+
+@check("Expect values that are missing: a failed trial has a row without a score, and an axis may have no row at all.")
+def all_failed(subject: Subject[Section]) -> None:
+    """It stands when every trial failed."""
+    draw(subject, "all failed")
+
+
+@check("Lay figures out by how much there is to show; see figures.lines and figures.dots.")
+def many(subject: Subject[Section]) -> None:
+    """It stands with twelve variants and hundreds of trials."""
+    draw(subject, "many")
+
+
+@check("Draw from the results alone, in a fixed order: no time, no set order, no random number without a seed.")
+def determinism(subject: Subject[Section]) -> None:
+    """Drawn twice from trials that ended in every way, it gives the same bytes."""
+    first, second = draw(subject, "mixed"), draw(subject, "mixed")
+    require(str(first.elements) == str(second.elements) and first.figures == second.figures, "two drawings differ")
+
+
+@check("Work on copies of results.frame and results.trials (assign, copy): other sections read the same ones.")
+def input(subject: Subject[Section]) -> None:  # noqa: A001
+    """The results are as they were after it has drawn."""
+    found = imagine("mixed")
+    kept = {name: getattr(found, name).copy(deep=True) for name in ("frame", "trials")}
+    try:
+        draw(subject, "mixed")
+        for name, before in kept.items():
+            after: pd.DataFrame = getattr(found, name)
+            require(after.equals(before) and list(after.columns) == list(before.columns), f"results.{name} is changed")
+    finally:
+        imagine.cache_clear()  # what a section spoiled spoils no other's check
