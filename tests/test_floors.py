@@ -27,7 +27,7 @@ FLOORS = (
     {"report", "executor"},
     {"api", "check"},
     {"estimate"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
     {"__main__"},
 )
 """A module imports only from floors below its own; `suite/__init__.py` is the door and has none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .. import machine, trainer
 from ..grade import Grade, grade
 from . import corruptions, sections, tasks, variants
 from .contract import Check, Finding, Subject, checks_in, judge, judge_all, sealed
@@ -26,6 +27,8 @@ def examine(subject: Subject[Any], long: bool = False) -> Iterator[Finding]:
 
 
 def grade_of(subject: Subject[Any]) -> Grade:
-    """The grade of a variant as checked here: on the CPU, at D=8 and H=32."""
+    """The grade of a variant on this machine's device, at D=8 and H=32."""
+    device = machine.resolve_device("auto")
     with sealed():
-        return grade(subject.noun, subject.options, 8, 32, "cpu")
+        trainer.prepare(device)
+        return grade(subject.noun, subject.options, 8, 32, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import random
 import time
 import traceback
@@ -16,7 +17,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_orig
 import numpy as np
 import torch
 
-from .. import guard
+from .. import guard, machine
 from ..manager import options_of
 from ..spec import Corruption, Options, Section, Task, Variant, label
 
@@ -161,6 +162,7 @@ def shuffle_global_generators(seed: int) -> None:
 @contextlib.contextmanager
 def sealed() -> Iterator[None]:
     """A worker's surroundings (one thread, deterministic kernels), and the caller's again afterwards, whatever the plugin did."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", machine.ENVIRONMENT["CUBLAS_WORKSPACE_CONFIG"])  # before CUDA starts
     before = guard.shared()
     torch.set_num_threads(1)
     torch.set_grad_enabled(True)

@@ -43,7 +43,7 @@ def strongest(x: Floats, protected: NDArray[np.bool_], targets: Floats) -> tuple
 
 
 def _centred(columns: Floats) -> Floats:
-    return columns - columns.mean(axis=0)
+    return np.asarray(columns - columns.mean(axis=0))
 
 
 def _varying(columns: Floats) -> tuple[Floats, NDArray[np.intp]]:

@@ -87,11 +87,7 @@ def _provided(registry: Registry, kind: Kind) -> Mapping[str, Provided[Any]]:
 
 def _target(registry: Registry, wanted: Any, broken: tuple[Broken, ...], unavailable: tuple[Broken, ...]) -> Target:
     subjects = [
-        subject
-        for kind in KINDS
-        for one in _provided(registry, kind).values()
-        if wanted(one)
-        for subject in _subjects(kind, one, {})
+        subject for kind in KINDS for one in _provided(registry, kind).values() if wanted(one) for subject in _subjects(kind, one, {})
     ]
     findings = [*(_loading(one, "failed") for one in broken), *(_loading(one, "skipped") for one in unavailable)]
     return Target(tuple(subjects), tuple(findings))

@@ -35,20 +35,6 @@ def many(subject: Subject[Task], size: int) -> Batch:
     return Batch(*(joined(field) for field in ("x", "y", "weight", "protected")))  # type: ignore[arg-type]
 
 
-@check("Put options of draw behind a `*`, typed and with defaults, and let baseline and solved take the same ones.")
-def options(subject: Subject[Task]) -> None:
-    """Every option can be named in a plan, and draw, baseline and solved all take it."""
-    task = subject.noun
-    check_options(task.draw, positional=3)
-    for name, parameter in options_of(task.draw).items():
-        words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
-        for word in words:
-            named = {**subject.options, name: word}
-            data.draw(task, named, task.lengths[0], "check", 0, 0, 2)
-            task.baseline(task.lengths[0], **named)
-            task.solved(task.lengths[0], **named)
-
-
 @check("Return x as floats (B, T, D) or integer tokens (B, T) below input_size, y as declared, and everything finite.", first=True)
 def batches(subject: Subject[Task]) -> None:
     """Batches have the declared shapes, dtypes and classes at every length, and a model that answers zero gets a finite loss."""
@@ -65,7 +51,7 @@ def _check_batch(task: Task, batch: Batch, size: int) -> None:
     require(tokens or np.issubdtype(x.dtype, np.floating), f"x has dtype {x.dtype}")
     if tokens:
         require(x.ndim == 2 and len(x) == size, f"x of tokens has shape {x.shape} for a batch of {size}; it must be (B, T)")
-        require(0 <= x.min() and x.max() < task.input_size, f"tokens {x.min()} to {x.max()} for input_size {task.input_size}")
+        require(x.min() >= 0 and x.max() < task.input_size, f"tokens {x.min()} to {x.max()} for input_size {task.input_size}")
     else:
         fits = x.ndim == 3 and len(x) == size and x.shape[2] == task.input_size
         require(fits, f"x has shape {x.shape} for a batch of {size}; it must be (B, T, {task.input_size})")
@@ -74,7 +60,7 @@ def _check_batch(task: Task, batch: Batch, size: int) -> None:
     require(y.shape == wanted, f"y has shape {y.shape}; it must be {wanted} where per_step={task.per_step}")
     if task.loss == "cross_entropy":
         require(np.issubdtype(y.dtype, np.integer), f"y has dtype {y.dtype}; classes are integers")
-        require(0 <= y.min() and y.max() < task.output_size, f"classes {y.min()} to {y.max()} for output_size {task.output_size}")
+        require(y.min() >= 0 and y.max() < task.output_size, f"classes {y.min()} to {y.max()} for output_size {task.output_size}")
     if batch.weight is not None:
         require(task.per_step, "weight is for tasks with per_step=True")
         require(batch.weight.shape == x.shape[:2], f"weight has shape {batch.weight.shape}; it must be {x.shape[:2]}")
@@ -98,6 +84,20 @@ def order(subject: Subject[Task]) -> None:
         for field in ("x", "y", "weight", "protected"):
             one, two = getattr(straight[step], field), getattr(again, field)
             require(np.array_equal(one, two) if one is not None else two is None, f"step {step} drawn again has another {field}")
+
+
+@check("Put options of draw behind a `*`, typed and with defaults, and let baseline and solved take the same ones.")
+def options(subject: Subject[Task]) -> None:
+    """Every option can be named in a plan, and draw, baseline and solved all take it."""
+    task = subject.noun
+    check_options(task.draw, positional=3)
+    for name, parameter in options_of(task.draw).items():
+        words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
+        for word in words:
+            named = {**subject.options, name: word}
+            data.draw(task, named, task.lengths[0], "check", 0, 0, 2)
+            task.baseline(task.lengths[0], **named)
+            task.solved(task.lengths[0], **named)
 
 
 @check("Draw from the Generator handed to draw; never seed or use np.random's own functions.")
@@ -199,7 +199,7 @@ def _targets(task: Task, y: NDArray[np.generic]) -> Floats:
     columns = y.reshape(len(y), -1)
     if task.loss == "mse":
         return columns.astype(np.float64)
-    return (columns[..., None] == np.arange(task.output_size)).reshape(len(y), -1).astype(np.float64)
+    return np.asarray(columns[..., None] == np.arange(task.output_size), dtype=np.float64).reshape(len(y), -1)
 
 
 @check("Return Goal(metric, below= or at_least=) with `loss` or one of the task's own metrics.")
@@ -225,7 +225,10 @@ def metrics(subject: Subject[Task]) -> None:
         whole = metric(output, batch)
         require(math.isfinite(whole), f"{name} is {whole}")
         parts = [metric(output[part], _part(batch, part)) for part in (slice(3), slice(3, 6))]
-        require(abs(whole - sum(parts) / 2) <= 1e-6 * (1 + abs(whole)), f"{name} is {whole:.6g}, and the mean of its halves {sum(parts) / 2:.6g}")
+        require(
+            abs(whole - sum(parts) / 2) <= 1e-6 * (1 + abs(whole)),
+            f"{name} is {whole:.6g}, and the mean of its halves {sum(parts) / 2:.6g}",
+        )
         require(np.array_equal(output, kept), f"{name} writes into the outputs")
 
 

@@ -49,6 +49,13 @@ def backward(y: Tensor) -> None:
     (y * noise(*y.shape, dtype=y.dtype, seed=3)).sum().backward()  # type: ignore[no-untyped-call]
 
 
+@torch.no_grad()
+def stir(core: nn.Module) -> None:
+    """Move every weight a little, away from zeros that would hide what lies behind them."""
+    for index, parameter in enumerate(core.parameters()):
+        parameter.add_(noise(*parameter.shape, seed=index), alpha=0.1)
+
+
 def same(found: Tensor, wanted: Tensor) -> bool:
     """Equal up to rounding in float64."""
     return found.shape == wanted.shape and bool((found - wanted).abs().max() <= TINY * (1 + wanted.abs().max()))
@@ -57,12 +64,6 @@ def same(found: Tensor, wanted: Tensor) -> bool:
 def relative(found: Tensor, wanted: Tensor) -> float:
     found, wanted = found.detach(), wanted.detach()
     return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
-
-
-@check("Put options behind a `*` in build, each with a default and one of the types bool, int, float, str or Literal.")
-def options(subject: Subject[Variant]) -> None:
-    """Every option can be named in a plan: it is keyword-only and has a default and a plain type."""
-    check_options(subject.noun.build, positional=2)
 
 
 @check("Give one output a step and a sample: forward takes (B, T, D) and returns (B, T, O), for any B, T, D and H from 1.", first=True)
@@ -136,6 +137,12 @@ def state(subject: Subject[Variant]) -> None:
         require(torch.equal(forward(subject, core, x, engine), y), f"{name} gives another y for the same x after other calls")
         changed = [key for key, value in core.state_dict().items() if not torch.equal(value, before[key])]
         require(not changed, f"{name} changes {', '.join(changed)}")
+
+
+@check("Put options behind a `*` in build, each with a default and one of the types bool, int, float, str or Literal.")
+def options(subject: Subject[Variant]) -> None:
+    """Every option can be named in a plan: it is keyword-only and has a default and a plain type."""
+    check_options(subject.noun.build, positional=2)
 
 
 @check("Leave the global generators, the default dtype, the thread count and the like alone; draw from a torch.Generator of your own.")
@@ -248,9 +255,7 @@ def parameters(subject: Subject[Variant]) -> None:
     for engine, name in engines(subject):
         core = build(subject, 3, 5)
         listed = dict(core.named_parameters())
-        with torch.no_grad():
-            for index, parameter in enumerate(listed.values()):  # away from zeros, behind which a gradient would hide
-                parameter += 0.1 * noise(*parameter.shape, seed=index)
+        stir(core)
         y = forward(subject, core, noise(4, 7, 3), engine)
         backward(y)
         hidden = [leaf for leaf in _leaves(y) if not any(leaf is parameter for parameter in listed.values())]
@@ -287,9 +292,7 @@ def _leaves(y: Tensor) -> list[Tensor]:
 def state_dict(subject: Subject[Variant]) -> None:
     """Weights written to a file and read into a fresh module give the same outputs, to the bit."""
     one, other, x = build(subject, 3, 4), build(subject, 3, 4, seed=1), noise(2, 5, 3)
-    with torch.no_grad():
-        for index, parameter in enumerate(one.parameters()):
-            parameter += 0.1 * noise(*parameter.shape, seed=index)
+    stir(one)
     file = io.BytesIO()
     torch.save(one.state_dict(), file)
     file.seek(0)
@@ -356,14 +359,14 @@ def very_long_sequence(subject: Subject[Variant]) -> None:
     survive(subject, 5_000)
 
 
-def survive(subject: Subject[Variant], T: int) -> None:
+def survive(subject: Subject[Variant], steps: int) -> None:
     for engine, name in engines(subject):
         core = build(subject, 3, 16, torch.float32)
-        y = forward(subject, core, noise(1, T, 3, dtype=torch.float32), engine)
-        require(y.isfinite().all(), f"{name} gives NaN or infinity within {T} steps")
+        y = forward(subject, core, noise(1, steps, 3, dtype=torch.float32), engine)
+        require(y.isfinite().all(), f"{name} gives NaN or infinity within {steps} steps")
         backward(answer(subject, y))
         bad = [key for key, one in core.named_parameters() if one.grad is not None and not one.grad.isfinite().all()]
-        require(not bad, f"{name}: the gradient of {', '.join(bad)} is NaN or infinite after {T} steps")
+        require(not bad, f"{name}: the gradient of {', '.join(bad)} is NaN or infinite after {steps} steps")
 
 
 @check("See that gradients have the right sign and that the initial weights neither saturate nor silence the state.")
