@@ -15,6 +15,7 @@ not fed back here, and the general score); Vaswani et al., 2017, arXiv:1706.0376
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -51,10 +52,10 @@ class Attention(nn.Module):
 
     def scores(self, h: Tensor) -> Tensor:  # (B, T, H) -> (B, T, T): of step t (row) with step s (column)
         if self.score == "dot":
-            return h @ h.mT / h.shape[2] ** 0.5
+            return h @ h.mT / math.sqrt(h.shape[2])
         keys = self.keys(h)
         if self.score == "general":
-            return h @ keys.mT / h.shape[2] ** 0.5  # type: ignore[no-any-return]
+            return h @ keys.mT / math.sqrt(h.shape[2])  # type: ignore[no-any-return]
         score = h.new_empty(len(h), h.shape[1], h.shape[1])  # one block from the start: pieces would leave holes between the rows
         for first, queries in enumerate(self.queries(h).split(ROWS, dim=1)):
             rows = checkpoint(self.additive, queries, keys, use_reentrant=False, preserve_rng_state=False)

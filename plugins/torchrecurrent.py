@@ -46,6 +46,6 @@ def suite_variants() -> Iterator[Variant]:
     except ModuleNotFoundError:
         raise Unavailable("torchrecurrent is not installed; the extra 'zoo' brings it") from None
     for name in sorted(torchrecurrent.__all__):
-        kind = getattr(torchrecurrent, name)
-        if inspect.isclass(kind) and "batch_first" in inspect.signature(kind).parameters and not name.endswith("Cell"):
+        kind: Any = getattr(torchrecurrent, name)
+        if callable(kind) and "batch_first" in inspect.signature(kind).parameters and not name.endswith("Cell"):
             yield Variant(f"tr_{name.lower()}", builder(kind), paper=paper(kind))

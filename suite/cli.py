@@ -239,7 +239,8 @@ def suite(
 
 def hoisted(words: list[str]) -> list[str]:
     """The words with every ``--path DIR`` moved to the front, so that it may stand anywhere."""
-    front, rest = [], []
+    front: list[str] = []
+    rest: list[str] = []
     while words:
         word, *words = words
         if word == "--path" and words:

@@ -95,7 +95,9 @@ def test_report_is_the_same_from_another_directory_and_time_zone(smoke: Path, tm
     folder = smoke / "runs" / "smoke" / "report"
 
     def digests() -> dict[str, str]:
-        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
+        }
 
     first = digests()
     suite("report", "smoke", "--runs", smoke / "runs", cwd=tmp_path, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
@@ -113,7 +115,9 @@ def test_a_trained_model_comes_back(smoke: Path, monkeypatch: pytest.MonkeyPatch
     task, training = discover().tasks["adding"].noun, record["trial"]["training"]
     losses = []
     with torch.no_grad():
-        for batch in data.stream(task, {}, record["trial"]["length"], "validation", record["trial"]["eval_seed"], training["evaluation_samples"]):
+        for batch in data.stream(
+            task, {}, record["trial"]["length"], "validation", record["trial"]["eval_seed"], training["evaluation_samples"]
+        ):
             losses.append(float(data.loss(task, model(data.inputs(data.features(task, batch), torch.float32, "cpu")), batch)))
     best = next(point for point in record["learning"]["curve"] if point["step"] == record["learning"]["best_step"])
     assert sum(losses) / len(losses) == pytest.approx(best["scores"]["loss"], rel=1e-5)
@@ -172,7 +176,9 @@ def test_a_new_evaluation_trains_nothing(tmp_path: Path) -> None:
 def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     script = tmp_path / "script.py"
-    script.write_text(f"import suite\nframe = suite.run({str(plan)!r}, seeds=1, device='cpu', track=False)\nprint(len(frame), list(frame))\n")
+    script.write_text(
+        f"import suite\nframe = suite.run({str(plan)!r}, seeds=1, device='cpu', track=False)\nprint(len(frame), list(frame))\n"
+    )
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert str(list(COLUMNS)) in done.stdout

@@ -17,7 +17,7 @@ import pytest
 
 from .running import environment, suite, tiny_plan
 
-BAD = '''
+BAD = """
 import os, signal, sys
 from torch import nn
 from suite import Variant, hookimpl
@@ -69,7 +69,7 @@ class Killed(Base):
 def suite_variants():
     for kind in (Raises, Unbuildable, Spoilt, Short, Exits, Killed):
         yield Variant(kind.__name__.lower(), kind)
-'''
+"""
 
 
 def bad_root(folder: Path) -> str:
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         assert "finished trials are kept" in done.stderr
         for path in runs.rglob("*.json"):
             json.loads(path.read_text())
-        assert not [path for path in runs.rglob(".*.json.*")]
+        assert not list(runs.rglob(".*.json.*"))
     finally:
         subprocess.run(["umount", str(runs)], check=True)
 

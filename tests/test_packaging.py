@@ -7,7 +7,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,14 +39,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with both wheels; what they depend on is borrowed from this one, the checkout is not."""
     folder = tmp_path_factory.mktemp("environment")
     call(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     [site] = folder.glob("lib/python*/site-packages")
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     pip(folder, "install", "--no-deps", "--no-index", *sorted(map(str, built.glob("*.whl"))))
-    yield folder / "bin"
+    return folder / "bin"
 
 
 def pip(folder: Path, *words: str) -> None:
@@ -69,7 +68,9 @@ def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp
     assert "mgu" in found["variants"]
     assert "first_sign" in found["tasks"]
     assert "parameters" in found["sections"]
-    done = call(installed / "suite", "run", "smoke", "--variants", "lstm,mgu", "--tasks", "first_sign,adding", "--device", "cpu", cwd=tmp_path)
+    done = call(
+        installed / "suite", "run", "smoke", "--variants", "lstm,mgu", "--tasks", "first_sign,adding", "--device", "cpu", cwd=tmp_path
+    )
     assert "report written" in done
     page = (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
     assert "Trainable parameters, readout included." in page
@@ -82,7 +83,18 @@ def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp
 
 
 def test_the_examples_own_tests_pass(installed: Path, tmp_path: Path) -> None:
-    call(installed / "python", "-m", "pytest", "-q", "-c", EXAMPLE / "pyproject.toml", "-p", "no:cacheprovider", EXAMPLE / "tests", cwd=tmp_path)
+    call(
+        installed / "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        EXAMPLE / "pyproject.toml",
+        "-p",
+        "no:cacheprovider",
+        EXAMPLE / "tests",
+        cwd=tmp_path,
+    )
 
 
 def test_uninstalled_it_vanishes(installed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Puts findings into lines for people, and into plain data for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ..grade import Grade
+from . import examine, grade_of
+from .contract import Finding, Subject
+from .target import Target
+
+
+def told(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
+    """Lines as the checks go on, each with whether it tells of a failure."""
+    for finding in target.findings:
+        yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+    for subject in target.subjects:
+        yield f"{subject.kind} {subject.label}", False
+        findings = []
+        for finding in examine(subject, long):
+            findings.append(finding)
+            yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+        graded = _grade(subject, findings)
+        yield f"{subject.label}: {tally(findings)}" + (f"; grade: {graded}" if graded else ""), False
+
+
+def lines(finding: Finding) -> Iterator[str]:
+    """``ok name sentence``; for a failure the reason and what to do as well."""
+    word = "FAILED" if finding.status == "failed" else finding.status
+    name = finding.plugin if finding.kind == "file" else finding.check
+    yield f"  {word:8} {name:18} {finding.reason if finding.status == 'skipped' else finding.means}"
+    if finding.status == "failed":
+        where = f" ({finding.where})" if finding.where else ""
+        yield f"{'':30}{finding.reason}{where}"
+        yield f"{'':30}→ {finding.remedy}"
+
+
+def tally(findings: Iterable[Finding]) -> str:
+    statuses = [finding.status for finding in findings]
+    return ", ".join(f"{count} {status}" for status in ("ok", "failed", "skipped") if (count := statuses.count(status)))
+
+
+def record(target: Target, long: bool) -> dict[str, Any]:
+    """All findings as plain data."""
+    plugins = []
+    failed = sum(finding.status == "failed" for finding in target.findings)
+    for subject in target.subjects:
+        findings = list(examine(subject, long))
+        failed += sum(finding.status == "failed" for finding in findings)
+        graded = _grade(subject, findings)
+        plugins.append(
+            {
+                "kind": subject.kind,
+                "plugin": subject.label,
+                "grade": asdict(graded) if graded else None,
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
+    return {"failed": failed, "loading": [asdict(finding) for finding in target.findings], "plugins": plugins}
+
+
+def _grade(subject: Subject[Any], findings: Iterable[Finding]) -> Grade | None:
+    """The grade of a variant that keeps the contract so far that it can be graded."""
+    sound = all(finding.status != "failed" for finding in findings if finding.check in {"shapes", "dtypes", "input"})
+    return grade_of(subject) if subject.kind == "variant" and sound else None

@@ -1,0 +1,28 @@
+"""Checks the bridge to torchrecurrent with the package where it is installed, and without it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+import torch
+
+from suite import Unavailable
+from suite.dropins.plugins import torchrecurrent as bridge
+
+
+def test_without_the_package_it_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchrecurrent", None)
+    with pytest.raises(Unavailable, match="zoo"):
+        list(bridge.suite_variants())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchrecurrent") is None, reason="torchrecurrent (extra zoo) is not installed")
+def test_with_the_package_every_layer_is_a_variant() -> None:
+    found = {variant.name: variant for variant in bridge.suite_variants()}
+    assert len(found) > 30
+    torch.manual_seed(0)
+    for name in ("tr_mgu", "tr_peepholelstm"):
+        y = found[name].build(3, 5)(torch.zeros(2, 4, 3))
+        assert y.shape == (2, 4, 5)
