@@ -36,6 +36,19 @@ def draw(results: Results) -> Iterator[Prose | Table]:
         rows = [{**row, "differs": "⚑" if len({one.get(row[""]) for one in machines}) > 1 else ""} for row in rows]
     if rows:
         yield Table(pd.DataFrame(rows), "Machine and versions of the trials.")
+    grades = results.provenance["grades"]
+    if grades:
+        columns = {"run_to_run": "Run to run", "batch_sizes": "Across batch sizes", "devices": "Across devices"}
+        marks = {True: "yes", False: "no", None: "one device only"}
+        rows = [
+            {"Variant": name, **{title: "failed" if "failed" in one else marks[one[key]] for key, title in columns.items()}}
+            for name, one in grades.items()
+        ]
+        yield Table(
+            pd.DataFrame(rows),
+            "How far each variant's numbers repeat on this device: whether two runs give the same bits, whether a row alone gives the bits it "
+            "has in a batch, and whether CPU and GPU agree to 1e-5.",
+        )
     yield Table(pd.DataFrame(flat(results.plan), columns=["Plan", "Value"]), "The plan as it was resolved, defaults included.")
     if digests:
         table = pd.DataFrame(digests)

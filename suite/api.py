@@ -90,7 +90,8 @@ def execute(prepared: Prepared, runs: Path, workers: int | None, listeners: Sequ
     provenance = machine.provenance(prepared.device)
     with store.writing(), Listeners(registry.hooks, listeners) as audience:
         asked = timings(prepared)
-        store.enter(prepared.plan, prepared.trials, asked, registry.broken, provenance)
+        graded = matrix.gradings(prepared.plan, registry, prepared.device)
+        store.enter(prepared.plan, prepared.trials, asked, graded, registry.broken, provenance)
         invocation = Invocation(
             plan=prepared.plan.name,
             runs=runs.resolve(),
@@ -104,6 +105,7 @@ def execute(prepared: Prepared, runs: Path, workers: int | None, listeners: Sequ
         try:
             executor.run_trials(invocation, audience, store, workers or executor.default_workers(prepared.device))
             executor.run_timings(asked, registry, audience, store)
+            executor.run_grades(graded, store)
             folder = report.write(store, registry)
             audience.tell("suite_report_written", invocation=invocation, folder=folder)
         finally:

@@ -19,9 +19,9 @@ from pebble import ProcessExpired, ProcessPool
 from . import machine, matrix
 from .listeners import Listeners
 from .manager import Registry
-from .spec import Invocation, Measure, Outcome, Timing, Trial
+from .spec import Grading, Invocation, Measure, Outcome, Timing, Trial
 from .store import Store
-from .worker import Job, without, work, work_timings
+from .worker import Job, without, work, work_grade, work_timings
 
 POLL_SECONDS = 0.1
 
@@ -149,6 +149,20 @@ def run_timings(timings: list[Timing], registry: Registry, listeners: Listeners,
                 timing = next(one for one in group if one.key == key)
                 if timing in lacking:
                     store.put_timing(timing, {"causal": registry.variants[timing.variant].noun.is_causal(timing.variant_options), **record})
+
+
+def run_grades(gradings: list[Grading], store: Store) -> None:
+    """Grade the variants the store has no grade of."""
+    lacking = [grading for grading in gradings if "failed" in (store.grade(grading.key) or {"failed": ""})]
+    if not lacking:
+        return
+    with _pool(1) as pool:
+        for grading in lacking:
+            try:
+                record = pool.schedule(work_grade, args=[grading]).result()
+            except ProcessExpired as error:
+                record = {"failed": _died(error)}
+            store.put_grade(grading, record)
 
 
 def _records(pool: ProcessPool, group: list[Timing]) -> dict[str, dict[str, Any]]:

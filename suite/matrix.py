@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from . import machine, model
 from .manager import API_VERSION, Provided, Registry, options_of
 from .plan import Choice, Plan, TaskChoice, nearest
-from .spec import Corruption, Evaluation, Options, SuiteError, Task, Timing, Training, Trial, Value, Variant, label
+from .spec import Corruption, Evaluation, Grading, Options, SuiteError, Task, Timing, Training, Trial, Value, Variant, label
 
 HARNESS = ("ops", "data", "model", "trainer")
 """The modules of the suite whose change can change what is learned."""
@@ -227,4 +227,14 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
                 key="",
             )
             found.append(replace(timing, key=digest([asdict(timing), surroundings, dict(variant.digests)])))
+    return found
+
+
+def gradings(plan: Plan, registry: Registry, device: str) -> list[Grading]:
+    """One grading for each of the plan's variants."""
+    surroundings = {"torch": machine.version("torch"), "device": machine.device_model(device), **source_digest("ops", "model", "grade")}
+    found = []
+    for variant, options in variants_of(plan, registry):
+        grading = Grading(variant.noun.name, options, plan.matching.hidden_size, device, key="")
+        found.append(replace(grading, key=digest([asdict(grading), surroundings, dict(variant.digests)])))
     return found

@@ -64,6 +64,7 @@ def read(store: Store) -> Results:
         "machines": sources.to_dict("records"),
         "broken": ledger["broken"],
         "failed_timings": failed_timings,
+        "grades": {name: found for name, key in ledger["grades"].items() if (found := store.grade(key))},
         "digests": _digests(trials),
         "missing": [cell for cell, entry in ledger["cells"].items() if store.trial(entry["key"]) is None],
     }

@@ -278,6 +278,21 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Grading:
+    """One variant whose repeatability is to be graded, as plain data."""
+
+    variant: str
+    variant_options: Options
+    hidden_size: int
+    device: str
+    key: str
+
+    @property
+    def variant_label(self) -> str:
+        return label(self.variant, self.variant_options)
+
+
+@dataclass(frozen=True)
 class Measure:
     """Scores on the validation stream at one step."""
 

@@ -16,7 +16,7 @@ from .spec import Outcome, SuiteError, Trial
 
 if TYPE_CHECKING:
     from .plan import Plan
-    from .spec import Broken, Timing
+    from .spec import Broken, Grading, Timing
 
 
 def write(path: Path, text: str | bytes) -> None:
@@ -151,6 +151,12 @@ class Store:
     def timing(self, key: str) -> dict[str, Any] | None:
         return self._read("timings", key)
 
+    def put_grade(self, grading: Grading, record: Mapping[str, Any]) -> None:
+        write(self.folder / "grades" / f"{grading.key}.json", _dump({**asdict(grading), **record}))
+
+    def grade(self, key: str) -> dict[str, Any] | None:
+        return self._read("grades", key)
+
     def evaluation(self, key: str) -> dict[str, Any] | None:
         return self._read("evaluations", key)
 
@@ -166,7 +172,13 @@ class Store:
             raise SuiteError(f"{path}: cannot be read: {error}; delete the file and run the plan again: finished trials are kept") from None
 
     def enter(
-        self, plan: Plan, trials: list[Trial], timings: list[Timing], broken: tuple[Broken, ...], provenance: Mapping[str, Any]
+        self,
+        plan: Plan,
+        trials: list[Trial],
+        timings: list[Timing],
+        gradings: list[Grading],
+        broken: tuple[Broken, ...],
+        provenance: Mapping[str, Any],
     ) -> None:
         """Let these trials and timings stand for their cells.
 
@@ -193,12 +205,15 @@ class Store:
             }
         clock = {cell: key for cell, key in old.get("timings", {}).items() if old["timing_protocol"] == timed}
         clock |= {timing.cell: timing.key for timing in timings}
+        grades = {name: key for name, key in old.get("grades", {}).items() if old["protocol"] == shared}
+        grades |= {grading.variant_label: grading.key for grading in gradings}
         ledger = {
             "plan": plan.model_dump(mode="json"),
             "protocol": shared,
             "timing_protocol": timed,
             "cells": cells,
             "timings": clock,
+            "grades": grades,
             "broken": [asdict(one) for one in broken],
             "provenance": dict(provenance),
         }

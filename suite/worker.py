@@ -9,18 +9,21 @@ import select
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import evaluate, model, store, timing, trainer
+from . import evaluate, grade, model, store, timing, trainer
 from .manager import Registry, discover
-from .spec import Measure, Outcome, SuiteError, Task, Timing, Trial
+from .spec import Grading, Measure, Outcome, SuiteError, Task, Timing, Trial
 
 PIPE_BUF = select.PIPE_BUF
 """So many bytes are written to a pipe in one piece, whoever else writes there: no lock to die with."""
+
+
+GRADE_INPUT_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,18 @@ def work_timings(timings: list[Timing]) -> tuple[dict[str, dict[str, list[float]
     trainer.prepare(timings[0].device)
     registry = discover()
     return timing.measure(timings, {one.variant: registry.variant(one.variant).noun for one in timings})
+
+
+def work_grade(grading: Grading) -> dict[str, Any]:
+    """Grade one variant; what it raises becomes the reason."""
+    trainer.prepare(grading.device)
+    try:
+        variant = discover().variant(grading.variant).noun
+        return asdict(grade.grade(variant, grading.variant_options, GRADE_INPUT_SIZE, grading.hidden_size, grading.device))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin's own failure, which its trials show too
+        return {"failed": f"{type(error).__name__}: {error}"[:500]}
 
 
 def without(trial: Trial, keys: Mapping[str, Any]) -> Trial:

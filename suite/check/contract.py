@@ -19,7 +19,7 @@ import torch
 
 from .. import guard, machine
 from ..manager import options_of
-from ..spec import Corruption, Options, Section, Task, Variant, label
+from ..spec import Corruption, Options, Section, SuiteError, Task, Variant, label
 
 Noun = TypeVar("Noun", Variant, Task, Corruption, Section)
 Kind: TypeAlias = Literal["variant", "task", "corruption", "section"]
@@ -114,7 +114,8 @@ def judge(subject: Subject[Any], one: Check) -> Finding:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
-        status, reason = "failed", traceback.format_exception_only(error)[-1].strip()
+        status = "failed"
+        reason = str(error) if isinstance(error, SuiteError) else traceback.format_exception_only(error)[-1].strip()
         where = _where(error, subject.path)
     return Finding(subject.kind, subject.label, one.name, one.means, one.remedy, status, reason, where, time.perf_counter() - start)
 

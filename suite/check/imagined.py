@@ -68,7 +68,7 @@ def fill(
         if found != "missing":
             store.put(trial, _outcome(trial, found, reason), PROVENANCE)
     timings = _timings(store, times or {})
-    store.enter(plan, trials, timings, tuple(broken), PROVENANCE)
+    store.enter(plan, trials, timings, [], tuple(broken), PROVENANCE)
     return store
 
 

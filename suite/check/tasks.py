@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from typing import Literal, get_args, get_origin
 
@@ -25,8 +26,10 @@ def draw(subject: Subject[Task], size: int = 64, length: int | None = None, spli
 
 
 def many(subject: Subject[Task], size: int) -> Batch:
-    """A large sample at the task's first length, drawn in batches of a thousand."""
-    batches = [draw(subject, 1000, split="check", step=step) for step in range(size // 1000)]
+    """A large sample at the task's first length, drawn in batches of a thousand: as many as asked, or as take three seconds."""
+    end, batches = time.perf_counter() + 3, list[Batch]()
+    while len(batches) < size // 1000 and (len(batches) < 2 or time.perf_counter() < end):
+        batches.append(draw(subject, 1000, split="check", step=len(batches)))
 
     def joined(field: str) -> NDArray[np.generic] | None:
         parts = [getattr(batch, field) for batch in batches]
@@ -134,8 +137,8 @@ def samples(subject: Subject[Task]) -> None:
 
 @check("State the loss of the best answer that knows the step but not the input: the entropy, or the variance, of y at each step.")
 def baseline(subject: Subject[Task]) -> None:
-    """The baseline is what a predictor gets that knows the step but not the input, estimated from 20,000 samples."""
-    task, batch = subject.noun, many(subject, 20_000)
+    """The baseline is what a predictor gets that knows the step but not the input, estimated from 100,000 samples."""
+    task, batch = subject.noun, many(subject, 100_000)
     stated = task.baseline(task.lengths[0], **subject.options)
     low, high = content_blind(task, batch)
     require(low <= stated <= high, f"states {stated:.5g} at length {task.lengths[0]}; content-blind predictors get {low:.5g} to {high:.5g}")

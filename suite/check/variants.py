@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.gradcheck import GradcheckError
 
 from .. import model, ops
 from ..spec import Task, Variant
@@ -105,23 +106,23 @@ def input(subject: Subject[Variant]) -> None:  # noqa: A001
 def determinism(subject: Subject[Variant]) -> None:
     """The same seed gives the same weights, outputs and gradients to the bit; another seed gives other weights."""
     for engine, name in engines(subject):
-        runs = []
-        for shuffle in (1, 2):
-            shuffle_global_generators(shuffle)
-            core = build(subject, 3, 5, torch.float32)
-            weights = {key: value.clone() for key, value in core.state_dict().items()}
-            x = noise(4, 9, 3, dtype=torch.float32).requires_grad_()
-            y = forward(subject, core, x, engine)
-            backward(y)
-            gradients = {key: parameter.grad for key, parameter in core.named_parameters() if parameter.grad is not None}
-            runs.append((weights, y, {**gradients, "x": x.grad}))
-        for what, one, two in zip(("weight", "y", "gradient"), *runs, strict=True):
-            first, second = (one, two) if isinstance(one, dict) else ({what: one}, {what: two})
-            changed = [key for key in first if first[key] is not None and not torch.equal(first[key], second[key])]
-            require(not changed, f"{name}: two runs from one seed differ in {what} {', '.join(changed)}")
+        first, second = (_run(subject, engine, shuffle) for shuffle in (1, 2))
+        changed = [key for key in first if not torch.equal(first[key], second[key])]
+        require(not changed, f"{name}: two runs from one seed differ in {', '.join(changed)}")
     weights, others = (dict(build(subject, 3, 5, seed=seed).named_parameters()) for seed in (0, 1))
     differ = not weights or any(not torch.equal(weights[key], others[key]) for key in weights)
     require(differ, "two seeds give the same weights: seeds could not be told apart")
+
+
+def _run(subject: Subject[Variant], engine: str, shuffle: int) -> dict[str, Tensor]:
+    """Weights, output and gradients of a module built anew, by name."""
+    shuffle_global_generators(shuffle)
+    core, x = build(subject, 3, 5, torch.float32), noise(4, 9, 3, dtype=torch.float32).requires_grad_()
+    found = {key: value.clone() for key, value in core.state_dict().items()}
+    y = forward(subject, core, x, engine)
+    backward(y)
+    gradients = {"x": x.grad, **{key: parameter.grad for key, parameter in core.named_parameters()}}
+    return {**found, "y": y, **{f"the gradient of {key}": value for key, value in gradients.items() if value is not None}}
 
 
 @check("Begin every forward from a fresh state: keep no tensor on self, and change no buffer or weight in forward.", first=True)
@@ -132,9 +133,9 @@ def state(subject: Subject[Variant]) -> None:
         before = {key: value.clone() for key, value in core.state_dict().items()}
         y = forward(subject, core, x, engine)
         backward(y)
-        for other in (noise(3, 6, 3, seed=2), noise(2, 4, 3, seed=3)):
+        for other in (x, noise(3, 6, 3, seed=2), noise(2, 4, 3, seed=3)):
             forward(subject, core, other, engine)
-        require(torch.equal(forward(subject, core, x, engine), y), f"{name} gives another y for the same x after other calls")
+            require(torch.equal(forward(subject, core, x, engine), y), f"{name} gives another y for the same x after other calls")
         changed = [key for key, value in core.state_dict().items() if not torch.equal(value, before[key])]
         require(not changed, f"{name} changes {', '.join(changed)}")
 
@@ -227,7 +228,7 @@ def gradcheck(subject: Subject[Variant]) -> None:
         trained = [parameter for parameter in core.parameters() if parameter.requires_grad]
         try:
             torch.autograd.gradcheck(run, (x, *trained))
-        except torch.autograd.gradcheck.GradcheckError as error:  # type: ignore[attr-defined]
+        except GradcheckError as error:
             raise Failed(f"{name}: {str(error).strip().splitlines()[0]}") from None
 
 
@@ -254,7 +255,8 @@ def parameters(subject: Subject[Variant]) -> None:
     """What the module says it trains is what its forward trains, and the count is the one claimed and grows with hidden_size."""
     for engine, name in engines(subject):
         core = build(subject, 3, 5)
-        listed = dict(core.named_parameters())
+        told = [id(parameter) for parameter in core.parameters()]
+        listed = {key: parameter for key, parameter in core.named_parameters() if id(parameter) in told}
         stir(core)
         y = forward(subject, core, noise(4, 7, 3), engine)
         backward(y)

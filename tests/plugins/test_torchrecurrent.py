@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from suite import Unavailable
-from suite.dropins.plugins import torchrecurrent as bridge
+
+bridge = importlib.import_module("suite.dropins.plugins.torchrecurrent")
 
 
 def test_without_the_package_it_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,428 @@
+"""Checks the checks: each planted fault is caught, by the check that names it and by no other that could mislead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suite import Batch, Corruption, Goal, Prose, Section, Table, Task, Variant, check, ops
+from suite.manager import discover
+
+REGISTRY = discover()
+ADDING, NOISY = (REGISTRY.tasks[name].noun for name in ("adding", "noisy"))
+NOISE, DROP = (REGISTRY.corruptions[name].noun for name in ("gaussian_noise", "step_drop"))
+
+
+def failures(kind: Any, noun: Any, **options: Any) -> dict[str, str]:
+    """The checks that failed, with their reasons."""
+    findings = check.examine(check.Subject(kind, noun, options))
+    return {finding.check: f"{finding.reason} {finding.where}" for finding in findings if finding.status == "failed"}
+
+
+# Variants
+
+
+class Sound(nn.Module):
+    """An Elman network to spoil."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.weight_x = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_h = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        ops.initialise(self, hidden_size)
+
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(x_t @ self.weight_x.T + h @ self.weight_h.T + self.bias)
+        return h, h
+
+    def start(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), self.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.scan(self.step, x, self.start(x))
+
+
+class LooksAhead(Sound):
+    step = None  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = ops.scan(super().step, x, self.start(x))
+        return y + 1e-6 * x.mean((1, 2), keepdim=True)
+
+
+class LeaksOverTheBatch(Sound):
+    step = None  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = ops.scan(super().step, x, self.start(x))
+        return y + 1e-6 * x.mean(0).sum(1, keepdim=True)
+
+
+class DrawsFromTheGlobalGenerator(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(1)
+        return super().forward(x)
+
+
+class SeedsTheGlobalGenerator(Sound):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        np.random.seed(0)
+        super().__init__(input_size, hidden_size)
+
+
+class SetsThreads(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_num_threads(2)
+        return super().forward(x)
+
+
+class DetachesTheFirstStep(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x[:, :1].detach(), x[:, 1:]], dim=1))
+
+
+class WritesIntoItsInput(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp_(-1, 1))
+
+
+class ForgetsAStep(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, 1:]
+
+
+class FailsAtOddSizes(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).unflatten(2, (2, -1)).flatten(2)
+
+
+class DiffersFromRunToRun(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + int.from_bytes(os.urandom(2), "big") / 2**20)
+
+
+class IgnoresItsSeed(Sound):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)
+
+
+class AnswersInFloat32(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).float()
+
+
+class HidesWeightsInAList(Sound):
+    step = None  # type: ignore[assignment]
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.extra = [torch.full((hidden_size,), 0.5, requires_grad=True)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.scan(super().step, x, self.start(x)) * self.extra[0].to(x)
+
+
+class HidesWeightsFromParameters(Sound):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        nn.init.zeros_(self.bias)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        return (parameter for parameter in super().parameters(recurse) if parameter is not self.bias)
+
+
+class CountsWeightsItNeverUses(Sound):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.idle = nn.Linear(hidden_size, hidden_size)
+
+
+class KeepsItsState(Sound):
+    kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.start(x) if self.kept is None or self.kept.shape[0] != len(x) else self.kept.to(x)
+        y = ops.scan(super().step, x, h)
+        self.kept = y[:, -1].detach()
+        return y
+
+
+class StepsOtherwise(Sound):
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return h, super().step(x_t, h)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.scan(super().step, x, self.start(x))
+
+
+class LosesAWeightInItsFile(Sound):
+    def state_dict(self, *words: Any, **named: Any) -> Any:
+        return {key: value for key, value in super().state_dict(*words, **named).items() if not key.endswith("bias")}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ARG002
+        return super().load_state_dict(state, strict=False)
+
+
+class GrowsWithoutBound(Sound):
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = 1.05 * h + x_t @ self.weight_x.T + 0.01 * h @ self.weight_h.T + self.bias
+        return h, h
+
+
+class HasAWrongGradient(Sound):
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, y: Tensor) -> Tensor:
+            return y.clone()
+
+        @staticmethod
+        def backward(_: Any, gradient: Tensor) -> Any:
+            return 2 * gradient
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.Twice.apply(super().forward(x))  # type: ignore[no-any-return, no-untyped-call]
+
+
+class StaysOnTheCPU(Sound):
+    def start(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), self.hidden_size, dtype=x.dtype)
+
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(x_t @ self.weight_x.T + (h + self.bias) @ self.weight_h.T)
+        return h, h
+
+
+class CannotLearn(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1e-6 * ops.scan(super().step, x, self.start(x))
+
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        y, h = super().step(x_t, h)
+        return 1e-6 * y, h
+
+
+class BothWays(nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.onward, self.reverse = Sound(input_size, hidden_size), Sound(input_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.onward(x), self.reverse(x.flip(1)).flip(1)], dim=2)
+
+
+class TakesADepth(Sound):
+    def __init__(self, input_size: int, hidden_size: int, *, depth: list[int] = []) -> None:  # noqa: B006
+        super().__init__(input_size, hidden_size)
+        self.depth = depth
+
+
+class TakesItByPosition(Sound):
+    def __init__(self, input_size: int, hidden_size: int, depth: int = 1) -> None:
+        super().__init__(input_size, hidden_size)
+        self.depth = depth
+
+
+def mixes_gates(module: Any, x: Tensor) -> Tensor:
+    return ops.vendor_rnn(x, module.weight_x, module.weight_h.T.contiguous(), module.bias)
+
+
+FAULTY: dict[str, tuple[Variant, set[str]]] = {
+    "look-ahead": (Variant("v", LooksAhead), {"causality"}),
+    "a claim to look ahead": (Variant("v", Sound, causal=False), {"causality"}),
+    "batch leakage": (Variant("v", LeaksOverTheBatch), {"batch"}),
+    "global random numbers": (Variant("v", DrawsFromTheGlobalGenerator), {"surroundings"}),
+    "global seed": (Variant("v", SeedsTheGlobalGenerator), {"surroundings"}),
+    "thread count": (Variant("v", SetsThreads), {"surroundings"}),
+    "detached gradient at the first step": (Variant("v", DetachesTheFirstStep), {"gradients", "gradcheck", "summary"}),
+    "in-place input change": (Variant("v", WritesIntoItsInput), {"input"}),
+    "wrong output length": (Variant("v", ForgetsAStep), {"shapes"}),
+    "odd sizes": (Variant("v", FailsAtOddSizes), {"shapes"}),
+    "run-to-run nondeterminism": (Variant("v", DiffersFromRunToRun), {"determinism"}),
+    "seed ignored": (Variant("v", IgnoresItsSeed), {"determinism"}),
+    "dtype change": (Variant("v", AnswersInFloat32), {"dtypes"}),
+    "wrong parameter claim": (Variant("v", Sound, parameters=lambda D, H: H * (D + H + 2)), {"parameters"}),
+    "hidden parameters": (Variant("v", HidesWeightsInAList), {"parameters"}),
+    "parameters() that hides one": (Variant("v", HidesWeightsFromParameters), {"parameters"}),
+    "idle parameters": (Variant("v", CountsWeightsItNeverUses), {"parameters"}),
+    "state kept between calls": (Variant("v", KeepsItsState), {"state"}),
+    "step that is not forward": (Variant("v", StepsOtherwise), {"step"}),
+    "broken state_dict": (Variant("v", LosesAWeightInItsFile), {"state_dict"}),
+    "NaN at T=2,000": (Variant("v", GrowsWithoutBound), {"long_sequence"}),
+    "wrong gradient": (Variant("v", HasAWrongGradient), {"gradcheck"}),
+    "bound to the CPU": (Variant("v", StaysOnTheCPU), {"device"}),
+    "learns nothing": (Variant("v", CannotLearn), {"learns"}),
+    "twin that is another": (Variant("v", Sound, vendor=mixes_gates), {"twin"}),
+    "summary that saw one step": (Variant("v", BothWays, causal=False), {"summary"}),
+    "option of no type": (Variant("v", TakesADepth), {"options"}),
+    "option by position": (Variant("v", TakesItByPosition), {"options"}),
+}
+
+
+def test_a_sound_variant_passes() -> None:
+    assert failures("variant", Variant("v", Sound, vendor=lambda m, x: ops.vendor_rnn(x, m.weight_x, m.weight_h, m.bias))) == {}
+    assert failures("variant", Variant("v", Sound, parameters=lambda D, H: H * (D + H + 1))) == {}
+
+
+@pytest.mark.parametrize(("variant", "wanted"), FAULTY.values(), ids=FAULTY)
+def test_a_faulty_variant_is_caught(variant: Variant, wanted: set[str]) -> None:
+    assert set(failures("variant", variant)) == wanted
+
+
+# Tasks
+
+
+def drawing(draw: Callable[..., Batch], task: Task = ADDING) -> Task:
+    return replace(task, draw=draw)
+
+
+def from_a_pool(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    pool = ADDING.draw(np.random.default_rng(0), 2_000, length)
+    rows = rng.integers(0, 2_000, batch_size)
+    assert pool.protected is not None
+    return Batch(pool.x[rows], pool.y[rows], protected=pool.protected[rows])
+
+
+def values_unprotected(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    batch = ADDING.draw(rng, batch_size, length)
+    assert batch.protected is not None
+    return replace(batch, protected=np.stack([np.zeros(batch.x.shape[:2], dtype=bool), batch.protected[..., 1]], axis=2))
+
+
+def parity_unprotected(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    bits = rng.integers(0, 2, (batch_size, length))
+    return Batch(2.0 * bits[..., None] - 1, bits[:, :3].sum(axis=1) % 2, protected=np.arange(length) < np.full((batch_size, 1), 2))
+
+
+def globally(_: np.random.Generator, batch_size: int, length: int) -> Batch:
+    return ADDING.draw(np.random.default_rng(np.random.randint(2**31)), batch_size, length)  # type: ignore[no-any-return]
+
+
+def one_noise(rng: np.random.Generator, batch_size: int, length: int, *, form: Literal["a", "b"] = "a", signal_steps: int = 1) -> Batch:
+    batch = NOISY.draw(rng, batch_size, length, form=form, signal_steps=signal_steps)
+    batch.x[:, signal_steps:] = batch.x[:1, signal_steps:]
+    return batch
+
+
+def wrong_shape(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    return Batch(rng.random((length, batch_size, 2)), rng.random(batch_size))
+
+
+def not_from_the_task(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    batch = ADDING.draw(rng, batch_size, length)
+    return replace(batch, x=np.where(batch.x > 0.999, np.nan, batch.x))
+
+
+FAULTY_TASKS: dict[str, tuple[Task, set[str]]] = {
+    "test data reused for training": (drawing(from_a_pool), {"splits"}),
+    "too high a baseline": (replace(ADDING, baseline=lambda _length, **_: 0.1767), {"baseline"}),
+    "too low a baseline": (replace(ADDING, baseline=lambda _length, **_: 0.157), {"baseline"}),
+    "too high a baseline of a classification": (replace(NOISY, baseline=lambda _length, **_: 0.7), {"baseline"}),
+    "marked values unprotected": (drawing(values_unprotected), {"protected"}),
+    "half of a parity unprotected": (
+        replace(NOISY, draw=parity_unprotected, solved=lambda _length: Goal("accuracy", at_least=0.9)),
+        {"protected"},
+    ),
+    "global random numbers": (drawing(globally), {"order"}),
+    "one noise for all samples": (drawing(one_noise, NOISY), {"samples"}),
+    "wrong shape": (drawing(wrong_shape), {"batches"}),
+    "NaN in the input": (drawing(not_from_the_task), {"batches"}),
+    "goal without a metric": (replace(ADDING, solved=lambda _length, **_: Goal("accuracy", at_least=0.9)), {"goal"}),
+    "goal that the baseline meets": (replace(ADDING, solved=lambda _length, **_: Goal("loss", below=0.2)), {"goal"}),
+    "metric that is a sum": (replace(ADDING, metrics={"errors": lambda output, _: float((output > 0).sum())}), {"metrics"}),
+    "option that baseline does not take": (replace(NOISY, baseline=lambda _length: np.log(2)), {"options"}),
+}
+
+
+@pytest.mark.parametrize(("task", "wanted"), FAULTY_TASKS.values(), ids=FAULTY_TASKS)
+def test_a_faulty_task_is_caught(task: Task, wanted: set[str]) -> None:
+    assert set(failures("task", task)) == wanted
+
+
+# Corruptions
+
+
+def everywhere(rng: np.random.Generator, x: Any, _: Any, severity: float) -> Any:
+    return NOISE.apply(rng, x, np.zeros(x.shape, dtype=bool), severity)
+
+
+def in_place(rng: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
+    x[...] = DROP.apply(rng, x, protected, severity)
+    return x
+
+
+def from_global_numbers(_: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
+    return np.where(protected, x, x + severity * np.random.standard_normal(x.shape))
+
+
+def drawing_globally_too(rng: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
+    np.random.random()
+    return DROP.apply(rng, x, protected, severity)
+
+
+FAULTY_CORRUPTIONS: dict[str, tuple[Corruption, set[str]]] = {
+    "protected elements touched": (replace(NOISE, apply=everywhere), {"protected"}),
+    "input changed": (replace(DROP, apply=in_place), {"input", "strength"}),
+    "no generator": (replace(DROP, apply=from_global_numbers), {"determinism"}),
+    "global random numbers": (replace(DROP, apply=drawing_globally_too), {"surroundings"}),
+    "strength that shrinks": (replace(NOISE, severities=(-5, 0, 5, 10, 20)), {"strength"}),
+    "no damage": (replace(NOISE, apply=lambda _rng, x, _protected, _severity: x), {"strength"}),
+    "four severities": (replace(NOISE, severities=(20, 10, 5, 0)), {"severities"}),
+    "another shape": (replace(NOISE, apply=lambda _rng, x, _protected, _severity: x[..., None]), {"shapes"}),
+}
+
+
+@pytest.mark.parametrize(("corruption", "wanted"), FAULTY_CORRUPTIONS.values(), ids=FAULTY_CORRUPTIONS)
+def test_a_faulty_corruption_is_caught(corruption: Corruption, wanted: set[str]) -> None:
+    assert set(failures("corruption", corruption)) == wanted
+
+
+# Sections
+
+
+def needs_rows(results: Any) -> Iterator[Prose]:
+    yield Prose(str(results.trials["variant"].iloc[0]))
+
+
+def needs_scores(results: Any) -> Iterator[Prose]:
+    values = results.frame["value"].dropna()
+    yield Prose(f"the best is {values.tolist()[0]:.2f}" if len(results.frame) else "nothing")
+
+
+def differs(_: Any) -> Iterator[Table]:
+    yield Table(pd.DataFrame({"number": [int.from_bytes(os.urandom(4), "big")]}))
+
+
+def spoils(results: Any) -> Iterator[Prose]:
+    results.frame["value"] = 0.0
+    yield Prose("all are equal now")
+
+
+def yields_a_word(_: Any) -> Iterator[Any]:
+    yield "a word"
+
+
+FAULTY_SECTIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
+    "raises without results": (needs_rows, {"empty"}),
+    "raises without scores": (needs_scores, {"all_failed"}),
+    "differs from time to time": (differs, {"determinism"}),
+    "changes the results": (spoils, {"input"}),
+    "yields something else": (yields_a_word, {"empty", "one_trial", "all_failed", "many", "determinism", "input"}),
+}
+
+
+@pytest.mark.parametrize(("draw", "wanted"), FAULTY_SECTIONS.values(), ids=FAULTY_SECTIONS)
+def test_a_faulty_section_is_caught(draw: Callable[..., Any], wanted: set[str]) -> None:
+    assert set(failures("section", Section("s", "S", draw))) == wanted
