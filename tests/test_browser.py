@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from suite import report
+from suite.check.imagined import fill
 from suite.manager import discover
-
-from .synthetic import fill
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

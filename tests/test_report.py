@@ -21,12 +21,12 @@ import pandas as pd
 import pytest
 
 from suite import Plot, Prose, Results, Section, SuiteError, Table, figures, matrix, report, results
+from suite.check.imagined import even, fill
 from suite.manager import Provided, Registry, discover
 from suite.spec import Broken, Element
 from suite.store import Store
 
 from .running import environment
-from .synthetic import even, fill
 
 TIMES = {("lstm", "reference"): 2.0, ("gru", "reference"): 1.0, ("bilstm", "reference"): 0.5, ("lstm", "vendor"): 1.0}
 SECTIONS = sorted(discover().sections)

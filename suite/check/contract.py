@@ -115,7 +115,7 @@ def judge(subject: Subject[Any], one: Check) -> Finding:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit too
         status = "failed"
-        reason = str(error) if isinstance(error, SuiteError) else traceback.format_exception_only(error)[-1].strip()
+        reason = str(error) if isinstance(error, SuiteError) else traceback.format_exception_only(error)[-1].strip().splitlines()[0]
         where = _where(error, subject.path)
     return Finding(subject.kind, subject.label, one.name, one.means, one.remedy, status, reason, where, time.perf_counter() - start)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -13,10 +15,13 @@ from .. import dropins, manager
 from ..manager import Provided, Registry, options_of
 from ..matrix import expand
 from ..plan import Choice, nearest, parse_choice
-from ..spec import Broken, Options, SuiteError, Task, Variant
+from ..spec import Broken, Options, SuiteError, Task, Variant, label
 from .contract import Finding, Kind, Status, Subject
 
 KINDS: tuple[Kind, ...] = ("variant", "task", "corruption", "section")
+
+TRIED = 12
+"""So many combinations of a plugin's options are checked at most."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ def _provided(registry: Registry, kind: Kind) -> Mapping[str, Provided[Any]]:
     return {"variant": registry.variants, "task": registry.tasks, "corruption": registry.corruptions, "section": registry.sections}[kind]  # type: ignore[return-value]
 
 
-def _target(registry: Registry, wanted: Any, broken: tuple[Broken, ...], unavailable: tuple[Broken, ...]) -> Target:
+def _target(
+    registry: Registry, wanted: Callable[[Provided[Any]], bool], broken: tuple[Broken, ...], unavailable: tuple[Broken, ...]
+) -> Target:
     subjects = [
         subject for kind in KINDS for one in _provided(registry, kind).values() if wanted(one) for subject in _subjects(kind, one, {})
     ]
@@ -100,15 +107,26 @@ def _loading(broken: Broken, status: Status) -> Finding:
 
 
 def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any]) -> Iterator[Subject[Any]]:
-    """The plugin with the options given; else with its defaults, and with each other word or truth value of one option at a time."""
+    """The plugin with the options given; else with its defaults and every combination of its words and truth values.
+
+    Where those are more than TRIED, with the defaults and each other value alone.
+    """
     noun = provided.noun
     declared = options_of(noun.build) if isinstance(noun, Variant) else options_of(noun.draw) if isinstance(noun, Task) else {}
     if options:
         sets: list[Options] = list(expand(Choice(name=noun.name, options=dict(options)), declared, kind))
     else:
-        sets = [{}]
-        for name, parameter in declared.items():
-            words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else ()
-            words = (False, True) if parameter.annotation is bool else words
-            sets += [{name: word} for word in words if word != parameter.default]
-    return (Subject(kind, noun, chosen, provided.path) for chosen in sets)
+        values = {name: found for name, parameter in declared.items() if (found := _values(parameter))}
+        sets = [dict(zip(values, chosen, strict=True)) for chosen in itertools.islice(itertools.product(*values.values()), TRIED + 1)]
+        if len(sets) > TRIED:
+            sets = [{}, *({name: value} for name, found in values.items() for value in found)]
+        sets = [{name: value for name, value in chosen.items() if value != declared[name].default} for chosen in sets]
+    unique = {label(noun.name, chosen): chosen for chosen in sets}
+    return (Subject(kind, noun, chosen, provided.path) for chosen in unique.values())
+
+
+def _values(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    """The values an option may have, default first, where they can be listed."""
+    kind = parameter.annotation
+    values = (False, True) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+    return tuple(sorted(values, key=lambda value: value != parameter.default))

@@ -16,14 +16,18 @@ def told(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
     """Lines as the checks go on, each with whether it tells of a failure."""
     for finding in target.findings:
         yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+    every: list[Finding] = []
     for subject in target.subjects:
         yield f"{subject.kind} {subject.label}", False
-        findings = []
+        findings: list[Finding] = []
         for finding in examine(subject, long):
             findings.append(finding)
             yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+        every += findings
         graded = _grade(subject, findings)
         yield f"{subject.label}: {tally(findings)}" + (f"; grade: {graded}" if graded else ""), False
+    if len(target.subjects) > 1:
+        yield f"all {len(target.subjects)}: {tally([*target.findings, *every])}", False
 
 
 def lines(finding: Finding) -> Iterator[str]:
@@ -62,6 +66,6 @@ def record(target: Target, long: bool) -> dict[str, Any]:
 
 
 def _grade(subject: Subject[Any], findings: Iterable[Finding]) -> Grade | None:
-    """The grade of a variant that keeps the contract so far that it can be graded."""
-    sound = all(finding.status != "failed" for finding in findings if finding.check in {"shapes", "dtypes", "input"})
+    """The grade of a variant that keeps the contract."""
+    sound = all(finding.status != "failed" for finding in findings)
     return grade_of(subject) if subject.kind == "variant" and sound else None

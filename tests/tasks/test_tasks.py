@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import NormalDist
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,24 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from suite import Batch, Corruption, Task, data
-from suite.manager import discover, options_of
-from suite.spec import Goal, Options, label
+from suite import Batch, Corruption, Task, check, data
+from suite.manager import discover
+from suite.spec import Goal, Options
+
+from ..contract import SUBJECTS, each_check, hold
 
 TASKS = {name: provided.noun for name, provided in discover().tasks.items()}
 CORRUPTIONS = {name: provided.noun for name, provided in discover().corruptions.items()}
 STANDARD_ERRORS = 4
 
 
-def cases() -> Iterator[tuple[Task, Options]]:
-    """Every task with its defaults, and with each word that an option of it may be."""
-    for name, task in TASKS.items():
-        options = {key: parameter for key, parameter in options_of(task.draw).items() if get_origin(parameter.annotation) is Literal}
-        for words in itertools.product(*(get_args(parameter.annotation) for parameter in options.values())):
-            yield TASKS[name], {key: word for key, word in zip(options, words, strict=True) if word != options[key].default}
-
-
-CASES = {label(task.name, options): (task, options) for task, options in cases()}
+CASES = {one.label: (one.noun, one.options) for one in SUBJECTS if one.kind == "task"}
 
 each = pytest.mark.parametrize(("task", "options"), CASES.values(), ids=CASES)
 each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
@@ -63,102 +57,9 @@ def test_the_three_tasks_and_two_corruptions_are_there() -> None:
     assert set(CORRUPTIONS) >= {"gaussian_noise", "step_drop"}
 
 
-@each
-@pytest.mark.parametrize("size", [1, 7])
-def test_shapes_and_dtypes(task: Task, options: Options, size: int) -> None:
-    for length in task.lengths:
-        batch = draw(task, options, size, length)
-        steps = batch.x.shape[1]
-        if np.issubdtype(batch.x.dtype, np.integer):
-            assert batch.x.shape == (size, steps)
-            assert 0 <= batch.x.min() <= batch.x.max() < task.input_size
-        else:
-            assert np.issubdtype(batch.x.dtype, np.floating)
-            assert batch.x.shape == (size, steps, task.input_size)
-        assert data.features(task, batch).shape == (size, steps, task.input_size)
-        assert batch.y.shape == ((size, steps) if task.per_step else (size,))
-        if task.loss == "cross_entropy":
-            assert np.issubdtype(batch.y.dtype, np.integer)
-            assert 0 <= batch.y.min() <= batch.y.max() < task.output_size
-        if batch.weight is not None:
-            assert batch.weight.shape == (size, steps)
-            assert batch.weight.min() >= 0
-        if batch.protected is not None:
-            assert batch.protected.dtype == bool
-            assert batch.protected.shape in {(size, steps), (size, steps, task.input_size)}
-
-
-@each
-@given(order=st.permutations(range(4)), seed=st.integers(0, 2**31))
-def test_any_batch_can_be_drawn_alone_in_any_order(task: Task, options: Options, order: list[int], seed: int) -> None:
-    straight = {step: draw(task, options, 3, seed=seed, step=step) for step in range(4)}
-    np.random.default_rng(0).random()
-    for step in order:
-        again = draw(task, options, 3, seed=seed, step=step)
-        assert np.array_equal(again.x, straight[step].x)
-        assert np.array_equal(again.y, straight[step].y)
-
-
-@each
-def test_splits_seeds_and_steps_share_no_sample(task: Task, options: Options) -> None:
-    rows = [
-        row.tobytes()
-        for split in ("train", "validation", "test")
-        for seed in (0, 1)
-        for step in (0, 1)
-        for row in draw(task, options, 50, split=split, seed=seed, step=step).x
-    ]
-    assert len(set(rows)) == len(rows)
-
-
-@each
-def test_global_generators_are_left_alone(task: Task, options: Options) -> None:
-    np.random.seed(0)
-    torch.manual_seed(0)
-    before, torch_before = np.random.get_state()[1].tobytes(), torch.get_rng_state()  # type: ignore[index]
-    draw(task, options)
-    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index]
-    assert torch.equal(torch.get_rng_state(), torch_before)
-
-
-@each
-def test_baseline_is_what_a_content_blind_predictor_gets(task: Task, options: Options) -> None:
-    """The best answer that knows the step but not the input, learned on one half of many samples and scored on the other."""
-    size = 40_000
-    batch = draw(task, options, size, 10)
-    seen, rest = batch.y[: size // 2], batch.y[size // 2 :]
-    if task.loss == "mse":
-        losses, slack = (rest - seen.mean(axis=0)) ** 2, 1e-3
-    else:
-        share = np.stack([(seen == value).mean(axis=0) for value in range(task.output_size)], axis=-1)  # (C,) or (T, C)
-        with np.errstate(divide="ignore"):
-            log_share = np.log(share)
-        steps = (np.arange(rest.shape[1]),) if task.per_step else ()
-        losses, slack = -log_share[(*steps, rest)], 1e-3
-    losses = losses.reshape(size // 2, -1).mean(axis=1)
-    standard_error = losses.std(ddof=1) / math.sqrt(len(losses))
-    assert abs(losses.mean() - task.baseline(10, **options)) <= STANDARD_ERRORS * standard_error + slack
-
-
-@each
-def test_goal_can_be_met_and_missed(task: Task, options: Options) -> None:
-    goal = task.solved(task.lengths[0], **options)
-    assert isinstance(goal, Goal)
-    assert goal.metric == "loss" or goal.metric in task.metrics
-    assert goal.met({goal.metric: -math.inf}) != goal.met({goal.metric: math.inf})
-
-
-@each
-def test_metrics_are_means_over_samples(task: Task, options: Options) -> None:
-    batch = draw(task, options, 6)
-    shape = (*batch.y.shape, task.output_size)
-    output = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    halves = [
-        (output[part], Batch(batch.x[part], batch.y[part], None if batch.weight is None else batch.weight[part]))
-        for part in (slice(3), slice(3, 6))
-    ]
-    for metric in task.metrics.values():
-        assert metric(output, batch) == pytest.approx(np.mean([metric(*half) for half in halves]), abs=1e-6)
+@each_check("task", "corruption")
+def test_contract(subject: check.Subject[Any], one: check.Check) -> None:
+    hold(subject, one)
 
 
 # Copy memory, Arjovsky et al., 2016
@@ -368,32 +269,6 @@ def test_corruption_leaves_protected_elements_to_the_bit(task: Task, options: Op
             assert np.array_equal(found[mask], x[mask])
             assert not np.array_equal(found[~mask], x[~mask])
     assert np.array_equal(batch.x, kept)
-
-
-@each_corruption
-def test_corruption_has_five_severities_from_mild_to_harsh(corruption: Corruption) -> None:
-    assert len(corruption.severities) == 5
-    x = np.random.default_rng(0).standard_normal((200, 20, 2))
-    nothing = np.zeros(x.shape, dtype=bool)
-    damage = [np.abs(corruption.apply(np.random.default_rng(1), x, nothing, severity) - x).mean() for severity in corruption.severities]
-    assert damage == sorted(set(damage))
-    assert damage[0] > 0
-
-
-@each_corruption
-@given(key=st.lists(st.one_of(st.integers(), st.text()), max_size=3))
-def test_corruption_comes_from_the_generator_alone(corruption: Corruption, key: list[int | str]) -> None:
-    x = np.random.default_rng(0).standard_normal((3, 5, 2))
-    nothing = np.zeros(x.shape, dtype=bool)
-    one, two = (corruption.apply(data.generator(*key), x, nothing, corruption.severities[2]) for _ in range(2))
-    assert np.array_equal(one, two)
-
-
-@each_corruption
-def test_corruption_of_what_is_protected_whole_changes_nothing(corruption: Corruption) -> None:
-    x = np.random.default_rng(0).standard_normal((3, 5, 2))
-    for severity in corruption.severities:
-        assert np.array_equal(corruption.apply(np.random.default_rng(0), x, np.ones(x.shape, dtype=bool), severity), x)
 
 
 @each
