@@ -93,6 +93,8 @@ def sizes(plan: Plan, registry: Registry, task: Task) -> dict[str, tuple[int, in
     """Hidden size, parameters and budget of each of the plan's variants on a task, by label.
 
     A variant that cannot be built gets zeros for its count: its trials then fail by themselves, with their reason.
+
+    Raises SuiteError where a variant refuses the options asked for with a ValueError.
     """
     baseline = model.build(registry.variant(BASELINE).noun, {}, task, plan.matching.hidden_size, "reference", seed=0)
     budget = model.count_parameters(baseline)
@@ -106,6 +108,10 @@ def sizes(plan: Plan, registry: Registry, task: Task) -> dict[str, tuple[int, in
                 parameters = model.count_parameters(model.build(provided.noun, options, task, hidden_size, "reference", seed=0))
         except KeyboardInterrupt:
             raise
+        except ValueError as error:
+            if options:  # what the user asked for, refused by the plugin
+                raise SuiteError(f"variant '{label(provided.noun.name, options)}': {error}") from None
+            hidden_size, parameters = plan.matching.hidden_size, 0
         except BaseException:  # any plugin's own failure; building it again in its trial records the traceback
             hidden_size, parameters = plan.matching.hidden_size, 0
         found[label(provided.noun.name, options)] = (hidden_size, parameters, budget)

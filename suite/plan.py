@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -45,10 +47,9 @@ def _value(text: str) -> Value | list[Value]:
     if text in {"true", "false"}:
         return text == "true"
     for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):  # not a number of this kind
+            if math.isfinite(number := kind(text)):
+                return number
     return text.strip("'\"")
 
 
@@ -84,8 +85,10 @@ class Strict(BaseModel):
 
 
 # strict: `true` is no number, and "1000" is a word
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(ge=1, le=10_000_000, strict=True)]
+Length = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Amount = Annotated[float, Field(gt=0, strict=True)]
 Factor = Annotated[float, Field(gt=1, strict=True)]
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -101,7 +104,7 @@ class Choice(Strict):
 class TaskChoice(Choice):
     """A task with the lengths to train at (the task's own where none are named) and, if they differ, its steps."""
 
-    lengths: tuple[Positive, ...] = ()
+    lengths: tuple[Length, ...] = ()
     steps: Positive | None = None
 
 
@@ -109,7 +112,7 @@ class Matching(Strict):
     """What makes variants comparable: `parameters` of an LSTM of this hidden size, or the `hidden_size` itself."""
 
     rule: Literal["parameters", "hidden_size"] = "parameters"
-    hidden_size: Positive = 32
+    hidden_size: Size = 32
 
 
 class TrainingPlan(Strict):
@@ -137,10 +140,10 @@ class EvaluationPlan(Strict):
 class TimingPlan(Strict):
     """Sequence lengths at which every variant is timed on every engine it has; none switches timing off."""
 
-    lengths: tuple[Positive, ...] = ()
+    lengths: tuple[Length, ...] = ()
     batch_size: Positive = 32
-    input_size: Positive = 8
-    hidden_size: Positive = 32
+    input_size: Size = 8
+    hidden_size: Size = 32
     repeats: Positive = 7
 
 
@@ -213,7 +216,10 @@ def check(raw: dict[str, Any], source: str) -> Plan:
     try:
         return Plan.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(entry, source) for entry in error.errors(include_url=False)]
+        entries = error.errors(include_url=False)
+        # a list whose entries are wrong is then said to be too short as well
+        inner = {entry["loc"][: len(entry["loc"]) - back] for entry in entries for back in range(1, len(entry["loc"]))}
+        lines = [_explain(entry, source) for entry in entries if entry["type"] != "too_short" or entry["loc"] not in inner]
         more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
         raise SuiteError("\n".join(dict.fromkeys(lines[:2])) + more) from None
 
@@ -224,6 +230,10 @@ def _explain(entry: Any, source: str) -> str:
         return f"{source}: {place}: unknown key{nearest(str(entry['loc'][-1]), _keys(entry['loc'][:-1]))}"
     if entry["type"] == "missing":
         return f"{source}: {place}: missing"
+    if entry["type"] == "too_short":
+        return f"{source}: {place}: names none; it takes at least one"
+    if entry["type"] == "tuple_type":
+        return f"{source}: {place}: must be a list, not {entry['input']!r}"
     given = "" if isinstance(entry["input"], dict) else f", not {entry['input']!r}"
     return f"{source}: {place or 'plan'}: {entry['msg'].removeprefix('Value error, ').rstrip('.')}{given}"
 

@@ -20,8 +20,12 @@ class Diverged(Exception):
     """The loss is no longer finite."""
 
 
-def prepare(device: str) -> None:
-    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32."""
+def prepare(device: str, seed: int = 0) -> None:
+    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32.
+
+    The seed is for dropout and its like, which know only the process's generator.
+    """
+    torch.manual_seed(initial_seed(seed))
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # a vendor engine hands over views of the reference's weights, which cuDNN copies into one block: a small kernel a call
@@ -39,13 +43,15 @@ def initial_seed(seed: int) -> int:
 
 @torch.no_grad()
 def score(model: Model, task: Task, trial: Trial, split: str) -> dict[str, float]:
-    """Loss and metrics over a fixed stream of the trained length."""
+    """Loss and metrics over a fixed stream of the trained length, in evaluation mode."""
+    model.eval()
     dtype = getattr(torch, trial.training.dtype)
     totals: dict[str, float] = {}
     for batch in data.stream(task, trial.task_options, trial.length, split, trial.eval_seed, trial.training.evaluation_samples):
         output = model(data.inputs(data.features(task, batch), dtype, trial.device))
         for name, value in scores(task, output, batch).items():
             totals[name] = totals.get(name, 0.0) + value * len(batch.y) / trial.training.evaluation_samples
+    model.train()
     return totals
 
 

@@ -53,7 +53,7 @@ def work(job: Job) -> Outcome:
     trial = job.trial
     learning: dict[str, Any] = {}
     try:
-        trainer.prepare(trial.device)
+        trainer.prepare(trial.device, trial.seed)
         send = announce(job.events)
         send({"event": "started", "key": trial.key})
         registry = discover()

@@ -97,6 +97,12 @@ def test_the_examples_own_tests_pass(installed: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_package_is_checked_by_its_name(installed: Path, tmp_path: Path) -> None:
+    told = call(installed / "suite", "check", "suite-plugin-example", cwd=tmp_path)
+    for name in ("variant mgu", "task first_sign", "section parameters"):
+        assert name in told
+
+
 def test_uninstalled_it_vanishes(installed: Path, tmp_path: Path) -> None:
     pip(installed.parent, "uninstall", "-y", "suite-plugin-example")
     found = names(installed, tmp_path)
