@@ -51,6 +51,16 @@ def _finite(value: Any) -> Any:
     return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
+def _load(path: Path, cure: str) -> dict[str, Any] | None:
+    """What a file holds; None where there is none. Raises SuiteError, with the cure, for one that cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
+        return None
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{path}: cannot be read: {error}; {cure}") from None
+
+
 class Store:
     """What one plan has written under ``runs/<plan>/``."""
 
@@ -65,13 +75,7 @@ class Store:
         return self.folder / "trials" / f"{key}.json"
 
     def _read(self, kind: str, key: str) -> dict[str, Any] | None:
-        path = self.folder / kind / f"{key}.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-        except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
-            return None
-        except (OSError, ValueError) as error:
-            raise SuiteError(f"{path}: cannot be read: {error}; delete the file and its work is done again") from None
+        return _load(self.folder / kind / f"{key}.json", "delete the file and its work is done again")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -163,13 +167,7 @@ class Store:
     # The ledger: which key stands for each cell of the plan at present
 
     def ledger(self) -> dict[str, Any] | None:
-        path = self.folder / "ledger.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-        except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
-            return None
-        except (OSError, ValueError) as error:
-            raise SuiteError(f"{path}: cannot be read: {error}; delete the file and run the plan again: finished trials are kept") from None
+        return _load(self.folder / "ledger.json", "delete the file and run the plan again: finished trials are kept")
 
     def enter(
         self,
