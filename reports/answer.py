@@ -78,7 +78,20 @@ def long_range(trials: DataFrame, look: dict[str, figures.Look]) -> str:
         return "No trial is finished."
     longest = trials[trials["length"] == trials.groupby("task")["length"].transform("max")]
     scored = longest.assign(value=longest["skill"].where(longest["status"] != "diverged", 0.0))
-    found = {name: pooled(scored[scored["variant"] == name], ["task"]) for name in look}
+    # means are compared over the same tasks: those that most variants have, at that length
+    cells = {
+        name: {tuple(cell) for cell in rows[["task", "length"]].to_numpy().tolist()}
+        for name, rows in scored[scored["value"].notna()].groupby("variant")
+    }
+    common = max(
+        (frozenset(one) for one in cells.values()),
+        key=lambda one: (sum(one <= other for other in cells.values()), len(one)),
+        default=frozenset(),
+    )
+    here = scored[[cell in common for cell in zip(scored["task"], scored["length"], strict=True)]]
+    found = {name: pooled(here[here["variant"] == name], ["task"]) for name in look if common <= cells.get(name, set())}
+    without = [f"`{one.label}`" for name, one in look.items() if name not in found]
+    left = f" Not compared, since without a score on all of them: {some(without)}." if without else ""
     who = []
     for task, length in longest[["task", "length"]].drop_duplicates().to_numpy().tolist():
         solved = set(longest.loc[(longest["task"] == task) & longest["solved"].eq(True), "variant"])
@@ -86,7 +99,7 @@ def long_range(trials: DataFrame, look: dict[str, figures.Look]) -> str:
             f"{figures.cell(task, length)} by {some([f'`{one.label}`' for name, one in look.items() if name in solved]) or 'nobody'}"
         )
     nothing = "" if trials["solved"].eq(True).any() else " Nobody solved any task at any length: this says who had begun to learn."
-    return f"{verdict(found, look)} Mean test skill at each task's longest length. Solved in at least one seed: {'; '.join(who)}.{nothing}"
+    return f"{verdict(found, look)} Mean test skill at each task's longest length.{left} Solved in at least one seed: {'; '.join(who)}.{nothing}"
 
 
 def pooled(rows: DataFrame, by: list[str]) -> stats.Interval:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import machine, matrix
 from . import plan as plans
-from .manager import Registry, discover
+from .manager import Registry, changed, discover
 from .plan import Plan
 from .spec import Invocation, Outcome, SuiteError, Timing, Trial
 from .store import Store
@@ -70,6 +70,11 @@ def choose(plan: Plan, variants: str | None = None, tasks: str | None = None, se
 def prepare(plan: Plan, runs: Path, device: str) -> Prepared:
     """Find the plugins, resolve the device, and list the plan's trials with what the store has of them."""
     registry = discover()
+    edited = {
+        name for kind in (registry.variants, registry.tasks, registry.corruptions) for one in kind.values() for name in changed(one.digests)
+    }
+    if edited:
+        raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
     resolved = machine.resolve_device(device)
     trials = matrix.trials(plan, registry, resolved)
     store = Store(runs, plan.name)

@@ -112,7 +112,7 @@ def run_trials(invocation: Invocation, listeners: Listeners, store: Store, worke
 
 def _job(trial: Trial, before: Outcome | None, store: Store, events: Path) -> Job:
     checkpoint = store.checkpoint(trial.key)
-    trained = before is not None and before.status == "ok" and checkpoint.is_file()
+    trained = before is not None and before.status != "diverged" and bool(before.learning) and checkpoint.is_file()
     lacking = without(trial, before.evaluations) if before is not None and trained else trial
     return Job(lacking, not trained, checkpoint, events)
 
@@ -180,6 +180,9 @@ def _records(pool: ProcessPool, group: list[Timing]) -> dict[str, dict[str, Any]
                         found[key] = record
             return found
         return {timing.key: {"failed": _died(error)} for timing in group}
+    for timing in group:
+        if baselines[timing.engine].key in failed and timing.key not in failed:
+            failed[timing.key] = f"the baseline it is compared with failed: {failed[baselines[timing.engine].key]}"
     return {
         timing.key: {"failed": failed[timing.key]}
         if timing.key in failed

@@ -55,12 +55,15 @@ def watched() -> Iterator[None]:
     Raises SuiteError, everything put back, where it changes what all plugins share.
     """
     before = shared()
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-    changed = [name for name, (value, _) in shared().items() if value != before[name][0]]
-    for name in changed:
-        value, restore = before[name]
-        restore(value)
+    changed: list[str] = []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:  # an import that fails half-way may have changed things, too
+        changed += [name for name, (value, _) in shared().items() if value != before[name][0]]
+        for name in changed:
+            value, restore = before[name]
+            restore(value)
     if changed:
         raise SuiteError(f"changes {' and '.join(changed)} when imported; do such things inside build, draw or forward, on what is theirs")
 

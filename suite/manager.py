@@ -148,6 +148,12 @@ def imported_sources(name: str) -> dict[str, str]:
     return {**dict(sorted(found.items())), **{f"package {one}": version for one in others if (version := _version(one))}}
 
 
+def changed(digests: Mapping[str, str]) -> list[str]:
+    """Those drop-in modules whose file is no longer what its digest says."""
+    own = [name for name in digests if name.startswith(dropins.__name__ + ".")]
+    return [name for name in own if (file := _file(name)) is None or hashlib.sha256(file.read_bytes()).hexdigest() != digests[name]]
+
+
 def _version(package: str) -> str:
     """The version of the distribution an import name belongs to; empty where none is installed."""
     try:

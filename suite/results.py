@@ -88,6 +88,11 @@ _TRIAL_COLUMNS = [
 ]  # fmt: skip
 
 
+def _skill(loss: float | None, baseline: float) -> float:
+    """Skill on one stream; a loss that was not finite, stored as null, shows none."""
+    return 0.0 if loss is None else float(stats.skill(loss, baseline))
+
+
 def _describe(record: dict[str, Any]) -> dict[str, Any]:
     trial, learning = record["trial"], record["learning"]
     best = next((point for point in learning.get("curve", []) if point["step"] == learning.get("best_step")), None)
@@ -95,8 +100,8 @@ def _describe(record: dict[str, Any]) -> dict[str, Any]:
         **_identity(record),
         "reason": record["reason"],
         "traceback": record["traceback"],
-        "skill": float(stats.skill(record["clean"]["scores"]["loss"], record["clean"]["baseline"])) if record["clean"] else math.nan,
-        "validation_skill": float(stats.skill(best["scores"]["loss"], learning["baseline"])) if best and record["status"] == "ok" else 0.0,
+        "skill": _skill(record["clean"]["scores"]["loss"], record["clean"]["baseline"]) if record["clean"] else math.nan,
+        "validation_skill": _skill(best["scores"]["loss"], learning["baseline"]) if best and record["status"] == "ok" else 0.0,
         "steps_to_solve": learning.get("steps_to_solve") or math.nan,
         "best_step": learning.get("best_step") or math.nan,
         "steps": trial["training"]["steps"],
@@ -138,7 +143,7 @@ def _rows(record: dict[str, Any], curve: bool) -> list[dict[str, Any]]:
     def add_scores(axis: str, condition: str, at: float, scores: dict[str, float], baseline: float) -> None:
         for metric, value in scores.items():
             add(axis, metric, condition, at, value)
-        add(axis, "skill", condition, at, float(stats.skill(scores["loss"], baseline)))
+        add(axis, "skill", condition, at, _skill(scores["loss"], baseline))
 
     for evaluation in record["evaluations"]:
         for point in evaluation["points"]:
@@ -148,9 +153,9 @@ def _rows(record: dict[str, Any], curve: bool) -> list[dict[str, Any]]:
                 add(axis, "solved", evaluation["name"], point["at"], float(point["solved"]))
         if evaluation["kind"] == "corruption" and record["clean"]:
             # no number may make a model that has not learned look robust
-            skills = [float(stats.skill(point["scores"]["loss"], point["baseline"])) for point in evaluation["points"]]
+            skills = [_skill(point["scores"]["loss"], point["baseline"]) for point in evaluation["points"]]
             severities = [point["at"] for point in evaluation["points"]]
-            clean = float(stats.skill(record["clean"]["scores"]["loss"], record["clean"]["baseline"]))
+            clean = _skill(record["clean"]["scores"]["loss"], record["clean"]["baseline"])
             add("robustness", "area", evaluation["name"], math.nan, stats.area(clean, skills) if record["solved"] else None)
             add(
                 "robustness",

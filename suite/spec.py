@@ -248,7 +248,7 @@ class Trial:
     @property
     def cell(self) -> str:
         """What the trial stands for in its plan, whatever version of the code ran it."""
-        return f"{self.variant_label} | {self.task_label} | {self.length} | {self.seed} | {self.training.learning_rate:g}"
+        return f"{self.variant_label} | {self.task_label} | {self.length} | {self.seed} | {self.training.learning_rate!r}"
 
 
 @dataclass(frozen=True)

@@ -107,20 +107,21 @@ class Store:
                 points = outcome.evaluations[evaluation.key]
                 record = {"key": evaluation.key, "trial": trial.key, "kind": evaluation.kind, "name": evaluation.name, "points": points}
                 write(self.folder / "evaluations" / f"{evaluation.key}.json", _dump(record))
-        if outcome.learning or outcome.status != "ok":
-            described = asdict(trial)
-            del described["evaluations"]
-            record = {
-                "key": trial.key,
-                "status": outcome.status,
-                "reason": outcome.reason,
-                "traceback": outcome.traceback,
-                "trial": described,
-                "learning": outcome.learning,
-                "measured": outcome.measured,
-                "provenance": dict(provenance),
-            }
-            write(self.trial_file(trial.key), _dump(record))
+        described = asdict(trial)
+        del described["evaluations"]
+        # what was learned stays, whatever becomes of a later evaluation
+        earlier = {} if outcome.learning else self.trial(trial.key) or {}
+        record = {
+            "key": trial.key,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "traceback": outcome.traceback,
+            "trial": described,
+            "learning": outcome.learning or earlier.get("learning", {}),
+            "measured": outcome.measured or earlier.get("measured", {}),
+            "provenance": earlier.get("provenance", dict(provenance)),
+        }
+        write(self.trial_file(trial.key), _dump(record))
 
     def trial(self, key: str) -> dict[str, Any] | None:
         return self._read("trials", key)

@@ -25,7 +25,7 @@ def prepare(device: str, seed: int = 0) -> None:
 
     The seed is for dropout and its like, which know only the process's generator.
     """
-    torch.manual_seed(initial_seed(seed))
+    torch.manual_seed(int(data.generator("dropout", seed).integers(2**62)))
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # a vendor engine hands over views of the reference's weights, which cuDNN copies into one block: a small kernel a call

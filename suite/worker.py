@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from . import evaluate, grade, model, store, timing, trainer
-from .manager import Registry, discover
+from .manager import Registry, changed, discover
 from .spec import Grading, Measure, Outcome, SuiteError, Task, Timing, Trial
 
 PIPE_BUF = select.PIPE_BUF
@@ -36,8 +37,9 @@ class Job:
     events: Path
 
 
+@functools.cache
 def announce(pipe: Path) -> Callable[[Mapping[str, Any]], None]:
-    """A function that sends a small event to the parent, a JSON line."""
+    """A function that sends a small event to the parent, a JSON line; one descriptor a process, however many trials it does."""
     descriptor = os.open(pipe, os.O_WRONLY)
 
     def send(event: Mapping[str, Any]) -> None:
@@ -52,11 +54,14 @@ def work(job: Job) -> Outcome:
     """Train and evaluate one trial; whatever a plugin raises becomes the Outcome's reason."""
     trial = job.trial
     learning: dict[str, Any] = {}
+    trained: dict[str, Any] = {}
     try:
         trainer.prepare(trial.device, trial.seed)
         send = announce(job.events)
         send({"event": "started", "key": trial.key})
         registry = discover()
+        if edited := changed(trial.ingredients):
+            raise SuiteError(f"{', '.join(edited)} changed after the run began; run the plan again")
         variant, task = registry.variant(trial.variant).noun, registry.task(trial.task).noun
         net = model.build(variant, trial.variant_options, task, trial.hidden_size, trial.engine, trainer.initial_seed(trial.seed))
         measured: dict[str, float] = {}
@@ -65,6 +70,7 @@ def work(job: Job) -> Outcome:
             state = _train(trial, task, net, learning, send)
             measured["train_seconds"] = time.perf_counter() - start
             store.write(job.checkpoint, _bytes(state))
+            trained = learning
             net.load_state_dict(state)
         else:
             net.load_state_dict(torch.load(job.checkpoint, weights_only=True, map_location="cpu"))
@@ -76,7 +82,7 @@ def work(job: Job) -> Outcome:
         raise
     except BaseException as error:  # a plugin may raise anything; the parent records it
         reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
-        return Outcome(trial.key, "failed", reason=reason[:500], traceback=traceback.format_exc(), learning={})
+        return Outcome(trial.key, "failed", reason=reason[:500], traceback=traceback.format_exc(), learning=trained)
 
 
 def _train(
