@@ -5,23 +5,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import pluggy
-
-from .spec import Batch, Corruption, Element, Goal, Plot, Prose, Results, Section, SuiteError, Table, Task, Unavailable, Variant
+from .errors import SuiteError, Unavailable
+from .spec import (
+    Batch,
+    Corruption,
+    Element,
+    Goal,
+    Listener,
+    Measure,
+    Plot,
+    Point,
+    Prose,
+    Results,
+    Section,
+    Table,
+    Task,
+    Variant,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
-    from . import figures, ops, stats
+    from . import ops
     from .api import load, run
-
-hookimpl = pluggy.HookimplMarker("suite")
-"""Marks a function as an implementation of one of the hooks in ``suite.hookspecs``."""
+    from .report import figures, stats, verdict
 
 __all__ = [
     "Batch",
     "Corruption",
     "Element",
     "Goal",
+    "Listener",
+    "Measure",
     "Plot",
+    "Point",
     "Prose",
     "Results",
     "Section",
@@ -36,13 +52,17 @@ __all__ = [
     "ops",
     "run",
     "stats",
+    "verdict",
 ]
 
 
+LATER = {"figures": "report.figures", "ops": "ops", "stats": "report.stats", "verdict": "report.verdict"}
+"""Modules that plugins build on, imported when first needed, so that `suite --help` answers at once."""
+
+
 def __getattr__(name: str) -> Any:
-    # torch, pandas and matplotlib are imported when first needed, so that `suite --help` answers at once
-    if name in {"figures", "ops", "stats"}:
-        return importlib.import_module(f"suite.{name}")
+    if name in LATER:
+        return importlib.import_module(f"suite.{LATER[name]}")
     if name in {"load", "run"}:
         return getattr(importlib.import_module("suite.api"), name)
     raise AttributeError(f"module 'suite' has no attribute {name!r}")

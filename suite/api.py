@@ -1,121 +1,166 @@
-"""Runs plans, writes reports and loads trained models: what the command line and Python call."""
+"""Prepares plans, carries them out, writes reports and loads trained models: what the command line and Python call."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import machine, matrix
-from . import plan as plans
-from .manager import Registry, changed, discover
-from .plan import Plan
-from .spec import Invocation, Outcome, SuiteError, Timing, Trial
-from .store import Store
+from . import machine
+from .errors import SuiteError
+from .execution.run import Work, after, invocation_of
+from .plan import schema, trials
+from .plan.schema import Narrowing, Plan
+from .registry.finder import discover
+from .registry.registry import Registry
+from .registry.sources import changed, harness_sources
+from .spec import Value
+from .store.ledger import Entered, check_origin, entered
+from .store.selection import Selection, select
+from .store.store import Store, StoredTrial
+from .trial import Invocation, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .model import Model
+    from .listeners.announce import Audience
+    from .training.model import Model
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A plan made ready to run on this machine."""
-
-    plan: Plan
-    registry: Registry
-    store: Store
-    device: str
-    trials: list[Trial]
-    outcomes: dict[str, Outcome]
-
-    @property
-    def pending(self) -> list[Trial]:
-        return [trial for trial in self.trials if not self.store.done(trial, self.outcomes.get(trial.key))]
 
 
 @dataclass(frozen=True)
 class Executed:
-    """A run that is over: the report's folder, and what listeners raised."""
+    """A run that is over.
 
-    report: Path
-    listener_problems: Mapping[str, str]
-
-
-def choose(plan: Plan, variants: str | None = None, tasks: str | None = None, seeds: int | None = None) -> Plan:
-    """The plan with its lists replaced; a task that the plan has keeps the plan's lengths and steps.
-
-    Raises SuiteError for a list that does not read as names with options.
+    work: with the outcomes of its trials; report: the folder; written: whether it was written anew
+    stale: what was left out of it; problems: what listeners raised, by listener and hook
     """
-    changes: dict[str, Any] = {}
-    try:
-        if variants is not None:
-            changes["variants"] = plans.parse_choices(variants)
-        if tasks is not None:
-            known = {choice.name: choice for choice in plan.tasks}
-            asked = plans.parse_choices(tasks)
-            changes["tasks"] = [
-                {**(known[one["name"]].model_dump() if one["name"] in known else {}), **({k: v for k, v in one.items() if v})}
-                for one in asked
-            ]
-    except ValueError as error:
-        raise SuiteError(str(error)) from None
-    if seeds is not None:
-        changes["seeds"] = list(range(seeds))
-    return plans.check({**plan.model_dump(), **changes}, f"plan {plan.name}") if changes else plan
+
+    work: Work
+    report: Path
+    written: bool
+    stale: tuple[str, ...]
+    problems: Mapping[str, str]
 
 
-def prepare(plan: Plan, runs: Path, device: str) -> Prepared:
-    """Find the plugins, resolve the device, and list the plan's trials with what the store has of them."""
+@dataclass(frozen=True)
+class Reported:
+    """A report that was written: its folder, the plugins it was drawn with, and what was left out of it as stale."""
+
+    folder: Path
+    registry: Registry
+    stale: tuple[str, ...]
+
+
+def prepare(plan: Plan, runs: Path, device: str, part: Narrowing | None = None) -> Work:
+    """Find the plugins, resolve the device, and list what the plan (or a part of it) asks for with what the store has of it.
+
+    Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
+    """
     registry = discover()
-    edited = {
-        name for kind in (registry.variants, registry.tasks, registry.corruptions) for one in kind.values() for name in changed(one.digests)
-    }
-    if edited:
+    if edited := changed(registry.digests()):
         raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
-    resolved = machine.resolve_device(device)
-    trials = matrix.trials(plan, registry, resolved)
+    device = machine.resolve_device(device)
+    part = part or Narrowing()
+    asked = schema.narrow(plan, part)
     store = Store(runs, plan.name)
-    outcomes = {trial.key: outcome for trial in trials if (outcome := store.get(trial)) is not None}
-    return Prepared(plan, registry, store, resolved, trials, outcomes)
+    check_origin(store.ledger(), plan, store.folder)
+    planned = trials.trials(asked, registry, device)
+    timings = trials.timings(asked, registry, device)
+    gradings = trials.gradings(asked, registry, device)
+    return Work(
+        plan=plan,
+        part=part,
+        selection=select(asked, part, registry),
+        registry=registry,
+        store=store,
+        machine=machine.describe(device),
+        trials=tuple(planned),
+        timings=tuple(timings),
+        gradings=tuple(gradings),
+        outcomes={trial.key: outcome for trial in planned if (outcome := store.get(trial)) is not None},
+        timed={timing.key: stored.timed for timing in timings if (stored := store.timing(timing.key)) is not None},
+        grades={grading.key: stored.grade for grading in gradings if (stored := store.grade(grading.key)) is not None},
+    )
 
 
-def timings(prepared: Prepared) -> list[Timing]:
-    return matrix.timings(prepared.plan, prepared.registry, prepared.device)
+def execute(work: Work, workers: int | None = None, options: Mapping[str, Value] | None = None, more: Sequence[object] = ()) -> Executed:
+    """Run what is pending, time and grade the models, write the report; where there is nothing to do, write nothing.
 
+    options: those of listeners; more: objects with hook implementations, which hear this run alone
+    """
+    from .listeners.announce import Audience
 
-def execute(prepared: Prepared, runs: Path, workers: int | None, listeners: Sequence[object] = ()) -> Executed:
-    """Run what is pending, time the models, write the report."""
-    from . import executor, report
-    from .listeners import Listeners
-
-    registry, store = prepared.registry, prepared.store
-    provenance = machine.provenance(prepared.device)
-    with store.writing(), Listeners(registry.hooks, listeners) as audience:
-        asked = timings(prepared)
-        graded = matrix.gradings(prepared.plan, registry, prepared.device)
-        store.enter(prepared.plan, prepared.trials, asked, graded, registry.broken, provenance)
-        invocation = Invocation(
-            plan=prepared.plan.name,
-            runs=runs.resolve(),
-            device=prepared.device,
-            trials=tuple(prepared.trials),
-            pending=frozenset(trial.key for trial in prepared.pending),
-            finished=prepared.outcomes,
-            provenance=provenance,
-        )
+    audience = Audience(work.registry, options or {}, more)
+    invocation = invocation_of(work)
+    if _nothing_to_do(work):
+        audience.tell("suite_plan_started", invocation=invocation)
+        audience.tell("suite_plan_finished", invocation=invocation)
+        return Executed(work, work.store.report, False, (), audience.problems)
+    with work.store.writing():
+        work.store.keep(entered(work.store.ledger(), _entered(work)))
         audience.tell("suite_plan_started", invocation=invocation)
         try:
-            executor.run_trials(invocation, audience, store, workers or executor.default_workers(prepared.device))
-            executor.run_timings(asked, registry, audience, store)
-            executor.run_grades(graded, store)
-            folder = report.write(store, registry)
-            audience.tell("suite_report_written", invocation=invocation, folder=folder)
+            outcomes = _carry_out(work, invocation, audience, workers)
+            reported = _report(work.store, work.registry, work.selection)
+            audience.tell("suite_report_written", invocation=invocation, folder=reported.folder)
         finally:
             audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(folder, audience.problems)
+    return Executed(after(work, outcomes), reported.folder, True, reported.stale, audience.problems)
+
+
+def _entered(work: Work) -> Entered:
+    return Entered(work.plan, work.part, work.trials, work.timings, work.gradings, work.machine, work.registry.broken)
+
+
+def _nothing_to_do(work: Work) -> bool:
+    """Whether the store and the report hold all of the work already."""
+    from .report import inputs
+
+    if work.pending or work.untimed or work.ungraded:
+        return False
+    ledger = work.store.ledger()
+    if ledger is None or replace(entered(ledger, _entered(work)), machine=ledger.machine) != ledger:
+        return False
+    return inputs.unchanged(work.store, work.registry, work.selection)
+
+
+def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int | None) -> Mapping[str, Outcome]:
+    """Train, time and grade what the store lacks; all outcomes by key."""
+    from .execution import run as running
+    from .execution.local import LocalExecutor, default_workers
+
+    outcomes = work.outcomes
+    if work.pending:
+        count = min(workers or default_workers(work.machine.device), len(work.pending))
+        with LocalExecutor(count) as executor:
+            outcomes = running.run_trials(work, invocation, executor, audience)
+    if work.untimed or work.ungraded:
+        with LocalExecutor(1) as executor:
+            if work.untimed:
+                audience.tell("suite_timing_started", count=len(work.untimed))
+                running.run_timings(work, executor)
+            running.run_grades(work, executor)
+    return outcomes
+
+
+def report_of(plan: Plan, runs: Path, part: Narrowing | None) -> Reported:
+    """Write the report of a part of a plan, or with None of all that the plan's store holds; trains nothing.
+
+    Raises SuiteError where there are no results.
+    """
+    registry, store = discover(), Store(runs, plan.name)
+    check_origin(store.ledger(), plan, store.folder)
+    return _report(store, registry, select(schema.narrow(plan, part), part, registry) if part is not None else None)
+
+
+def _report(store: Store, registry: Registry, selection: Selection | None) -> Reported:
+    from .report import page
+
+    written = page.write(store, registry, selection)
+    return Reported(written.folder, registry, written.stale)
 
 
 def run(
@@ -127,119 +172,67 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     runs: str | Path = "runs",
-    track: bool = True,
+    whole: bool = False,
+    **options: Value,
 ) -> pd.DataFrame:
     """Run a plan and return its tidy frame: one row per trial and score, the rows of ``results.csv``.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists
-    track: whether finished trials go to MLflow too
+    whole: return all that the plan's store holds, not what was asked for alone
+    options: those of listeners, such as ``track=False`` to keep trials out of MLflow and ``progress=True`` to see them
 
     Raises SuiteError for a mistake in the plan or its options.
     """
-    from . import results
-    from .tracking import Tracking
+    from .store import frame
 
-    found = plan if isinstance(plan, Plan) else plans.load(str(plan))
-    prepared = prepare(choose(found, variants, tasks, seeds), Path(runs), device)
-    execute(prepared, Path(runs), workers, [Tracking()] if track else [])
-    return results.read(prepared.store).frame
+    found = plan if isinstance(plan, Plan) else schema.load(str(plan))
+    work = prepare(found, Path(runs), device, Narrowing(variants, tasks, seeds))
+    execute(work, workers, options)
+    return frame.read(work.store, None if whole else work.selection).frame
 
 
-def load(key: str, runs: str | Path = "runs") -> Model:
+def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> Model:
     """The trained model of a trial, on the CPU, in evaluation mode, with its best weights by validation.
 
     key: the trial's key or the beginning of it, as `suite status` prints it
+    stale: whether to load weights though the variant or the task has changed since they were trained
 
-    Raises SuiteError where no trial, or more than one, has such a key, or it has no weights.
+    Raises SuiteError where no trial, or more than one, has such a key, where it has no weights, and where the code behind them has
+    changed. Warns where only the suite's own code has.
     """
     import torch
 
-    from . import model
+    from .training import model
 
     files = sorted(Path(runs).resolve().glob(f"*/trials/{key}*.json")) if key.isalnum() else []
     keys = {file.stem for file in files}
     if len(keys) != 1:
         raise SuiteError(f"{runs}: {len(keys) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
     store = Store(Path(runs), files[0].parent.parent.name)
-    record = store.trial(files[0].stem)
+    stored = store.trial(files[0].stem)
     checkpoint = store.checkpoint(files[0].stem)
-    if record is None or not checkpoint.is_file():
+    if stored is None or not checkpoint.is_file():
         raise SuiteError(f"{files[0]}: has no trained weights beside it, in {checkpoint}")
-    trial, registry = record["trial"], discover()
-    net = model.build(
-        registry.variant(trial["variant"]).noun,
-        trial["variant_options"],
-        registry.task(trial["task"]).noun,
-        trial["hidden_size"],
-        trial["engine"],
-        seed=0,
-    )
+    trial, registry = stored.trial, discover()
+    if not stale:
+        _check_current(stored, registry)
+    variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
+    net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed=0)
+    model.cast(net, getattr(torch, trial.training.dtype))
     net.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
-    return net.to(getattr(torch, trial["training"]["dtype"])).eval()
+    return net.eval()
 
 
-def status(prepared: Prepared) -> list[dict[str, str]]:
-    """Each trial of the plan: key, cell, status (done, diverged, failed, stale or pending), detail, and digest of what it learned."""
-    from . import store as stores
-
-    ledger = prepared.store.ledger() or {"cells": {}}
-    rows = []
-    for trial in prepared.trials:
-        outcome = prepared.outcomes.get(trial.key)
-        state, detail, digest = "pending", "", ""
-        if outcome is not None:
-            state = "done" if outcome.status == "ok" else outcome.status
-            detail, digest = outcome.reason, stores.learning_digest(outcome)
-            if outcome.status == "ok" and not prepared.store.done(trial, outcome):
-                state, detail = "pending", "trained; an evaluation is new or has changed"
-        elif trial.cell in ledger["cells"]:
-            earlier = prepared.store.trial(ledger["cells"][trial.cell]["key"])
-            if earlier is not None:
-                state, detail = "stale", "changed: " + ", ".join(stores.why_stale(earlier, trial))
-        rows.append({"key": trial.key, "cell": trial.cell, "status": state, "detail": detail, "learning_digest": digest})
-    return rows
-
-
-def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
-    """What can be used here, by kind: name, a line about it, where it is from."""
-
-    def about(noun: Any, source: str) -> str:
-        paper = getattr(noun, "paper", "") or getattr(noun, "title", "") or getattr(noun, "unit", "")
-        marks = "" if getattr(noun, "causal", True) is not False else "not causal; "
-        return f"{marks}{paper + '; ' if paper else ''}{source}"
-
-    kinds: dict[str, Any] = {
-        "variants": registry.variants,
-        "tasks": registry.tasks,
-        "corruptions": registry.corruptions,
-        "sections": registry.sections,
-    }
-    found = {
-        kind: [{"name": name, "about": about(one.noun, one.source), "source": one.source} for name, one in provided.items()]
-        for kind, provided in kinds.items()
-    }
-    found["plans"] = [{"name": name, "about": plans.load(name).question, "source": "packaged"} for name in plans.packaged()]
-    return found
-
-
-def diagnose(runs: Path) -> dict[str, Any]:
-    """Device, versions, threads, plugins and store, as a person would ask for them."""
-    import os
-
-    registry = discover()
-    device = machine.resolve_device("auto")
-    rows: dict[str, Any] = machine.provenance(device)
-    for name, provided in (("variants", registry.variants), ("tasks", registry.tasks), ("corruptions", registry.corruptions)):
-        rows[name] = ", ".join(provided)
-    rows["sections"] = ", ".join(registry.sections)
-    for broken in registry.broken:
-        rows[f"broken: {broken.source}"] = broken.reason
-    folder = runs.resolve()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    for absent in registry.unavailable:
-        rows[f"not here: {absent.source}"] = absent.reason
-    rows["runs"] = f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable'})"
-    for trials in sorted(folder.glob("*/trials")):
-        rows[f"plan {trials.parent.name}"] = f"{len(list(trials.glob('*.json')))} trials stored"
-    rows["MLflow"] = os.environ.get("MLFLOW_TRACKING_URI") or f"{folder / 'mlflow.db'}"
-    return rows
+def _check_current(stored: StoredTrial, registry: Registry) -> None:
+    """Raises SuiteError where the plugins behind a trial have changed; warns where the suite has."""
+    trial = stored.trial
+    now = {**registry.variant(trial.variant.name).digests, **registry.task(trial.task.name).digests}
+    edited = [name for name, value in now.items() if trial.sources.get(name) != value]
+    if edited:
+        raise SuiteError(
+            f"{stored.key}: {', '.join(edited)} changed since it was trained, so its weights may not fit; `suite run` trains it again, "
+            "load(…, stale=True) takes it as it is"
+        )
+    own = [name for name, value in harness_sources("training.model").items() if trial.sources.get(name) != value]
+    if own:
+        warnings.warn(f"{stored.key}: {', '.join(own)} changed since it was trained", stacklevel=3)

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .spec import SuiteError
+from .errors import SuiteError, nearest
 
 if TYPE_CHECKING:
-    from .api import Prepared
-    from .manager import Registry
+    from .api import Executed, Work
+    from .registry.registry import Registry
+    from .spec import Value
 
-app = typer.Typer(
-    name="suite",
-    help="Benchmark recurrent networks: speed, robustness to noise, long-range accuracy.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+INTERRUPTED = 130
+
+
+def search_too(folders: list[Path] | None) -> list[Path] | None:
+    """Let drop-ins be looked for in more folders; before any plugin is, and in workers too, since they inherit the environment."""
+    for folder in folders or []:
+        if not folder.is_dir():
+            raise SuiteError(f"--path {folder}: no such folder")
+    known = os.environ.get("SUITE_PATH", "").split(os.pathsep)
+    more = [str(folder.resolve()) for folder in folders or []]
+    if more:
+        os.environ["SUITE_PATH"] = os.pathsep.join(dict.fromkeys([*more, *filter(None, known)]))
+    return folders
+
 
 PlanName = Annotated[
     str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")
@@ -33,26 +42,67 @@ Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan
 Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N−1 instead of the plan's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SearchPath = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--path",
+        metavar="DIR",
+        help="A folder whose plugins/, tasks/ and reports/ are searched too, as on SUITE_PATH.",
+        callback=search_too,
+        is_eager=True,
+    ),
+]
+
+app = typer.Typer(
+    name="suite",
+    help="Benchmark recurrent networks: speed, robustness to noise, long-range accuracy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def suite(_path: SearchPath = None) -> None:
+    pass
 
 
 def say(text: str = "") -> None:
     typer.echo(text)
 
 
+def warn(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
+
+
 def warn_of_broken(registry: Registry) -> None:
     for broken in registry.broken:
-        typer.echo(f"warning: {broken.source}: {broken.reason}", err=True)
+        warn(f"{broken.source}: {broken.reason}")
     for note in registry.notes:
-        typer.echo(f"warning: {note}", err=True)
+        warn(note)
 
 
-def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Prepared:
+def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Work:
     from . import api
-    from . import plan as plans
+    from .plan import schema
 
-    found = api.prepare(api.choose(plans.load(plan), variants, tasks, seeds), runs, device)
-    warn_of_broken(found.registry)
-    return found
+    work = api.prepare(schema.load(plan), runs, device, schema.Narrowing(variants, tasks, seeds))
+    warn_of_broken(work.registry)
+    return work
+
+
+def listener_options(settings: list[str] | None) -> dict[str, Value]:
+    """``NAME=VALUE`` settings of listeners; on the command line a person watches, so progress is shown unless they say otherwise."""
+    from .plan.choices import parse_value
+
+    options: dict[str, Value] = {"progress": True}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        parsed = parse_value(value.strip())
+        if not equals or not value.strip() or isinstance(parsed, list):
+            raise SuiteError(f"--listen {setting}: it takes NAME=VALUE, such as track=false")
+        options[name.strip()] = parsed
+    return options
 
 
 @app.command()
@@ -65,45 +115,66 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; by default as many as cores.")] = None,
     runs: Runs = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it may take.")] = False,
+    listen: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of a listener, such as track=false for no MLflow.")
+    ] = None,
+    _path: SearchPath = None,
 ) -> None:
-    """Run what a plan still lacks, then write its report."""
-    ready = prepared(plan, variants, tasks, seeds, runs, device)
+    """Run what a plan, or the part of it that is asked for, still lacks, then write its report."""
+    options = listener_options(listen)
+    work = prepared(plan, variants, tasks, seeds, runs, device)
     if dry_run:
         from . import estimate
 
-        say(estimate.describe(ready, workers))
+        say(estimate.describe(work, workers))
         return
-    from rich.console import Console
-
     from . import api
-    from .progress import Display
-    from .tracking import Tracking
 
-    tracking = Tracking()
-    executed = api.execute(ready, runs, workers, [Display(Console()), tracking])
-    for name, problem in executed.listener_problems.items():
-        typer.echo(f"warning: the listener {name} raised {problem}", err=True)
-    if tracking.problem:
-        typer.echo(f"warning: {tracking.problem}\nThe results are safe in {ready.store.folder}; the next run mirrors them.", err=True)
+    executed = api.execute(work, workers, options)
+    conclude(executed, runs)
+
+
+def conclude(executed: Executed, runs: Path) -> None:
+    """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
+    work = executed.work
+    for name, problem in executed.problems.items():
+        warn(f"{name}: {problem}")
+    warn_of_stale(executed.stale)
+    if not executed.written:
+        say(f"nothing has changed: {executed.report / 'index.html'}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
-    ended = [ready.store.get(trial) for trial in ready.trials]
-    bad = sum(outcome is None or outcome.status != "ok" for outcome in ended)
+    bad = sum(trial.key not in work.outcomes or work.outcomes[trial.key].status != "ok" for trial in work.trials)
     if bad:
-        typer.echo(f"{bad} of {len(ended)} trials did not end well; the report says which and why", err=True)
+        typer.echo(f"{bad} of {len(work.trials)} trials did not end well; the report says which and why", err=True)
         raise typer.Exit(1)
 
 
-@app.command()
-def report(plan: PlanName, runs: Runs = Path("runs")) -> None:
-    """Write the report of all that a plan's store holds; trains nothing."""
-    from . import plan as plans
-    from . import report as reports
-    from .manager import discover
-    from .store import Store
+def warn_of_stale(stale: tuple[str, ...]) -> None:
+    if stale:
+        warn(f"left out of the report, since the code behind them has changed: {'; '.join(stale)}")
 
-    registry = discover()
-    warn_of_broken(registry)
-    say(str(reports.write(Store(runs, plans.load(plan).name), registry) / "index.html"))
+
+@app.command()
+def report(
+    plan: PlanName,
+    variants: Variants = None,
+    tasks: Tasks = None,
+    seeds: Seeds = None,
+    whole: Annotated[bool, typer.Option("--all", help="All that the plan's store holds, beyond the plan too.")] = False,
+    runs: Runs = Path("runs"),
+    _path: SearchPath = None,
+) -> None:
+    """Write the report of a plan, or of a part of it, from what its store holds; trains nothing."""
+    from . import api
+    from .plan import schema
+
+    part = schema.Narrowing(variants, tasks, seeds)
+    if whole and part.words:
+        raise SuiteError(f"--all shows everything, so it does not go with {part.words[0]}")
+    reported = api.report_of(schema.load(plan), runs, None if whole else part)
+    warn_of_broken(reported.registry)
+    warn_of_stale(reported.stale)
+    say(str(reported.folder / "index.html"))
 
 
 @app.command()
@@ -115,36 +186,45 @@ def status(
     device: Device = "auto",
     runs: Runs = Path("runs"),
     as_json: Json = False,
+    _path: SearchPath = None,
 ) -> None:
     """Show each trial of a plan with its key and whether it is done, and what changed since where it is not."""
-    from . import api
+    from dataclasses import asdict
 
-    rows = api.status(prepared(plan, variants, tasks, seeds, runs, device))
+    from . import status as states
+
+    rows = states.status(prepared(plan, variants, tasks, seeds, runs, device))
     if as_json:
-        say(json.dumps(rows, indent=1))
+        say(json.dumps([asdict(row) for row in rows], indent=1))
         return
     for row in rows:
-        say(f"{row['key']}  {row['status']:9} {row['cell']}" + (f"  ({row['detail']})" if row["detail"] else ""))
-    counts = {state: sum(row["status"] == state for row in rows) for state in dict.fromkeys(row["status"] for row in rows)}
+        say(f"{row.key}  {row.status:9} {row.cell}" + (f"  ({row.detail})" if row.detail else ""))
+    counts = {state: sum(row.status == state for row in rows) for state in dict.fromkeys(row.status for row in rows)}
     say(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[variants|tasks|corruptions|sections|plans]", help="One kind; all by default.")] = "all",
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[variants|tasks|corruptions|measures|listeners|sections|plans]",
+            help="One kind; all by default.",
+        ),
+    ] = "all",
     as_json: Json = False,
+    _path: SearchPath = None,
 ) -> None:
     """List the plugins found and the packaged plans."""
-    from . import api
-    from .manager import discover
-    from .plan import nearest
+    from . import status as states
+    from .registry.finder import discover
 
     registry = discover()
     warn_of_broken(registry)
-    found = api.catalogue(registry)
-    if what != "all" and what not in found:
-        raise SuiteError(f"cannot list '{what}'{nearest(what, found)}")
-    shown = found if what == "all" else {what: found[what]}
+    kinds = states.catalogue(registry)
+    if what != "all" and what not in kinds:
+        raise SuiteError(f"cannot list '{what}'{nearest(what, kinds)}")
+    shown = kinds if what == "all" else {what: kinds[what]}
     if as_json:
         say(json.dumps(shown, indent=1))
         return
@@ -159,21 +239,18 @@ def new(
     kind: Annotated[str, typer.Argument(metavar="variant|task|corruption|section")],
     name: Annotated[str, typer.Argument(metavar="NAME")],
     root: Annotated[Path, typer.Option("--in", metavar="DIR", help="The folder that holds plugins/, tasks/ and reports/.")] = Path(),
+    _path: SearchPath = None,
 ) -> None:
     """Write a new plugin file that works as it stands."""
-    from . import scaffold
-    from .plan import nearest
+    from .dropins import ROOTS
+    from .registry import scaffold
 
     if kind not in scaffold.KINDS:
         raise SuiteError(f"cannot make a '{kind}'{nearest(kind, scaffold.KINDS)}")
     path = scaffold.write(kind, name, root)
-    from .dropins import ROOTS
-
     where = "" if root.resolve() in ROOTS else f" --path {root}"
-    say(
-        f"{path}\nedit it, then: suite check {name}{where}"
-        + (f"; suite run smoke --variants lstm,{name}{where}" if kind == "variant" else "")
-    )
+    run_it = f"; suite run smoke --variants lstm,{name}{where}" if kind == "variant" else ""
+    say(f"{path}\nedit it, then: suite check {name}{where}{run_it}")
 
 
 @app.command()
@@ -181,18 +258,19 @@ def check(
     target: Annotated[str, typer.Argument(metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.")],
     long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
     as_json: Json = False,
+    _path: SearchPath = None,
 ) -> None:
     """Test plugins against the contract; each check says what it means and, where it fails, what to do."""
-    from .check import resolve, words
+    from .check import prose, resolve
 
-    found = resolve(target)
+    subjects = resolve(target)
     if as_json:
-        record = words.record(found, long)
+        record = prose.record(subjects, long)
         say(json.dumps(record, indent=1))
         failed = record["failed"]
     else:
         failed = 0
-        for line, bad in words.told(found, long):
+        for line, bad in prose.told(subjects, long):
             say(line)
             failed += bad
     if failed:
@@ -205,59 +283,33 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000,
 ) -> None:
     """Serve the MLflow pages over the runs folder, on 127.0.0.1."""
-    from . import dashboard as pages
+    from .listeners import dashboard as pages
 
     raise typer.Exit(pages.serve(runs, port))
 
 
 @app.command()
-def doctor(runs: Runs = Path("runs")) -> None:
+def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
     """Say what the suite finds here: device, versions, threads, plugins, store."""
-    from . import api
+    from . import status as states
 
-    rows: dict[str, Any] = api.diagnose(runs)
-    for name, value in rows.items():
+    for name, value in states.diagnose(runs).items():
         say(f"{name:18} {value}")
 
 
-@app.callback()
-def suite(
-    path: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--path", metavar="DIR", help="A folder whose plugins/, tasks/ and reports/ are searched too, as on SUITE_PATH; anywhere."
-        ),
-    ] = None,
-) -> None:
-    for folder in path or []:
-        if not folder.is_dir():
-            raise SuiteError(f"--path {folder}: no such folder")
-    if path:
-        # workers find the same plugins, since they inherit the environment
-        os.environ["SUITE_PATH"] = os.pathsep.join([*map(str, (folder.resolve() for folder in path)), os.environ.get("SUITE_PATH", "")])
-
-
-def hoisted(words: list[str]) -> list[str]:
-    """The words with every ``--path DIR`` moved to the front, so that it may stand anywhere."""
-    front: list[str] = []
-    rest: list[str] = []
-    while words:
-        word, *words = words
-        if word == "--path" and words:
-            front += [word, words.pop(0)]
-        else:
-            (front if word.startswith("--path=") else rest).append(word)
-    return front + rest
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Run the command: 0 all well, 1 some trial did not end well, 2 the user's mistake, 130 interrupted."""
+    """Run the command: 0 all well, 1 some trial did not end well, 2 the user's mistake, 130 interrupted (by Ctrl-C or SIGTERM)."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(hoisted(sys.argv[1:]))
+        app()
     except SuiteError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except SystemExit as ended:
-        if ended.code == 130:
+        if ended.code == INTERRUPTED:
             typer.echo("interrupted; finished trials are kept, and the same command goes on from there", err=True)
         raise

@@ -9,7 +9,8 @@ import platform
 import subprocess
 from pathlib import Path
 
-from .spec import SuiteError
+from .errors import SuiteError
+from .spec import Machine
 
 ENVIRONMENT = {
     # more than one thread changes the bits of a sum, and on busy cores costs many times the time
@@ -84,17 +85,29 @@ def commit() -> str:
     return head + ("+changes" if status else "")
 
 
-def provenance(device: str) -> dict[str, str]:
-    """Versions, hardware and commit as plain data."""
-    return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_model(),
-        "cores": str(os.cpu_count()),
-        "device": device,
-        "device model": device_model(device),
-        "threads per trial": "1",
-        "TF32": "off",
-    }
+def memory(device: str) -> int:
+    """Bytes of memory that this process may use on the device: the GPU's, or the machine's within its control group's limit."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(0).total_memory
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 62
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no control group, or one without a limit
+        return physical
+    return min(physical, limit)
+
+
+def describe(device: str) -> Machine:
+    """This machine and what is installed on it."""
+    return Machine(
+        commit=commit(),
+        python=platform.python_version(),
+        packages={package: version(package) for package in PACKAGES},
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=cpu_model(),
+        cores=os.cpu_count() or 1,
+        device=device,
+        device_model=device_model(device),
+    )

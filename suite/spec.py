@@ -1,4 +1,4 @@
-"""Names the nouns of the suite: frozen data that plugins hand out and the harness passes along."""
+"""Names the nouns of the suite: frozen data that plugins hand out, and the results that report sections take."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import pluggy
 
+if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -19,17 +19,35 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 Value: TypeAlias = bool | int | float | str
 Options: TypeAlias = Mapping[str, Value]
-Status: TypeAlias = Literal["ok", "diverged", "failed"]
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+hookimpl = pluggy.HookimplMarker("suite")
+"""Marks a function as an implementation of one of the hooks in ``suite.registry.hookspecs``."""
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+"""What a plugin may be called; names that differ in case alone are the same name."""
 
 
-class SuiteError(Exception):
-    """A mistake its author can mend; the message names the file or field and the fix."""
+def label(name: str, options: Options) -> str:
+    """``attention`` or ``attention(score=additive)``: how a choice reads in keys, tables and on the command line."""
+    if not options:
+        return name
+    inside = ", ".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in sorted(options.items()))
+    return f"{name}({inside})"
 
 
-class Unavailable(SuiteError):
-    """Raised by a plugin that has nothing to offer on this machine; it is then left out without complaint."""
+@dataclass(frozen=True)
+class Plugin:
+    """Which plugin with which options, as plain data; options that equal their default are left out."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return label(self.name, self.options)
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class Metric(Protocol):
@@ -138,6 +156,56 @@ class Corruption:
 
 
 @dataclass(frozen=True)
+class Point:
+    """What a measure found at one of its points.
+
+    at: the point: a factor of the trained length, a severity, …
+    length: the sequence length that was tested
+    scores: ``loss`` and the task's metrics
+    baseline: the loss of a predictor that does not look at the input, at this length
+    solved: whether the scores meet the task's goal
+    """
+
+    at: float
+    length: int
+    scores: Mapping[str, float]
+    baseline: float
+    solved: bool
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A question to a trained model, asked at several points.
+
+    axis: the part of the report that its answers belong to, such as ``robustness``
+    ask: ``ask(model, task, trial, at) -> Point``, with the model (an nn.Module in evaluation mode) on the trial's device
+    points: where it is asked, unless the plan says
+    unit: of the points
+    corruption: the corruption that it applies, whose source then counts for its key
+    """
+
+    name: str
+    axis: str
+    ask: Callable[..., Point]
+    points: tuple[float, ...] = (1.0,)
+    unit: str = ""
+    corruption: str = ""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Hears one run: ``start(**options)`` returns an object with hook implementations, or None to stay away.
+
+    The options are keyword-only parameters of `start` with a type and a default; ``suite run --listen NAME=VALUE`` and the keywords
+    of ``suite.run`` set them.
+    """
+
+    name: str
+    start: Callable[..., object | None]
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class Prose:
     """A paragraph of plain text in a report section."""
 
@@ -165,19 +233,120 @@ Element: TypeAlias = Prose | Plot | Table
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A plugin that cannot be used, and why."""
+
+    source: str
+    reason: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where results come from: versions, hardware, and the commit of the suite.
+
+    device: ``cpu`` or ``cuda``; device_model: the GPU, or the CPU's instruction set
+    """
+
+    commit: str
+    python: str
+    packages: Mapping[str, str]
+    system: str
+    cpu: str
+    cores: int
+    device: str
+    device_model: str
+    threads: int = 1
+    tf32: bool = False
+
+    def described(self) -> dict[str, str]:
+        """Each property with its name, as a person reads it."""
+        return {
+            "commit": self.commit,
+            "python": self.python,
+            **self.packages,
+            "system": self.system,
+            "cpu": self.cpu,
+            "cores": str(self.cores),
+            "device": self.device,
+            "device model": self.device_model,
+            "threads per trial": str(self.threads),
+            "TF32": "on" if self.tf32 else "off",
+        }
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What may be expected of a variant when it is run again.
+
+    run_to_run: outputs and gradients of two runs on one device are the same bits
+    batch_sizes: a row alone gives the same bits as in a batch
+    devices: CPU and CUDA agree to 1e-5 of the largest value; None where there is no second device
+    failed: why there is no grade, where there is none
+    """
+
+    run_to_run: bool | None = None
+    batch_sizes: bool | None = None
+    devices: bool | None = None
+    failed: str = ""
+
+    def __str__(self) -> str:
+        if self.failed:
+            return f"none: {self.failed}"
+        marks = {True: "✓", False: "✗", None: "–"}
+        return f"run to run {marks[self.run_to_run]} · batch size {marks[self.batch_sizes]} · device {marks[self.devices]}"
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Something left out of a report, since the code behind it has changed in the meantime.
+
+    what: the cell of a trial or timing, with the measure where only that is stale; changed: names of the sources
+    """
+
+    what: str
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the rows of a report come from.
+
+    command: the command line that makes them again; empty where they come from a Plan made in Python
+    machine: where the last run took place; machines: every set of machine, commit and versions behind a trial, each once
+    failed_timings: reasons by cell; grades: by the variant's label
+    sources: name and SHA-256 of each file behind the learning results
+    missing: cells asked for that have no result
+    edited: fields of the plan that say something else now than when the results were made
+    units: of a measure's points, by the measure's name
+    """
+
+    command: str
+    machine: Machine
+    machines: tuple[Machine, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    failed_timings: Mapping[str, str] = field(default_factory=dict)
+    grades: Mapping[str, Grade] = field(default_factory=dict)
+    sources: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
+    stale: tuple[Stale, ...] = ()
+    edited: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Results:
     """All a report is drawn from.
 
-    frame: one row per trial and score (columns: see ``suite.results.COLUMNS``)
+    frame: one row per trial and score (columns: see ``suite.store.frame.COLUMNS``)
     trials: one row per trial, also those that failed, with reason
     plan: the resolved plan, as plain data
-    provenance: versions, hardware, commit and digests behind the rows
     """
 
     frame: DataFrame
     trials: DataFrame
     plan: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -190,171 +359,3 @@ class Section:
     order: int = 50
 
 
-@dataclass(frozen=True)
-class Training:
-    """The protocol fields of one trial."""
-
-    optimizer: Literal["adam", "rmsprop", "sgd"]
-    learning_rate: float
-    batch_size: int
-    steps: int
-    validate_every: int
-    evaluation_samples: int
-    clip: float
-    stop: Literal["budget", "solved"]
-    dtype: Literal["float32", "float64"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A question to a trained model: `kind` "length" (factors of the trained length) or "corruption" (severities)."""
-
-    kind: Literal["length", "corruption"]
-    name: str
-    at: tuple[float, ...]
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training to run, as plain data: names, numbers and the digests that make its key."""
-
-    variant: str
-    variant_options: Options
-    task: str
-    task_options: Options
-    length: int
-    seed: int
-    eval_seed: int
-    hidden_size: int
-    parameters: int
-    budget: int
-    causal: bool
-    engine: str
-    device: str
-    training: Training
-    ingredients: Mapping[str, str]
-    key: str
-    evaluations: tuple[Evaluation, ...] = ()
-
-    @property
-    def variant_label(self) -> str:
-        return label(self.variant, self.variant_options)
-
-    @property
-    def task_label(self) -> str:
-        return label(self.task, self.task_options)
-
-    @property
-    def cell(self) -> str:
-        """What the trial stands for in its plan, whatever version of the code ran it."""
-        return f"{self.variant_label} | {self.task_label} | {self.length} | {self.seed} | {self.training.learning_rate!r}"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One latency to measure: a variant on an engine at one length, as plain data."""
-
-    variant: str
-    variant_options: Options
-    engine: str
-    length: int
-    batch_size: int
-    input_size: int
-    hidden_size: int
-    parameters: int
-    repeats: int
-    dtype: str
-    device: str
-    key: str
-
-    @property
-    def variant_label(self) -> str:
-        return label(self.variant, self.variant_options)
-
-    @property
-    def cell(self) -> str:
-        return f"{self.variant_label} | {self.engine} | {self.length}"
-
-
-@dataclass(frozen=True)
-class Grading:
-    """One variant whose repeatability is to be graded, as plain data."""
-
-    variant: str
-    variant_options: Options
-    hidden_size: int
-    device: str
-    key: str
-
-    @property
-    def variant_label(self) -> str:
-        return label(self.variant, self.variant_options)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Scores on the validation stream at one step."""
-
-    step: int
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The best weights so far by validation, on the CPU."""
-
-    step: int
-    state: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended, as plain data.
-
-    learning: what is reproducible to the bit (curve, best step, step solved); {} where nothing was learned
-    evaluations: scores by evaluation key
-    measured: times, which are not reproducible
-    """
-
-    key: str
-    status: Status
-    reason: str = ""
-    traceback: str = ""
-    learning: Mapping[str, Any] = field(default_factory=dict)
-    evaluations: Mapping[str, Any] = field(default_factory=dict)
-    measured: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """One run of a plan.
-
-    trials: all trials of the plan, in order; pending: the keys among them that this run works on
-    finished: outcomes that were in the store already
-    """
-
-    plan: str
-    runs: Path
-    device: str
-    trials: tuple[Trial, ...]
-    pending: frozenset[str]
-    finished: Mapping[str, Outcome]
-    provenance: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A drop-in that cannot be used, and why."""
-
-    source: str
-    reason: str
-    traceback: str = ""
-
-
-def label(name: str, options: Options) -> str:
-    """``attention`` or ``attention(score=additive)``: how a choice reads in keys, tables and on the command line."""
-    if not options:
-        return name
-    inside = ", ".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in sorted(options.items()))
-    return f"{name}({inside})"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import plan as plans
-from ..matrix import digest
-from ..spec import Broken, Evaluation, Outcome, Timing, Training, Trial
-from ..store import Store
+from ..keys import digest
+from ..measures import length as lengths
+from ..plan import schema
+from ..spec import Broken, Machine, Plugin, Point
+from ..store.ledger import Entered, entered
+from ..store.store import Store
+from ..trial import BASELINE, Evaluation, Learning, Outcome, Timed, Timing, Training, Trial, Validation
 
-PROVENANCE = {"commit": "abc", "python": "3.11", "torch": "2", "cpu": "a processor", "device": "cpu", "device model": "x86_64 AVX2"}
+MACHINE = Machine("abc", "3.11", {"torch": "2"}, "Linux x86_64", "a processor", 2, "cpu", "x86_64 AVX2")
+CORRUPTIONS = ("gaussian_noise", "step_drop")
 SEVERITIES = (20.0, 10.0, 5.0, 0.0, -5.0)
 CURVE = (10, 20, 30)
 SOLVED = 0.9
@@ -47,7 +52,7 @@ def fill(
     times: milliseconds by (variant, engine)
     """
     chosen = [(one, {}) if isinstance(one, str) else one for one in variants]
-    plan = plans.check(
+    plan = schema.check(
         {
             "name": "synthetic",
             "question": question,
@@ -55,79 +60,76 @@ def fill(
             "tasks": [{"name": name, "lengths": list(lengths)} for name in tasks],
             "seeds": list(range(seeds)),
             "training": {"learning_rates": list(rates), "steps": CURVE[-1], "validate_every": CURVE[0]},
-            "evaluations": {"lengths": [2], "corruptions": ["gaussian_noise", "step_drop"]},
+            "evaluations": {"lengths": [2], "corruptions": list(CORRUPTIONS)},
             "timing": {"lengths": [16, 32], "repeats": 3},
         },
         "imagined",
     )
     store, trials = Store(runs, plan.name), []
     for task, length, (name, options), rate, seed in itertools.product(tasks, lengths, chosen, rates, range(seeds)):
-        trial = _trial(name, options, task, length, seed, rate)
+        trial = _trial(Plugin(name, options), task, length, seed, rate)
         trials.append(trial)
-        found = skill(trial.variant_label, task, length, seed)
-        if found != "missing":
-            store.put(trial, _outcome(trial, found, reason), PROVENANCE)
+        reached = skill(trial.variant.label, task, length, seed)
+        if reached != "missing":
+            store.put(trial, _outcome(trial, reached, reason), MACHINE)
     timings = _timings(store, times or {})
-    store.enter(plan, trials, timings, [], tuple(broken), PROVENANCE)
+    new = Entered(plan, schema.Narrowing(), tuple(trials), tuple(timings), (), MACHINE, tuple(broken))
+    store.keep(entered(store.ledger(), new))
     return store
 
 
-def _trial(variant: str, options: dict[str, Any], task: str, length: int, seed: int, rate: float) -> Trial:
-    key = digest([variant, options, task, length, seed, rate])
-    asked = [Evaluation("length", "length", (1.0, 2.0))]
-    asked += [Evaluation("corruption", name, SEVERITIES) for name in ("gaussian_noise", "step_drop")]
-    return Trial(
+def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float) -> Trial:
+    trial = Trial(
         variant=variant,
-        variant_options=options,
-        task=task,
-        task_options={},
+        task=Plugin(task),
         length=length,
         seed=seed,
         eval_seed=0,
         hidden_size=32,
-        parameters=1100 if variant == "gru" else 1010,
+        parameters=1100 if variant.name == "gru" else 1010,
         budget=1000,
-        causal=variant != "bilstm",
+        causal=variant.name != "bilstm",
         engine="reference",
         device="cpu",
         training=Training("adam", rate, 32, CURVE[-1], CURVE[0], 64, 1.0, "budget", "float32"),
-        ingredients={f"suite.dropins.plugins.{variant}": "0" * 64, "torch": "2"},
-        key=key,
-        evaluations=tuple(Evaluation(one.kind, one.name, one.at, f"{key}-{one.name}") for one in asked),
+        sources={f"suite.dropins.plugins.{variant.name}": digest(variant.name, 64)},
+        surroundings={"torch": "2"},
     )
+    asked = [Evaluation(lengths.NAME, "long_range", (1.0, 2.0), trial.key, {})]
+    asked += [Evaluation(name, "robustness", SEVERITIES, trial.key, {}) for name in CORRUPTIONS]
+    return replace(trial, evaluations=tuple(asked))
 
 
-def _point(at: float, length: int, skill: float) -> dict[str, Any]:
-    return {"at": at, "length": length, "scores": {"loss": 0.5 * (1 - skill)}, "baseline": 0.5, "solved": skill >= SOLVED}
+def _point(at: float, length: int, skill: float) -> Point:
+    return Point(at, length, {"loss": 0.5 * (1 - skill)}, 0.5, skill >= SOLVED)
 
 
 def _outcome(trial: Trial, skill: float | str | None, reason: str) -> Outcome:
     if isinstance(skill, str):
         return Outcome(trial.key, "failed", reason=reason, traceback=f"Traceback\n  in a plugin\n{reason}")
     reached = [(skill or 0.0) * step / CURVE[-1] for step in CURVE]
-    curve = [{"step": step, "scores": {"loss": 0.5 * (1 - value)}} for step, value in zip(CURVE, reached, strict=True)]
+    curve = tuple(Validation(step, {"loss": 0.5 * (1 - value)}) for step, value in zip(CURVE, reached, strict=True))
     solved = next((step for step, value in zip(CURVE, reached, strict=True) if value >= SOLVED), None)
-    learning = {"goal": "loss < 0.05", "baseline": 0.5, "steps_to_solve": solved, "best_step": CURVE[-1], "curve": curve}
+    learning = Learning("loss < 0.05", 0.5, curve, CURVE[-1], solved)
     if skill is None:
         return Outcome(trial.key, "diverged", reason=reason, learning=learning)
     points = {}
-    for one in trial.evaluations:
-        if one.kind == "length":
-            points[one.key] = [_point(at, round(at * trial.length), skill / at) for at in one.at]
+    for asked in trial.evaluations:
+        if asked.axis == "long_range":
+            points[asked.key] = tuple(_point(at, round(at * trial.length), skill / at) for at in asked.at)
         else:
-            points[one.key] = [_point(at, trial.length, skill * (1 - 0.15 * place)) for place, at in enumerate(one.at)]
-    return Outcome(trial.key, "ok", learning=learning, evaluations=points, measured={"train_seconds": 1.0})
+            points[asked.key] = tuple(_point(at, trial.length, skill * (1 - 0.15 * place)) for place, at in enumerate(asked.at))
+    return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=1.0)
 
 
 def _timings(store: Store, times: dict[tuple[str, str], float]) -> list[Timing]:
     timings = []
     for length, ((variant, engine), time) in itertools.product((16, 32) if times else (), times.items()):
-        timing = Timing(variant, {}, engine, length, 32, 8, 32, 1000, 3, "float32", "cpu", f"{variant}-{engine}-{length}")
-        rounds = [0.98e-3 * time, 1e-3 * time, 1.02e-3 * time]
-        base = [1e-3 * times["lstm", engine]] * 3 if variant != "lstm" else rounds
-        record: dict[str, Any] = {"causal": variant != "bilstm"}
-        record["seconds"] = {"forward": rounds, "forward+backward": rounds}
-        record["baseline_seconds"] = {"forward": base, "forward+backward": base}
-        store.put_timing(timing, record)
+        causal = variant != "bilstm"
+        timing = Timing(Plugin(variant), engine, length, 32, 8, 32, 1000, 3, "float32", "cpu", causal, {}, {})
+        rounds = (0.98e-3 * time, 1e-3 * time, 1.02e-3 * time)
+        base = rounds if variant == BASELINE.name else (1e-3 * times[BASELINE.name, engine],) * 3
+        timed = Timed(dict.fromkeys(("forward", "forward+backward"), rounds), dict.fromkeys(("forward", "forward+backward"), base))
+        store.put_timing(timing, timed)
         timings.append(timing)
     return timings

@@ -1,0 +1,176 @@
+"""Does the work that a store lacks, through an executor: a failure is a record, never a lost row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import SuiteError
+from ..listeners.announce import Audience
+from ..plan.schema import Narrowing, Plan
+from ..registry.registry import Registry
+from ..spec import Grade, Machine
+from ..store.selection import Selection
+from ..store.store import Store, done
+from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
+from .executor import Died, Executor
+from .worker import Job, without, work, work_grade, work_timings
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan made ready to run on this machine: what it asks for, and what the store has of each.
+
+    plan: whole; part: the part of it that is asked for, which selection, trials, timings and gradings are of
+    outcomes, timed, grades: what the store has, by key
+    """
+
+    plan: Plan
+    part: Narrowing
+    selection: Selection
+    registry: Registry
+    store: Store
+    machine: Machine
+    trials: tuple[Trial, ...]
+    timings: tuple[Timing, ...]
+    gradings: tuple[Grading, ...]
+    outcomes: Mapping[str, Outcome]
+    timed: Mapping[str, Timed]
+    grades: Mapping[str, Grade]
+
+    @property
+    def pending(self) -> tuple[Trial, ...]:
+        return tuple(trial for trial in self.trials if not done(trial, self.outcomes.get(trial.key)))
+
+    @property
+    def untimed(self) -> tuple[Timing, ...]:
+        return tuple(timing for timing in self.timings if timing.key not in self.timed or self.timed[timing.key].failed)
+
+    @property
+    def ungraded(self) -> tuple[Grading, ...]:
+        return tuple(grading for grading in self.gradings if grading.key not in self.grades or self.grades[grading.key].failed)
+
+
+def run_trials(work_: Work, invocation: Invocation, executor: Executor, audience: Audience) -> dict[str, Outcome]:
+    """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it."""
+    waiting = {trial.key: trial for trial in work_.pending}
+    store, outcomes = work_.store, dict(work_.outcomes)
+    futures: dict[Future[Outcome], Trial] = {
+        executor.submit(work, _job(trial, outcomes.get(trial.key), store, executor)): trial for trial in waiting.values()
+    }
+    while futures:
+        finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for event in executor.events():
+            _tell(audience, waiting[event["key"]], event)
+        for future in [future for future in futures if future in finished]:  # in the plan's order
+            trial = futures.pop(future)
+            outcome = _outcome(trial, future)
+            store.put(trial, outcome, invocation.machine)
+            outcomes[trial.key] = store.get(trial) or outcome
+            audience.tell("suite_trial_finished", trial=trial, outcome=outcomes[trial.key])
+    return outcomes
+
+
+def _job(trial: Trial, before: Outcome | None, store: Store, executor: Executor) -> Job:
+    checkpoint = store.checkpoint(trial.key)
+    if before is not None and before.status != "diverged" and before.learning and checkpoint.is_file():
+        return Job(without(trial, before.evaluations), False, checkpoint, executor.channel)
+    return Job(trial, True, checkpoint, executor.channel)
+
+
+def _tell(audience: Audience, trial: Trial, event: Mapping[str, Any]) -> None:
+    if event["event"] == "started":
+        audience.tell("suite_trial_started", trial=trial)
+        return
+    if event.get("cut"):
+        audience.note(trial.variant.label, f"{trial.task.label} has so many metrics that listeners hear of {len(event['scores'])} of them")
+    audience.tell("suite_validated", trial=trial, validation=Validation(event["step"], event["scores"]))
+
+
+def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
+    """The worker's outcome, or why there is none."""
+    try:
+        return future.result()
+    except Died as error:
+        return Outcome(trial.key, "failed", reason=str(error))
+    except Exception as error:
+        reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
+        return Outcome(trial.key, "failed", reason=reason, traceback=str(getattr(error, "traceback", "")))
+
+
+def run_timings(work_: Work, executor: Executor) -> None:
+    """Measure the latencies the store lacks, each with the baseline of its engine and length beside it, alone on the machine."""
+    lacking = {timing.key: timing for timing in work_.untimed}
+    shapes = {(timing.engine, timing.length) for timing in lacking.values()}
+    wanted = [
+        timing
+        for timing in work_.timings
+        if timing.key in lacking or (timing.variant == BASELINE and (timing.engine, timing.length) in shapes)
+    ]
+    for length in sorted({timing.length for timing in wanted}):
+        group = [timing for timing in wanted if timing.length == length]
+        for timing, timed in timed_together(executor, group):
+            if timing.key in lacking:
+                work_.store.put_timing(timing, timed)
+
+
+def timed_together(executor: Executor, group: Sequence[Timing]) -> Iterator[tuple[Timing, Timed]]:
+    """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
+    try:
+        yield from _timed(executor, group)
+    except Died:
+        baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
+        for timing in group:
+            beside = [] if timing.variant == BASELINE else [baselines[timing.engine]]
+            try:
+                yield from (pair for pair in _timed(executor, [*beside, timing]) if pair[0] == timing)
+            except Died as error:
+                yield timing, Timed(failed=str(error))
+
+
+def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Timed]]:
+    """Raises Died where the process ends before it is done."""
+    rounds = executor.submit(work_timings, group).result()
+    baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}
+    timed = []
+    for timing in group:
+        baseline = baselines[timing.engine]
+        if timing.key in rounds.failed:
+            timed.append((timing, Timed(failed=rounds.failed[timing.key])))
+        elif baseline in rounds.failed:
+            timed.append((timing, Timed(failed=f"the baseline it is compared with failed: {rounds.failed[baseline]}")))
+        else:
+            timed.append((timing, Timed(rounds.seconds[timing.key], rounds.seconds[baseline])))
+    return timed
+
+
+def run_grades(work_: Work, executor: Executor) -> None:
+    """Grade the variants the store has no grade of."""
+    for grading in work_.ungraded:
+        try:
+            grade = executor.submit(work_grade, grading).result()
+        except Died as error:
+            grade = Grade(failed=str(error))
+        work_.store.put_grade(grading, grade)
+
+
+def invocation_of(work_: Work) -> Invocation:
+    """The run as listeners are told of it."""
+    return Invocation(
+        plan=work_.plan.name,
+        runs=work_.store.folder.parent,
+        device=work_.machine.device,
+        trials=work_.trials,
+        pending=frozenset(trial.key for trial in work_.pending),
+        finished=work_.outcomes,
+        machine=work_.machine,
+    )
+
+
+def after(work_: Work, outcomes: Mapping[str, Outcome]) -> Work:
+    """The work with what its trials came to."""
+    return replace(work_, outcomes=outcomes)

@@ -1,0 +1,127 @@
+"""Does one piece of work inside a worker process, from plain data to a record of how it ended."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import SuiteError, contained
+from ..measures import repeatability, timing
+from ..measures.evaluate import evaluate
+from ..registry.finder import discover
+from ..registry.sources import changed
+from ..spec import Grade
+from ..store.files import write
+from ..training import model, trainer
+from ..trial import Grading, Learning, Outcome, Timing, Trial, Validation
+
+REASON_LENGTH = 500
+"""A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
+
+GRADE_INPUT_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to do: its training unless a checkpoint is there, and the evaluations it still lacks."""
+
+    trial: Trial
+    train: bool
+    checkpoint: Path
+    channel: Path
+
+
+@functools.cache
+def sender(channel: Path) -> Callable[[Mapping[str, Any]], None]:
+    """A function that sends an event to the parent, a line of JSON; one descriptor a process, however many trials it does."""
+    descriptor = os.open(channel, os.O_WRONLY)
+    return lambda event: os.write(descriptor, line_of(event)) and None
+
+
+def line_of(event: Mapping[str, Any]) -> bytes:
+    """The event as a line that a pipe takes in one piece, whoever else writes there, so that no lock is needed.
+
+    Scores that do not fit are left out, the last ones first, and ``cut`` says how many.
+    """
+    scores = dict(event.get("scores", {}))
+    line = (json.dumps(event) + "\n").encode()
+    left_out = 0
+    while len(line) > select.PIPE_BUF and scores:
+        scores.popitem()
+        left_out += 1
+        line = (json.dumps({**event, "scores": scores, "cut": left_out}) + "\n").encode()
+    return line
+
+
+def work(job: Job) -> Outcome:
+    """Train and evaluate one trial; whatever a plugin raises becomes the outcome's reason."""
+    trial = job.trial
+    learning: Learning | None = None
+    seconds: float | None = None
+    with contained() as raised:
+        trainer.prepare(trial.device, trial.seed)
+        send = sender(job.channel)
+        send({"event": "started", "key": trial.key})
+        registry = discover()
+        if edited := changed(trial.sources):
+            raise SuiteError(f"{', '.join(edited)} changed after the run began; run the plan again")
+        variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
+        seed = trainer.initial_seed(trial.seed)
+        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
+        if job.train:
+            start = time.perf_counter()
+            trained = trainer.learn(trial, task, net, lambda validation: send(_event(trial, validation)))
+            if trained.diverged:
+                return Outcome(trial.key, "diverged", reason=trained.diverged, learning=trained.learning)
+            seconds = time.perf_counter() - start
+            write(job.checkpoint, _bytes(trained.state))
+            learning = trained.learning
+            net.load_state_dict(trained.state)
+        else:
+            net.load_state_dict(torch.load(job.checkpoint, weights_only=True, map_location="cpu"))
+        model.cast(net, getattr(torch, trial.training.dtype)).to(trial.device).eval()
+        points = {asked.key: evaluate(net, task, trial, asked, registry.measure(asked.measure).noun) for asked in trial.evaluations}
+        return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=seconds)
+    reason = raised.reason[:REASON_LENGTH]
+    return Outcome(trial.key, "failed", reason, raised.traceback, learning=learning, train_seconds=seconds)
+
+
+def _event(trial: Trial, validation: Validation) -> dict[str, Any]:
+    return {"event": "validated", "key": trial.key, "step": validation.step, "scores": dict(validation.scores)}
+
+
+def _bytes(state: Mapping[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def work_timings(timings: Sequence[Timing]) -> timing.Rounds:
+    """Time the models of one length, alone."""
+    trainer.prepare(timings[0].device)
+    registry = discover()
+    return timing.measure(timings, {asked.variant.name: registry.variant(asked.variant.name).noun for asked in timings})
+
+
+def work_grade(grading: Grading) -> Grade:
+    """Grade one variant; what it raises becomes the reason why there is no grade."""
+    trainer.prepare(grading.device)
+    with contained() as raised:
+        variant = discover().variant(grading.variant.name).noun
+        return repeatability.grade(variant, grading.variant.options, GRADE_INPUT_SIZE, grading.hidden_size, grading.device)
+    return Grade(failed=raised.reason[:REASON_LENGTH])
+
+
+def without(trial: Trial, keys: Mapping[str, Any]) -> Trial:
+    """The trial with the evaluations left that are not among the keys."""
+    return replace(trial, evaluations=tuple(asked for asked in trial.evaluations if asked.key not in keys))

@@ -1,0 +1,1 @@
+"""Tells listeners what happens in a run; the built-in ones stand here."""

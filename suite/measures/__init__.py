@@ -1,0 +1,1 @@
+"""Asks questions of trained models and of variants."""

@@ -1,0 +1,54 @@
+"""Turns losses into skill, and a curve of skills into an area and a half-point: pure functions on numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..spec import Point
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def skill(loss: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    """1 − min(1, loss/baseline): 1 is perfect, 0 no better than not looking; NaN stays NaN."""
+    ratio = np.asarray(loss, dtype=np.float64) / np.asarray(baseline, dtype=np.float64)
+    return np.asarray(1 - np.minimum(1, ratio))
+
+
+def skill_of(point: Point) -> float:
+    """The skill that a point shows; a loss that was not finite shows none."""
+    return skill_shown(point.scores["loss"], point.baseline)
+
+
+def skill_shown(loss: float, baseline: float) -> float:
+    """The skill of one loss, 0 where it was not finite."""
+    return float(skill(loss, baseline)) if math.isfinite(loss) else 0.0
+
+
+def area(clean: float, skills: Sequence[float]) -> float:
+    """Mean height, by trapezia, of a skill curve over evenly spaced severities that starts at the clean skill."""
+    curve = np.asarray([clean, *skills], dtype=np.float64)
+    return float(np.trapezoid(curve)) / (len(curve) - 1)
+
+
+def half_point(clean: float, severities: Sequence[float], skills: Sequence[float]) -> float:
+    """The severity at which skill first falls to half of the clean skill, linear between severities.
+
+    NaN where it never does (censored beyond the last) and where there is no clean skill to halve. A fall before
+    the first severity gives the first.
+    """
+    if not clean > 0:
+        return math.nan
+    target = clean / 2
+    for index, value in enumerate(skills):
+        if value <= target:
+            if index == 0:
+                return float(severities[0])
+            before, step = skills[index - 1], severities[index] - severities[index - 1]
+            return float(severities[index - 1] + step * (before - target) / (before - value))
+    return math.nan

@@ -1,0 +1,48 @@
+"""Runs a step along time: the slow, readable reference that every engine is compared with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+State = TypeVar("State")
+
+_observed: ContextVar[list[tuple[Callable[..., Any], Any]] | None] = ContextVar("observed", default=None)
+
+
+def scan(step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state: State) -> Tensor:
+    """Apply ``step(x_t, state) -> (y_t, state)`` along time.
+
+    x ``(B, T, D)``, x_t ``(B, D)``, y_t ``(B, O)`` -> ``(B, T, O)``
+    """
+    calls = _observed.get()
+    if calls is not None:
+        calls.append((step, state))
+    outputs = []
+    for x_t in x.unbind(1):  # indexing x[:, t] would make the backward pass quadratic in T
+        y_t, state = step(x_t, state)
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=1)
+
+
+def initialise(module: nn.Module, hidden_size: int) -> None:
+    """Draw every parameter from U(−1/√H, 1/√H), as torch's own recurrent layers do."""
+    bound = hidden_size**-0.5
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
+
+
+@contextlib.contextmanager
+def observed() -> Iterator[list[tuple[Callable[..., Any], Any]]]:
+    """Collect the step and the initial state of every scan that runs inside."""
+    calls: list[tuple[Callable[..., Any], Any]] = []
+    token = _observed.set(calls)
+    try:
+        yield calls
+    finally:
+        _observed.reset(token)

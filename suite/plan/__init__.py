@@ -1,0 +1,1 @@
+"""Reads plans and turns them into trials, timings and gradings."""

@@ -1,0 +1,90 @@
+"""Refuses, before anything runs, models and sequences that this machine's memory cannot hold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import SuiteError
+from ..machine import memory
+from ..ops.engines import engine
+from ..registry.registry import Registry
+from ..spec import Plugin, Variant
+from ..training import data, model
+from ..trial import Trial
+
+COPIES = 4
+"""A weight in training is held at least so many times: itself, its gradient, and two moments of Adam."""
+
+SMALL = 0.05
+"""A step that takes less than this part of the memory by a rough count is not looked at closely."""
+
+VALUES_A_STEP = 4
+"""The rough count: so many values of the hidden size are kept for each step and sample."""
+
+NODE_BYTES = 250
+"""What the autograd engine needs to remember one saved tensor, beside its content."""
+
+
+def check_weights(variant: Plugin, hidden_size: int, parameters: int, device: str) -> None:
+    """Raises SuiteError for a model whose training would need more memory than there is."""
+    _require(
+        COPIES * 4 * parameters,
+        device,
+        f"`{variant.label}` of hidden size {hidden_size} has {parameters:,} parameters; training it",
+        "lower hidden_size in [matching] or [timing]",
+    )
+
+
+def check_sequences(trials: list[Trial], registry: Registry) -> None:
+    """Raises SuiteError for a trial whose training step, or whose longest test batch, would need more memory than there is.
+
+    Only trials that are large by a rough count are measured, by a short forward; the trials of one variant and task are told apart
+    by length.
+    """
+    seen: set[tuple[str, str, int]] = set()
+    for trial in trials:
+        key = (trial.variant.label, trial.task.label, trial.length)
+        elements = trial.training.batch_size * trial.length * trial.hidden_size
+        factor = max((max(asked.at) for asked in trial.evaluations if asked.axis == "long_range"), default=1.0)
+        outputs = data.EVALUATION_BATCH * trial.length * factor * trial.hidden_size
+        if key in seen or max(elements * VALUES_A_STEP, outputs) * 4 < SMALL * memory(trial.device):
+            continue
+        seen.add(key)
+        where = f"task '{trial.task.label}', length {trial.length}: "
+        cure = "shorten it, or lower batch_size or hidden_size"
+        _require(step_bytes(trial, registry), trial.device, f"{where}a training step of `{trial.variant.label}`", cure)
+        _require(int(4 * outputs), trial.device, f"{where}a test batch of {factor:g} times the length", f"{cure}, or [evaluations] lengths")
+
+
+def step_bytes(trial: Trial, registry: Registry) -> int:
+    """What a training step keeps for its backward pass, extrapolated along T from two short forwards."""
+    variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
+    core = model.build_core(variant, trial.variant.options, task.input_size, trial.hidden_size, seed=0)
+    short, longer = (_kept_bytes(variant, core, torch.zeros(2, steps, task.input_size), trial.engine) for steps in (8, 16))
+    samples = trial.training.batch_size / 2
+    contents = (longer[0] - short[0]) / 8 * trial.length * samples
+    return int(contents + (longer[1] - short[1]) / 8 * trial.length * NODE_BYTES)
+
+
+def _kept_bytes(variant: Variant, core: torch.nn.Module, x: Tensor, name: str) -> tuple[int, int]:
+    """Bytes that autograd saves in a forward, weights apart, and how many tensors it saves."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in core.parameters()}
+    kept: dict[int, Tensor] = {}
+    count = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        engine(name).run(variant, core, x)
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights), count
+
+
+def _require(needed: int, device: str, what: str, cure: str) -> None:
+    available = memory(device)
+    if needed > available:
+        raise SuiteError(f"{what} needs at least {needed / 2**30:,.0f} GiB and there are {available / 2**30:,.0f} GiB here; {cure}")

@@ -1,0 +1,258 @@
+"""Reads a plan (TOML) and checks it: unknown keys refused, every error named by file and field."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from ..errors import SuiteError, nearest
+from .choices import Choice, Strict, parse_choice, parse_choices
+
+PACKAGED = Path(__file__).resolve().parent / "plans"
+
+
+def _choice(value: Any) -> Any:
+    return parse_choice(value) if isinstance(value, str) else value
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ValueError("names a folder; use letters, digits, '_', '-' and '.'")
+    return name
+
+
+def _engine(name: str) -> str:
+    from ..ops import engines  # imports torch, which a plan with a mistake should not wait for
+
+    if name != engines.AUTO:
+        try:
+            engines.engine(name)
+        except SuiteError as error:
+            raise ValueError(str(error)) from None
+    return name
+
+
+# strict: `true` is no number, and "1000" is a word
+Positive = Annotated[int, Field(ge=1, le=10_000_000, strict=True)]
+Length = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Amount = Annotated[float, Field(gt=0, strict=True)]
+Factor = Annotated[float, Field(gt=1, strict=True)]
+
+
+class TaskChoice(Choice):
+    """A task with the lengths to train at (the task's own where the field is left out) and, if they differ, its steps."""
+
+    lengths: Annotated[tuple[Length, ...], Field(min_length=1)] | None = None
+    steps: Positive | None = None
+
+
+class Matching(Strict):
+    """What makes variants comparable: `parameters` of an LSTM of this hidden size, or the `hidden_size` itself."""
+
+    rule: Literal["parameters", "hidden_size"] = "parameters"
+    hidden_size: Size = 32
+
+
+class TrainingPlan(Strict):
+    """The same for every variant; each learning rate is tried by all, and validation chooses."""
+
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rates: Annotated[tuple[Amount, ...], Field(min_length=1)] = (0.001,)
+    batch_size: Positive = 32
+    steps: Positive = 1000
+    validate_every: Positive = 50
+    evaluation_samples: Positive = 512
+    clip: Amount = 1.0
+    stop: Literal["budget", "solved"] = "budget"
+    dtype: Literal["float32", "float64"] = "float32"
+    engine: Annotated[str, AfterValidator(_engine)] = "auto"
+
+
+class EvaluationPlan(Strict):
+    """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures."""
+
+    lengths: tuple[Factor, ...] = (2.0, 4.0)
+    corruptions: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+
+class TimingPlan(Strict):
+    """Sequence lengths at which every variant is timed on every engine it has; none switches timing off."""
+
+    lengths: tuple[Length, ...] = ()
+    batch_size: Positive = 32
+    input_size: Size = 8
+    hidden_size: Size = 32
+    repeats: Positive = 7
+
+
+class Plan(Strict):
+    """A question as a grid: every variant on every task at every length with every seed and learning rate."""
+
+    name: Annotated[str, AfterValidator(_named)] = "plan"
+    question: str = "Which variant is faster, more robust to noise, and remembers further?"
+    variants: Annotated[tuple[Annotated[Choice, BeforeValidator(_choice)], ...], Field(min_length=1)]
+    tasks: Annotated[tuple[Annotated[TaskChoice, BeforeValidator(_choice)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    eval_seed: Seed = 0
+    matching: Matching = Matching()
+    training: TrainingPlan = TrainingPlan()
+    evaluations: EvaluationPlan = EvaluationPlan()
+    timing: TimingPlan = TimingPlan()
+
+    _source: str = PrivateAttr(default="")
+
+    @property
+    def source(self) -> str:
+        """Where the plan was read: a packaged plan's name or a file's path, as it was asked for; empty for one made in Python."""
+        return self._source
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Plan:
+        lists: dict[str, tuple[Any, ...]] = {
+            "seeds": self.seeds,
+            "training.learning_rates": self.training.learning_rates,
+            "evaluations.lengths": self.evaluations.lengths,
+            "evaluations.corruptions": self.evaluations.corruptions,
+            "evaluations.measures": self.evaluations.measures,
+            "timing.lengths": self.timing.lengths,
+            **{f"tasks.{index}.lengths": task.lengths or () for index, task in enumerate(self.tasks)},
+        }
+        for field, values in lists.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field} names a value twice")
+        return self
+
+
+def is_packaged(plan: Plan) -> bool:
+    """Whether the plan comes with the suite, and was not read from a file of the user's."""
+    return plan.source in packaged()
+
+
+def packaged() -> list[str]:
+    """The names of the plans that come with the suite."""
+    return sorted(path.stem for path in PACKAGED.glob("*.toml"))
+
+
+def load(name: str) -> Plan:
+    """Read a packaged plan by name, or a file by path.
+
+    Raises SuiteError, naming file and field, for a plan that is not there, not TOML, or not valid.
+    """
+    path = Path(name)
+    if path.suffix != ".toml" and "/" not in name:
+        path = PACKAGED / f"{name}.toml"
+        if not path.is_file():
+            raise SuiteError(f"unknown plan '{name}'{nearest(name, packaged())} (or give the path of a .toml file)")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SuiteError(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: not valid TOML: {error}") from None
+    raw.setdefault("name", path.stem)
+    return check(raw, str(path), source=name)
+
+
+def check(raw: dict[str, Any], place: str, source: str = "") -> Plan:
+    """Validate plain data as a plan; `place` stands in the messages, and `source` becomes the plan's."""
+    try:
+        plan = Plan.model_validate(raw)
+    except ValidationError as error:
+        raise SuiteError(_explained(error, place)) from None
+    plan._source = source
+    return plan
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """The part of a plan that a run is asked for: lists in place of the plan's own, as they stand on the command line."""
+
+    variants: str | None = None
+    tasks: str | None = None
+    seeds: int | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The part as command-line options."""
+        asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
+        return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
+
+
+def narrow(plan: Plan, part: Narrowing) -> Plan:
+    """The plan with its lists replaced by those of the part.
+
+    A task that the plan has keeps the lengths and steps of its entries: of all of them where the task is named alone, of the one
+    with the same options where it is named with options.
+
+    Raises SuiteError for a list that does not read as names with options.
+    """
+    changes: dict[str, Any] = {}
+    try:
+        if part.variants is not None:
+            changes["variants"] = parse_choices(part.variants)
+        if part.tasks is not None:
+            changes["tasks"] = [entry for asked in parse_choices(part.tasks) for entry in _entries(plan, asked)]
+    except ValueError as error:
+        raise SuiteError(str(error)) from None
+    if part.seeds is not None:
+        if part.seeds < 1:
+            raise SuiteError(f"seeds is {part.seeds}; it takes at least 1")
+        changes["seeds"] = list(range(part.seeds))
+    return check({**plan.model_dump(), **changes}, f"plan {plan.name}", plan.source) if changes else plan
+
+
+def _entries(plan: Plan, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plan's entries that a task named on the command line stands for, or the task itself where the plan has none."""
+    entries = [choice.model_dump() for choice in plan.tasks if choice.name.casefold() == asked["name"].casefold()]
+    if not asked["options"]:
+        return entries or [asked]
+    same = [entry for entry in entries if entry["options"] == asked["options"]]
+    return same or [{**(entries[0] if entries else {}), **asked}]
+
+
+def _explained(error: ValidationError, place: str) -> str:
+    """The first two mistakes, a line each, and how many more there are."""
+    entries = error.errors(include_url=False)
+    # a list whose entries are wrong is then said to be too short as well
+    inner = {entry["loc"][: len(entry["loc"]) - back] for entry in entries for back in range(1, len(entry["loc"]))}
+    lines = [_explain(entry, place) for entry in entries if entry["type"] != "too_short" or entry["loc"] not in inner]
+    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+    return "\n".join(dict.fromkeys(lines[:2])) + more
+
+
+def _explain(entry: Any, source: str) -> str:
+    place = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] == "extra_forbidden":
+        return f"{source}: {place}: unknown key{nearest(str(entry['loc'][-1]), _keys(entry['loc'][:-1]))}"
+    if entry["type"] == "missing":
+        return f"{source}: {place}: missing"
+    if entry["type"] == "too_short":
+        return f"{source}: {place}: names none; it takes at least one"
+    if entry["type"] == "tuple_type":
+        return f"{source}: {place}: must be a list, not {entry['input']!r}"
+    given = "" if isinstance(entry["input"], dict) else f", not {entry['input']!r}"
+    return f"{source}: {place or 'plan'}: {entry['msg'].removeprefix('Value error, ').rstrip('.')}{given}"
+
+
+def _keys(place: tuple[Any, ...]) -> list[str]:
+    """The keys a table of the plan takes."""
+    model: type[BaseModel] = Plan
+    tables: dict[str, type[BaseModel]] = {
+        "variants": Choice,
+        "tasks": TaskChoice,
+        "matching": Matching,
+        "training": TrainingPlan,
+        "evaluations": EvaluationPlan,
+        "timing": TimingPlan,
+    }
+    if place:
+        model = tables.get(str(place[0]), Plan)
+    return list(model.model_fields)

@@ -1,0 +1,200 @@
+"""Turns a plan into trials, timings and gradings; the same plan gives the same ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from .. import machine
+from ..errors import SuiteError, contained
+from ..measures import length as lengths
+from ..ops import engines
+from ..registry.registry import API_VERSION, Provided, Registry, options_of
+from ..registry.sources import harness_sources
+from ..spec import Measure, Plugin, Task, Variant
+from ..training import data
+from ..trial import BASELINE, Evaluation, Grading, Timing, Training, Trial
+from .choices import Choice, expand
+from .limits import check_sequences
+from .matching import Matcher
+from .schema import Plan, TaskChoice
+
+
+@dataclass(frozen=True)
+class ChosenTask:
+    """A task of the plan with one set of options, and the entry of the plan it comes from."""
+
+    plugin: Plugin
+    provided: Provided[Task]
+    entry: TaskChoice
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return self.entry.lengths or self.provided.noun.lengths
+
+
+@dataclass(frozen=True)
+class Question:
+    """A measure that the plan asks of every model, with its points and the digests of the code that asks."""
+
+    measure: Measure
+    at: tuple[float, ...]
+    sources: Mapping[str, str]
+
+
+def variants_of(plan: Plan, registry: Registry) -> list[tuple[Plugin, Provided[Variant]]]:
+    """The plan's variants with each set of options, in the plan's order, none twice."""
+    chosen = {}
+    for choice in plan.variants:
+        provided = registry.variant(choice.name)
+        for options in expand(choice, options_of(provided.noun.build), "variant"):
+            plugin = Plugin(provided.noun.name, options)
+            chosen[plugin.label] = (plugin, provided)
+    return list(chosen.values())
+
+
+def tasks_of(plan: Plan, registry: Registry) -> list[ChosenTask]:
+    """The plan's tasks with each set of options, in the plan's order.
+
+    Raises SuiteError for one that stands twice: its lengths and steps would be of two minds.
+    """
+    chosen: dict[str, ChosenTask] = {}
+    for choice in plan.tasks:
+        provided = registry.task(choice.name)
+        for options in expand(choice, options_of(provided.noun.draw), "task"):
+            plugin = Plugin(provided.noun.name, options)
+            if plugin.label in chosen:
+                raise SuiteError(f"task '{plugin.label}' stands twice in the plan; give it one entry with all its lengths")
+            chosen[plugin.label] = ChosenTask(plugin, provided, choice)
+    return list(chosen.values())
+
+
+def questions_of(plan: Plan, registry: Registry) -> list[Question]:
+    """The plan's measures: the trained length with its factors first, then corruptions, then others at their own points."""
+    asked: list[tuple[Provided[Measure], tuple[float, ...]]] = [(registry.measure(lengths.NAME), (1.0, *plan.evaluations.lengths))]
+    for name in plan.evaluations.corruptions:
+        measure = registry.measure(registry.corruption(name).noun.name)
+        asked.append((measure, measure.noun.points))
+    asked += [(measure, measure.noun.points) for name in plan.evaluations.measures if (measure := registry.measure(name))]
+    return [Question(measure.noun, at, _sources(measure, registry)) for measure, at in asked]
+
+
+def _sources(measure: Provided[Measure], registry: Registry) -> dict[str, str]:
+    corruption = registry.corruption(measure.noun.corruption).digests if measure.noun.corruption else {}
+    return {**harness_sources("measures.evaluate"), **measure.digests, **corruption}
+
+
+def cells_of(plan: Plan, registry: Registry) -> Iterator[tuple[ChosenTask, int, Plugin, Provided[Variant], float, int]]:
+    """Task, length, variant, learning rate and seed of every trial, in the plan's order."""
+    variants = variants_of(plan, registry)
+    for task in tasks_of(plan, registry):
+        grid = itertools.product(task.lengths, variants, plan.training.learning_rates, plan.seeds)
+        yield from ((task, length, plugin, variant, rate, seed) for length, (plugin, variant), rate, seed in grid)
+
+
+def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
+    """Every trial of the plan, in the plan's order.
+
+    Raises SuiteError for a plan that asks for what is not there, or for more than this machine can hold.
+    """
+    surroundings = _surroundings(device, "numpy")
+    harness = harness_sources("training.trainer")
+    questions = questions_of(plan, registry)
+    matcher = Matcher(registry, plan.matching, device)
+    planned = []
+    for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
+        size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
+        trial = Trial(
+            variant=plugin,
+            task=task.plugin,
+            length=length,
+            seed=seed,
+            eval_seed=plan.eval_seed,
+            hidden_size=size.hidden_size,
+            parameters=size.parameters,
+            budget=size.budget,
+            causal=variant.noun.is_causal(plugin.options),
+            engine=engines.resolve(variant.noun, plan.training.engine),
+            device=device,
+            training=_training(plan, task.entry, rate),
+            sources={**harness, **variant.digests, **task.provided.digests},
+            surroundings=surroundings,
+        )
+        evaluations = tuple(
+            Evaluation(question.measure.name, question.measure.axis, question.at, trial.key, question.sources) for question in questions
+        )
+        planned.append(replace(trial, evaluations=evaluations))
+    _check_tasks(planned, registry)
+    check_sequences(planned, registry)
+    return planned
+
+
+def _surroundings(device: str, *packages: str) -> dict[str, str]:
+    versions = {package: machine.version(package) for package in ("torch", *packages)}
+    return {**versions, "plugin API": str(API_VERSION), "device": machine.device_model(device)}
+
+
+def _training(plan: Plan, choice: TaskChoice, rate: float) -> Training:
+    fields = plan.training.model_dump(exclude={"learning_rates", "engine", "steps"})
+    steps = choice.steps or plan.training.steps
+    return Training(**{**fields, "validate_every": min(plan.training.validate_every, steps)}, learning_rate=rate, steps=steps)
+
+
+def _check_tasks(planned: list[Trial], registry: Registry) -> None:
+    """Draw one sample of each task at its shortest length, so that what it refuses is told before anything runs."""
+    shortest: dict[str, Trial] = {}
+    for trial in planned:
+        if trial.task.label not in shortest or trial.length < shortest[trial.task.label].length:
+            shortest[trial.task.label] = trial
+    for name, trial in shortest.items():
+        task = registry.task(trial.task.name)
+        with contained() as raised:
+            data.draw(task.noun, trial.task.options, trial.length, "check", 0, 0, 1)
+        if isinstance(raised.error, ValueError):
+            raise SuiteError(f"task '{name}', length {trial.length}: {raised.error}")
+        if raised:
+            raise SuiteError(f"task '{name}' ({task.source}), length {trial.length}: draw raised {raised.reason}; try: suite check {name}")
+
+
+def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
+    """Every latency the plan asks for: each variant, and the baseline always, on each engine it has."""
+    if not plan.timing.lengths:
+        return []
+    surroundings = {**_surroundings(device), "cpu": machine.cpu_model()}
+    harness = harness_sources("measures.timing")
+    shape = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
+    with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
+    matcher = Matcher(registry, plan.matching, device)
+    planned = []
+    for length, (plugin, variant) in itertools.product(plan.timing.lengths, variants_of(with_baseline, registry)):
+        size = matcher.size(plugin, shape, plan.timing.hidden_size)
+        for engine in engines.engines_of(variant.noun):
+            planned.append(
+                Timing(
+                    variant=plugin,
+                    engine=engine.name,
+                    length=length,
+                    batch_size=plan.timing.batch_size,
+                    input_size=plan.timing.input_size,
+                    hidden_size=size.hidden_size,
+                    parameters=size.parameters,
+                    repeats=plan.timing.repeats,
+                    dtype=plan.training.dtype,
+                    device=device,
+                    causal=variant.noun.is_causal(plugin.options),
+                    sources={**harness, **variant.digests},
+                    surroundings=surroundings,
+                )
+            )
+    return planned
+
+
+def gradings(plan: Plan, registry: Registry, device: str) -> list[Grading]:
+    """One grading for each of the plan's variants."""
+    surroundings = _surroundings(device)
+    harness = harness_sources("measures.repeatability")
+    return [
+        Grading(plugin, plan.matching.hidden_size, device, {**harness, **variant.digests}, surroundings)
+        for plugin, variant in variants_of(plan, registry)
+    ]

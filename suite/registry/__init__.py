@@ -1,0 +1,1 @@
+"""Finds plugins, checks what they provide, and says what their behaviour rests on."""

@@ -1,0 +1,231 @@
+"""Finds drop-ins, installed plugins and the suite's own, and takes what their hooks yield, each plugin whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from .. import dropins
+from ..errors import Raised, SuiteError, Unavailable, contained, nearest
+from ..spec import NAME, Broken
+from . import guard, hookspecs
+from .registry import API_VERSION, HOOKS, Provided, Registry
+from .sources import SUITE, imported_sources
+
+BUILT_IN = ("measures", "listeners")
+"""Folders of the suite whose modules are plugins like any other, where they implement a hook."""
+
+LATE = "suite_measures"
+"""This hook is called when all corruptions are known, since it is handed them."""
+
+
+def _reason(raised: Raised) -> str:
+    """Why a plugin cannot be used, in its author's terms."""
+    error = raised.error
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError in line {error.lineno}: {error.msg}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"imports '{error.name}', which is not installed"
+    if isinstance(error, SystemExit):
+        return f"calls sys.exit({error.code!r}) when imported"
+    return raised.reason
+
+
+def place(path: Path) -> str:
+    """The path as a person would write it: from its root on where the suite itself lies there, else in full."""
+    own = [root for root in dropins.ROOTS if (root / "plugins" / "lstm.py").is_file() and path.is_relative_to(root)]
+    return str(path.relative_to(own[0])) if own else str(path)
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """Every drop-in as (module name, file), roots in their order, names sorted."""
+    for folder in dropins.FOLDERS:
+        for root in dropins.ROOTS:
+            for path in sorted((root / folder).glob("*.py")):
+                if not path.name.startswith("_"):
+                    yield f"{dropins.__name__}.{folder}.{path.stem}", path
+
+
+def absent_roots() -> list[str]:
+    """Entries of SUITE_PATH that are no folder."""
+    return [entry for entry in os.environ.get("SUITE_PATH", "").split(os.pathsep) if entry and not Path(entry).is_dir()]
+
+
+class _Finder:
+    """Collects plugins one by one, so that a broken one stops no other."""
+
+    def __init__(self) -> None:
+        self.hooks = pluggy.PluginManager(SUITE)
+        self.hooks.add_hookspecs(hookspecs)
+        self.broken: list[Broken] = []
+        self.unavailable: list[Broken] = []
+        self.notes = [f"SUITE_PATH names {entry}, which is no folder; nothing is looked for there" for entry in absent_roots()]
+        self.nouns: dict[type[Any], dict[str, Provided[Any]]] = {noun: {} for noun in HOOKS.values()}
+        self._late: list[tuple[Any, str, Mapping[str, str]]] = []
+
+    def guarded(self, source: str, action: Callable[[], None]) -> None:
+        """Do something with a plugin; what it raises is recorded, and shown wherever plugins are listed."""
+        with contained() as raised:
+            action()
+        if isinstance(raised.error, Unavailable):
+            self.unavailable.append(Broken(source, raised.reason))
+        elif isinstance(raised.error, SuiteError):
+            self.broken.append(Broken(source, raised.reason))
+        elif raised:
+            self.broken.append(Broken(source, _reason(raised), raised.traceback))
+
+    def built_in(self) -> None:
+        for folder in BUILT_IN:
+            for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
+                if b"@hookimpl" in path.read_bytes():
+                    load = functools.partial(importlib.import_module, f"{SUITE}.{folder}.{path.stem}")
+                    source = f"{SUITE}/{folder}/{path.name}"
+                    self.guarded(source, functools.partial(self._import, source, load))
+
+    def drop_ins(self) -> None:
+        seen: dict[str, Path] = {}
+        for name, path in _files():
+            if name in seen:
+                self.broken.append(Broken(str(path), f"has the name of {place(seen[name])}, which is used; rename one of the two files"))
+                continue
+            seen[name] = path
+            self.guarded(place(path), functools.partial(self._import, place(path), functools.partial(importlib.import_module, name)))
+
+    def stray(self, path: Path) -> None:
+        """Take a file that lies in no root as if it lay in one: among plugins, where its folder has no other of the three names."""
+        folder = path.parent.name if path.parent.name in dropins.FOLDERS else dropins.FOLDERS[0]
+        package = sys.modules[f"{dropins.__name__}.{folder}"]
+        package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
+
+        def load() -> ModuleType:
+            module = importlib.import_module(f"{package.__name__}.{path.stem}")
+            if module.__file__ and Path(module.__file__) != path:
+                raise SuiteError(f"has the name of {place(Path(module.__file__))}, which is used; rename one of the two files")
+            return module
+
+        self.guarded(str(path), functools.partial(self._import, str(path), load))
+
+    def installed(self) -> None:
+        for entry in sorted(importlib.metadata.entry_points(group="suite"), key=lambda entry: (entry.name, entry.value)):
+            source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            versions = {f"distribution {entry.dist.name}": entry.dist.version} if entry.dist else {}
+            self.guarded(source, functools.partial(self._import, source, entry.load, versions))
+
+    def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
+        def slow(seconds: float) -> None:
+            self.notes.append(f"{source}: takes {seconds:.0f} s to import, which every command waits for")
+
+        with guard.timed(slow), guard.watched():
+            plugin = load()
+        self.add(plugin, source, versions or {})
+
+    def add(self, plugin: Any, source: str, versions: Mapping[str, str]) -> None:
+        """Register a module (or class, or instance) and take what its hooks yield; nothing of it stays if any part is wrong."""
+        wanted = getattr(plugin, "suite_api", API_VERSION)
+        if wanted > API_VERSION:
+            raise SuiteError(f"is written for plugin API {wanted} and this suite has {API_VERSION}; upgrade recurrent-suite")
+        marked = [name for name in dir(plugin) if isinstance(getattr(getattr(plugin, name, None), "suite_impl", None), dict)]
+        known = [name for name in dir(hookspecs) if name.startswith("suite_")]
+        for name in marked:
+            if name not in known:
+                raise SuiteError(f"@hookimpl on '{name}', which is no hook{nearest(name, known)}")
+        if not marked:
+            bare = [name for name in known if callable(getattr(plugin, name, None))]
+            hint = f"{bare[0]} lacks @hookimpl" if bare else "it has no @hookimpl function such as suite_variants"
+            raise SuiteError(f"provides nothing: {hint}")
+        self.hooks.register(plugin)
+        with self._whole(plugin):
+            self._take(plugin, source, [name for name in marked if name in HOOKS and name != LATE], versions)
+        if LATE in marked:
+            self._late.append((plugin, source, versions))
+
+    def measures(self) -> None:
+        """Take what asks questions, now that all corruptions are known."""
+        corruptions = {name: provided.noun for name, provided in sorted(self.nouns[HOOKS["suite_corruptions"]].items())}
+
+        def take(plugin: Any, source: str, versions: Mapping[str, str]) -> None:
+            with self._whole(plugin):
+                self._take(plugin, source, [LATE], versions, corruptions=corruptions)
+
+        for plugin, source, versions in self._late:
+            self.guarded(source, functools.partial(take, plugin, source, versions))
+
+    @contextlib.contextmanager
+    def _whole(self, plugin: Any) -> Iterator[None]:
+        """Take the plugin out again, with all its nouns, where something inside raises."""
+        before = {kind: dict(provided) for kind, provided in self.nouns.items()}
+        try:
+            yield
+        except BaseException:
+            path = _path(plugin)
+            self.nouns = {
+                kind: {name: provided for name, provided in nouns.items() if path is None or provided.path != path}
+                for kind, nouns in before.items()
+            }
+            self.hooks.unregister(plugin)
+            raise
+
+    def _take(self, plugin: Any, source: str, hooks: Iterable[str], versions: Mapping[str, str], **arguments: Any) -> None:
+        module = plugin if isinstance(plugin, ModuleType) else inspect.getmodule(plugin)
+        digests = {**(imported_sources(module.__name__) if module else {}), **versions}
+        yielded = False
+        for hook in hooks:
+            implementation = getattr(plugin, hook)
+            accepted = inspect.signature(implementation).parameters
+            for noun in implementation(**{name: value for name, value in arguments.items() if name in accepted}):
+                self._keep(hook, Provided(noun, source, _path(plugin), digests))
+                yielded = True
+        if hooks and not yielded and not arguments.get("corruptions") == {}:
+            raise SuiteError(f"provides nothing: {', '.join(hooks)} yields no value")
+
+    def _keep(self, hook: str, provided: Provided[Any]) -> None:
+        noun, kind = provided.noun, HOOKS[hook]
+        if not isinstance(noun, kind):
+            raise SuiteError(f"{hook} yielded {type(noun).__name__}; it must yield {kind.__name__}")
+        if not NAME.fullmatch(noun.name):
+            raise SuiteError(f"{hook}: the name {noun.name!r} must be letters, digits, '_', '-' and '.', at most 40, a letter first")
+        other = next((known for name, known in self.nouns[kind].items() if name.casefold() == noun.name.casefold()), None)
+        if other:
+            raise SuiteError(f"{hook}: '{noun.name}' is already provided by {other.source}; rename one of the two")
+        self.nouns[kind][noun.name] = provided
+
+
+def _path(plugin: Any) -> Path | None:
+    module = plugin if isinstance(plugin, ModuleType) else inspect.getmodule(plugin)
+    return Path(module.__file__) if module and module.__file__ else None
+
+
+@functools.cache
+def discover(stray: Path | None = None) -> Registry:
+    """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
+    finder = _Finder()
+    finder.drop_ins()
+    finder.installed()
+    if stray:
+        finder.stray(stray)
+    finder.built_in()
+    finder.measures()
+    variants, tasks, corruptions, measures, listeners, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
+    return Registry(
+        variants,
+        tasks,
+        corruptions,
+        measures,
+        listeners,
+        sections,
+        broken=tuple(finder.broken),
+        unavailable=tuple(finder.unavailable),
+        notes=tuple(finder.notes),
+        hooks=finder.hooks,
+    )

@@ -1,0 +1,78 @@
+"""Watches a plugin's import: what it prints goes to standard error, and what it changes for everyone is put back and refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import SuiteError
+
+SLOW_SECONDS = 5.0
+"""An import that takes longer is mentioned: every command and every worker pays for it."""
+
+
+def shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    """What all plugins share, by name: its value now, and how to put it back."""
+    import numpy as np
+    import torch
+
+    return {
+        "the working directory": (os.getcwd(), os.chdir),
+        "torch's default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
+        "torch's thread count": (torch.get_num_threads(), torch.set_num_threads),
+        "torch's grad mode": (torch.is_grad_enabled(), torch.set_grad_enabled),
+        "torch's deterministic mode": (torch.are_deterministic_algorithms_enabled(), torch.use_deterministic_algorithms),
+        "torch's global random state": (
+            torch.get_rng_state().numpy().tobytes(),
+            lambda state: torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8)),
+        ),
+        "NumPy's global random state": (_Same(np.random.get_state()), lambda same: np.random.set_state(same.value)),
+        "random's global state": (random.getstate(), random.setstate),
+    }
+
+
+class _Same:
+    """A state that holds arrays, comparable as a whole."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and repr(self.value) == repr(other.value)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Run an import.
+
+    Raises SuiteError, everything put back, where it changes what all plugins share.
+    """
+    before = shared()
+    changed: list[str] = []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:  # an import that fails half-way may have changed things, too
+        changed += [name for name, (value, _) in shared().items() if value != before[name][0]]
+        for name in changed:
+            value, restore = before[name]
+            restore(value)
+    if changed:
+        raise SuiteError(f"changes {' and '.join(changed)} when imported; do such things inside build, draw or forward, on what is theirs")
+
+
+@contextlib.contextmanager
+def timed(note: Callable[[float], None]) -> Iterator[None]:
+    """Call `note` with the seconds where they are more than an import should take."""
+    start = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    if seconds > SLOW_SECONDS:
+        note(seconds)

@@ -1,0 +1,1 @@
+"""Writes the report: the verdict, the statistics, the figures and the page."""

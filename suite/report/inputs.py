@@ -1,0 +1,84 @@
+"""Tells whether a report would come out the same as the one that is there, without drawing it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from .. import dropins
+from ..keys import digest
+from ..machine import version
+from ..registry.registry import Provided, Registry
+from ..registry.sources import harness_sources
+from ..spec import Section
+from ..store.selection import Selection
+from ..store.store import Store
+
+MANIFEST = "manifest.json"
+
+DRAWING = ("jinja2", "matplotlib", "numpy", "pandas", "seaborn")
+"""Packages whose version may change a report's bytes."""
+
+
+def fingerprint(store: Store, registry: Registry, selection: Selection | None) -> str:
+    """A digest of all that a report is made of: what is selected, the files of the store, the sections, the page's own code."""
+    selected = {**asdict(selection), "measures": sorted(selection.measures)} if selection else None
+    sections = [(provided.noun.name, provided.source, dict(provided.digests)) for provided in in_order(registry)]
+    broken = [asdict(broken) for broken in registry.broken]
+    units = {name: provided.noun.unit for name, provided in registry.measures.items()}
+    versions = {package: version(package) for package in DRAWING}
+    own = [harness_sources("report.page"), _contents(_templates())]
+    return digest([selected, sections, broken, units, versions, own, _contents(_stored(store))], 64)
+
+
+def in_order(registry: Registry) -> list[Provided[Section]]:
+    return sorted(registry.sections.values(), key=lambda provided: (provided.noun.order, provided.noun.name))
+
+
+def manifest(files: Mapping[str, bytes], inputs: str) -> bytes:
+    """The manifest of a report: the digest of each file, and the fingerprint it was made from."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    return (json.dumps({"inputs": inputs, "sha256": digests}, indent=1) + "\n").encode()
+
+
+def unchanged(store: Store, registry: Registry, selection: Selection | None) -> bool:
+    """Whether the report that is there was made from the same inputs, and each of its files is as it was."""
+    try:
+        recorded = json.loads((store.report / MANIFEST).read_bytes())
+        files = {name: (store.report / name).read_bytes() for name in recorded["sha256"]}
+    except (OSError, ValueError, KeyError):  # no report, or not a whole one
+        return False
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return digests == recorded["sha256"] and recorded.get("inputs") == fingerprint(store, registry, selection)
+
+
+def _stored(store: Store) -> Iterator[tuple[str, Path]]:
+    """The store's files that its ledger names, the ledger among them."""
+    ledger = store.ledger()
+    yield "ledger", store.folder / "ledger.json"
+    for entry in ledger.cells.values() if ledger else ():
+        yield entry.key, store.file("trials", entry.key)
+        yield from ((key, store.file("evaluations", key)) for key in entry.evaluations.values())
+    for kind, keys in (("timings", ledger.timings), ("grades", ledger.grades)) if ledger else ():
+        yield from ((key, store.file(kind, key)) for key in keys.values())
+
+
+def _templates() -> Iterator[tuple[str, Path]]:
+    for root in dropins.ROOTS:
+        yield from ((path.name, path) for path in sorted((root / "reports" / "templates").glob("*")) if path.is_file())
+
+
+def _contents(files: Iterator[tuple[str, Path]]) -> str:
+    """One digest of many files, an absent one told from an empty one."""
+    total = hashlib.sha256()
+    for name, path in files:
+        try:
+            content = path.read_bytes()
+        except OSError:  # a trial that was not run yet
+            total.update(f"{name} absent\n".encode())
+            continue
+        total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,110 @@
+"""Says what is there: each trial of a plan with its state, the plugins found, and the state of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import machine
+from .errors import contained
+from .execution.run import Work
+from .plan import schema
+from .registry.finder import discover
+from .registry.registry import Provided, Registry
+from .store.store import differences, done, learning_digest
+from .trial import Outcome, Trial
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One trial of a plan.
+
+    status: done, diverged, failed, stale or pending; detail: why
+    learning_digest: of what it learned; empty where it was not trained
+    """
+
+    key: str
+    cell: str
+    status: str
+    detail: str = ""
+    learning_digest: str = ""
+
+
+def status(work: Work) -> list[TrialStatus]:
+    """The state of each trial of a plan, in the plan's order."""
+    return [_status(work, trial, work.outcomes.get(trial.key)) for trial in work.trials]
+
+
+def _status(work: Work, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+    if outcome is not None:
+        digest = learning_digest(trial, outcome)
+        if outcome.status != "ok":
+            return TrialStatus(trial.key, trial.cell, outcome.status, outcome.reason, digest)
+        if not done(trial, outcome):
+            return TrialStatus(trial.key, trial.cell, "pending", "trained; an evaluation is new or has changed", digest)
+        return TrialStatus(trial.key, trial.cell, "done", learning_digest=digest)
+    ledger = work.store.ledger()
+    entry = ledger.cells.get(trial.cell) if ledger else None
+    earlier = work.store.trial(entry.key) if entry else None
+    if earlier is None:
+        return TrialStatus(trial.key, trial.cell, "pending")
+    return TrialStatus(trial.key, trial.cell, "stale", "changed: " + ", ".join(differences(earlier.trial, trial)))
+
+
+def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
+    """What can be used here, by kind: name, a line about it, where it is from."""
+    kinds: dict[str, Mapping[str, Provided[Any]]] = {
+        "variants": registry.variants,
+        "tasks": registry.tasks,
+        "corruptions": registry.corruptions,
+        "measures": registry.measures,
+        "listeners": registry.listeners,
+        "sections": registry.sections,
+    }
+    listed = {
+        kind: [{"name": name, "about": _about(provided), "source": provided.source} for name, provided in plugins.items()]
+        for kind, plugins in kinds.items()
+    }
+    listed["plans"] = [{"name": name, "about": schema.load(name).question, "source": "packaged"} for name in schema.packaged()]
+    return listed
+
+
+def _about(provided: Provided[Any]) -> str:
+    noun = provided.noun
+    described = next((text for field in ("paper", "title", "about", "unit", "axis") if (text := getattr(noun, field, ""))), "")
+    mark = "not causal; " if getattr(noun, "causal", True) is False else ""
+    return f"{mark}{described + '; ' if described else ''}{provided.source}"
+
+
+def diagnose(runs: Path) -> dict[str, str]:
+    """Device, versions, threads, plugins, store and tracking database, as a person would ask for them."""
+    from .listeners import tracking
+
+    registry = discover()
+    rows = machine.describe(machine.resolve_device("auto")).described()
+    for kind, plugins in catalogue(registry).items():
+        if kind != "plans":
+            rows[kind] = ", ".join(plugin["name"] for plugin in plugins)
+    rows |= {f"broken: {broken.source}": broken.reason for broken in registry.broken}
+    rows |= {f"not here: {absent.source}": absent.reason for absent in registry.unavailable}
+    rows |= {f"note {number}": note for number, note in enumerate(registry.notes, 1)}
+    with contained() as raised:
+        rows |= _folders(runs)
+    if raised:
+        rows["runs"] = f"{runs} cannot be looked at: {raised.reason}; use --runs with another folder"
+        return rows
+    rows["MLflow"] = tracking.state(runs)
+    return rows
+
+
+def _folders(runs: Path) -> dict[str, str]:
+    """The runs folder and the plans stored in it."""
+    folder = runs.resolve()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    rows = {"runs": f"{folder} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable'})"}
+    for trials in sorted(folder.glob("*/trials")):
+        rows[f"plan {trials.parent.name}"] = f"{len(list(trials.glob('*.json')))} trials stored"
+    return rows

@@ -1,0 +1,1 @@
+"""Keeps what was learned and measured, and reads it back."""

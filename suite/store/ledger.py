@@ -1,0 +1,127 @@
+"""Says which key stands for each cell of a plan, and which version of each source is the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SuiteError
+from ..keys import digest
+from ..plan.schema import Narrowing, Plan, is_packaged
+from ..spec import Broken, Machine
+from ..trial import Grading, Timing, Trial
+
+
+PACKAGED_ORIGIN = "the packaged plan "
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The trial that stands for a cell: its key, its task and steps, and the keys of its evaluations by measure."""
+
+    key: str
+    task: str
+    steps: int
+    evaluations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What has been run under one plan's protocol.
+
+    plan: as it was last run, whole, as plain data
+    source: the plan's name or file as it was asked for; origin: which plan that is, wherever it is asked for
+    protocol, timing_protocol: digests of what all trials and all timings of a report have in common
+    cells, timings, grades: keys by cell (by the variant's label for grades)
+    sources: the newest digest or version of each source, by name: what rests on another one is stale
+    parts: the narrowings that were run, each once, in their order
+    """
+
+    plan: Mapping[str, Any]
+    source: str
+    origin: str
+    protocol: str
+    timing_protocol: str
+    cells: Mapping[str, Entry]
+    timings: Mapping[str, str]
+    grades: Mapping[str, str]
+    sources: Mapping[str, str]
+    parts: tuple[Narrowing, ...]
+    machine: Machine
+    broken: tuple[Broken, ...] = ()
+
+    def changed(self, sources: Mapping[str, str]) -> tuple[str, ...]:
+        """Those of the sources that have another version by now."""
+        return tuple(name for name, value in sources.items() if self.sources.get(name, value) != value)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What a run asks for, to be entered in the ledger; `plan` is whole and `part` the narrowing."""
+
+    plan: Plan
+    part: Narrowing
+    trials: tuple[Trial, ...]
+    timings: tuple[Timing, ...]
+    gradings: tuple[Grading, ...]
+    machine: Machine
+    broken: tuple[Broken, ...] = ()
+
+
+def origin_of(plan: Plan) -> str:
+    """Which plan it is: a packaged one, the file at a path, or empty for one made in Python."""
+    if not plan.source or is_packaged(plan):
+        return plan.source and f"{PACKAGED_ORIGIN}{plan.source}"
+    return str(Path(plan.source).resolve())
+
+
+def check_origin(ledger: Ledger | None, plan: Plan, folder: Path) -> None:
+    """Raises SuiteError where the folder holds the runs of another plan of the same name, which is still there."""
+    before, now = ledger.origin if ledger else "", origin_of(plan)
+    if not before or not now or before == now:
+        return
+    if before.startswith(PACKAGED_ORIGIN) or Path(before).is_file():
+        raise SuiteError(f"{folder}: holds the runs of {before}; give this plan another name (name = …), or use --runs with another folder")
+
+
+def entered(old: Ledger | None, new: Entered) -> Ledger:
+    """The ledger after a run: its trials and timings stand for their cells, and the rest stays.
+
+    What was trained under another protocol (other steps, batch, learning rates, device, …) leaves the ledger, though not the disk:
+    one report mixes no protocols.
+    """
+    plan, device = new.plan, new.machine.device
+    protocol = digest([plan.model_dump(include={"eval_seed", "matching"}), plan.training.model_dump(exclude={"steps"}), device])
+    timing_protocol = digest([plan.timing.model_dump(exclude={"lengths"}), plan.matching.rule, plan.training.dtype, device])
+    steps = {trial.task.label: trial.training.steps for trial in new.trials}
+    same = old is not None and old.protocol == protocol
+    kept = {cell: entry for cell, entry in old.cells.items() if entry.steps == steps.get(entry.task, entry.steps)} if old and same else {}
+    clocked = old.timings if old and old.timing_protocol == timing_protocol else {}
+    parts = (*(old.parts if old and same else ()), new.part)
+    return Ledger(
+        plan=plan.model_dump(mode="json"),
+        source=plan.source,
+        origin=origin_of(plan),
+        protocol=protocol,
+        timing_protocol=timing_protocol,
+        cells={**kept, **{trial.cell: _entry(trial) for trial in new.trials}},
+        timings={**clocked, **{timing.cell: timing.key for timing in new.timings}},
+        grades={**(old.grades if old and same else {}), **{grading.variant.label: grading.key for grading in new.gradings}},
+        sources={**(old.sources if old and same else {}), **_sources(new)},
+        parts=tuple(dict.fromkeys(parts)),
+        machine=new.machine,
+        broken=new.broken,
+    )
+
+
+def _entry(trial: Trial) -> Entry:
+    evaluations = {evaluation.measure: evaluation.key for evaluation in trial.evaluations}
+    return Entry(trial.key, trial.task.label, trial.training.steps, evaluations)
+
+
+def _sources(new: Entered) -> dict[str, str]:
+    evaluations = (evaluation for trial in new.trials for evaluation in trial.evaluations)
+    every: Iterable[Any] = (*new.trials, *evaluations, *new.timings, *new.gradings)
+    return {name: value for record in every for name, value in record.sources.items()}

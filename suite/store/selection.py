@@ -1,0 +1,65 @@
+"""Says what a report is to show, by name and not by key, so that a store reads the same on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..measures import length
+from ..ops.engines import engines_of
+from ..plan.schema import Narrowing, Plan
+from ..plan.trials import cells_of, variants_of
+from ..registry.registry import Registry
+from ..spec import Plugin
+from ..trial import BASELINE, cell_name, timing_name
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a report shows, in the plan's order.
+
+    plan: narrowed, as plain data; part: the narrowing; source: the plan's name or file as it was asked for
+    cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model
+    steps: of the trials, by task
+    """
+
+    plan: Mapping[str, Any]
+    part: Narrowing
+    source: str
+    cells: tuple[str, ...]
+    timings: tuple[str, ...]
+    grades: tuple[str, ...]
+    measures: frozenset[str]
+    steps: Mapping[str, int]
+
+
+def select(plan: Plan, part: Narrowing, registry: Registry) -> Selection:
+    """What the plan, which is narrowed already, asks to be shown."""
+    cells = list(cells_of(plan, registry))
+    variants = variants_of(plan, registry)
+    timed = {plugin.label: provided for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
+    return Selection(
+        plan=plan.model_dump(mode="json"),
+        part=part,
+        source=plan.source,
+        cells=tuple(cell_name(variant, task.plugin, length, seed, rate) for task, length, variant, _, rate, seed in cells),
+        timings=tuple(
+            timing_name(label, engine.name, length)
+            for length in plan.timing.lengths
+            for label, provided in timed.items()
+            for engine in engines_of(provided.noun)
+        ),
+        grades=_labels(plugin for plugin, _ in variants),
+        measures=frozenset([length.NAME, *_measures(plan, registry)]),
+        steps={task.plugin.label: task.entry.steps or plan.training.steps for task, *_ in cells},
+    )
+
+
+def _labels(plugins: Iterable[Plugin]) -> tuple[str, ...]:
+    return tuple(plugin.label for plugin in plugins)
+
+
+def _measures(plan: Plan, registry: Registry) -> list[str]:
+    corruptions = [registry.corruption(name).noun.name for name in plan.evaluations.corruptions]
+    return [*corruptions, *(registry.measure(name).noun.name for name in plan.evaluations.measures)]

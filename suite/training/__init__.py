@@ -1,0 +1,1 @@
+"""Draws data, builds models and trains them."""

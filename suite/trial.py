@@ -1,0 +1,222 @@
+"""Holds a run's work and its outcomes as plain frozen data: trials, timings, gradings, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .keys import digest
+from .spec import Machine, Plugin, Point
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BASELINE = Plugin("lstm")
+"""The variant that sets parameter budgets and that every other is compared with."""
+
+Status = Literal["ok", "diverged", "failed"]
+
+
+def cell_name(variant: Plugin, task: Plugin, length: int, seed: int, learning_rate: float) -> str:
+    """How a trial is named in ledgers and lists."""
+    return f"{variant.label} | {task.label} | {length} | {seed} | {learning_rate!r}"
+
+
+def timing_name(variant: str, engine: str, length: int) -> str:
+    """How a timing is named in ledgers and lists; `variant` is its label."""
+    return f"{variant} | {engine} | {length}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The protocol fields of one trial."""
+
+    optimizer: Literal["adam", "rmsprop", "sgd"]
+    learning_rate: float
+    batch_size: int
+    steps: int
+    validate_every: int
+    evaluation_samples: int
+    clip: float
+    stop: Literal["budget", "solved"]
+    dtype: Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A measure to be asked of one trained model at its points.
+
+    trained: the key of the trial whose model is asked
+    sources: digests of the code that asks
+    """
+
+    measure: str
+    axis: str
+    at: tuple[float, ...]
+    trained: str
+    sources: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return digest([self.trained, self.measure, self.at, dict(self.sources)])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to run.
+
+    sources: digests of the code, and versions of the packages, that decide what is learned, by name
+    surroundings: versions of torch and NumPy, the plugin API and the device, which decide it to the last bit
+    """
+
+    variant: Plugin
+    task: Plugin
+    length: int
+    seed: int
+    eval_seed: int
+    hidden_size: int
+    parameters: int
+    budget: int
+    causal: bool
+    engine: str
+    device: str
+    training: Training
+    sources: Mapping[str, str]
+    surroundings: Mapping[str, str]
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of all that can change what is learned; the budget and the evaluations cannot."""
+        record = asdict(self)
+        return digest({name: value for name, value in record.items() if name not in {"evaluations", "budget", "causal"}})
+
+    @property
+    def cell(self) -> str:
+        """What the trial stands for in its plan, whatever version of the code ran it."""
+        return cell_name(self.variant, self.task, self.length, self.seed, self.training.learning_rate)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One latency to measure: a variant on an engine at one length."""
+
+    variant: Plugin
+    engine: str
+    length: int
+    batch_size: int
+    input_size: int
+    hidden_size: int
+    parameters: int
+    repeats: int
+    dtype: str
+    device: str
+    causal: bool
+    sources: Mapping[str, str]
+    surroundings: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return digest({name: value for name, value in asdict(self).items() if name != "causal"})
+
+    @property
+    def cell(self) -> str:
+        return timing_name(self.variant.label, self.engine, self.length)
+
+
+@dataclass(frozen=True)
+class Grading:
+    """One variant whose repeatability is to be graded."""
+
+    variant: Plugin
+    hidden_size: int
+    device: str
+    sources: Mapping[str, str]
+    surroundings: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores on the validation stream at one step."""
+
+    step: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The best weights so far by validation, on the CPU."""
+
+    step: int
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a trial learned, the same to the bit on a like machine.
+
+    goal, baseline: when the task counts as solved, and the loss without looking at the input
+    best_step: where validation was best; None where there was no finite validation
+    steps_to_solve: the first validation that met the goal; None where none did
+    """
+
+    goal: str
+    baseline: float
+    curve: tuple[Validation, ...] = ()
+    best_step: int | None = None
+    steps_to_solve: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    learning: None where nothing was learned
+    evaluations: what the measures found, by evaluation key
+    train_seconds: a measurement, which no digest contains; None where nothing was trained
+    """
+
+    key: str
+    status: Status
+    reason: str = ""
+    traceback: str = ""
+    learning: Learning | None = None
+    evaluations: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    train_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a timing measured, in seconds a call: by what was timed, one value a round.
+
+    baseline_seconds: the baseline's on the same engine in the same rounds
+    failed: why there is no measurement, where there is none
+    """
+
+    seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    baseline_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of a plan.
+
+    trials: all trials asked for, in the plan's order; pending: the keys among them that this run works on
+    finished: outcomes that were in the store already, by trial key
+    """
+
+    plan: str
+    runs: Path
+    device: str
+    trials: tuple[Trial, ...]
+    pending: frozenset[str]
+    finished: Mapping[str, Outcome]
+    machine: Machine
