@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .training.model import Model
 
 
-
 @dataclass(frozen=True)
 class Executed:
     """A run that is over.
@@ -82,7 +81,7 @@ def prepare(plan: Plan, runs: Path, device: str, part: Narrowing | None = None) 
         gradings=tuple(gradings),
         outcomes={trial.key: outcome for trial in planned if (outcome := store.get(trial)) is not None},
         timed={timing.key: stored.timed for timing in timings if (stored := store.timing(timing.key)) is not None},
-        grades={grading.key: stored.grade for grading in gradings if (stored := store.grade(grading.key)) is not None},
+        grades={grading.key: graded.grade for grading in gradings if (graded := store.grade(grading.key)) is not None},
     )
 
 

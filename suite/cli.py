@@ -14,7 +14,8 @@ import typer
 from .errors import SuiteError, nearest
 
 if TYPE_CHECKING:
-    from .api import Executed, Work
+    from .api import Executed
+    from .execution.run import Work
     from .registry.registry import Registry
     from .spec import Value
 

@@ -15,8 +15,8 @@ from ..spec import Grade, Machine
 from ..store.selection import Selection
 from ..store.store import Store, done
 from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
+from . import worker
 from .executor import Died, Executor
-from .worker import Job, without, work, work_grade, work_timings
 
 POLL_SECONDS = 0.1
 
@@ -55,12 +55,12 @@ class Work:
         return tuple(grading for grading in self.gradings if grading.key not in self.grades or self.grades[grading.key].failed)
 
 
-def run_trials(work_: Work, invocation: Invocation, executor: Executor, audience: Audience) -> dict[str, Outcome]:
+def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience) -> dict[str, Outcome]:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it."""
-    waiting = {trial.key: trial for trial in work_.pending}
-    store, outcomes = work_.store, dict(work_.outcomes)
+    waiting = {trial.key: trial for trial in work.pending}
+    store, outcomes = work.store, dict(work.outcomes)
     futures: dict[Future[Outcome], Trial] = {
-        executor.submit(work, _job(trial, outcomes.get(trial.key), store, executor)): trial for trial in waiting.values()
+        executor.submit(worker.work, _job(trial, outcomes.get(trial.key), store, executor)): trial for trial in waiting.values()
     }
     while futures:
         finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -75,11 +75,11 @@ def run_trials(work_: Work, invocation: Invocation, executor: Executor, audience
     return outcomes
 
 
-def _job(trial: Trial, before: Outcome | None, store: Store, executor: Executor) -> Job:
+def _job(trial: Trial, before: Outcome | None, store: Store, executor: Executor) -> worker.Job:
     checkpoint = store.checkpoint(trial.key)
     if before is not None and before.status != "diverged" and before.learning and checkpoint.is_file():
-        return Job(without(trial, before.evaluations), False, checkpoint, executor.channel)
-    return Job(trial, True, checkpoint, executor.channel)
+        return worker.Job(worker.without(trial, before.evaluations), False, checkpoint, executor.channel)
+    return worker.Job(trial, True, checkpoint, executor.channel)
 
 
 def _tell(audience: Audience, trial: Trial, event: Mapping[str, Any]) -> None:
@@ -102,20 +102,20 @@ def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
         return Outcome(trial.key, "failed", reason=reason, traceback=str(getattr(error, "traceback", "")))
 
 
-def run_timings(work_: Work, executor: Executor) -> None:
+def run_timings(work: Work, executor: Executor) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and length beside it, alone on the machine."""
-    lacking = {timing.key: timing for timing in work_.untimed}
+    lacking = {timing.key: timing for timing in work.untimed}
     shapes = {(timing.engine, timing.length) for timing in lacking.values()}
     wanted = [
         timing
-        for timing in work_.timings
+        for timing in work.timings
         if timing.key in lacking or (timing.variant == BASELINE and (timing.engine, timing.length) in shapes)
     ]
     for length in sorted({timing.length for timing in wanted}):
         group = [timing for timing in wanted if timing.length == length]
         for timing, timed in timed_together(executor, group):
             if timing.key in lacking:
-                work_.store.put_timing(timing, timed)
+                work.store.put_timing(timing, timed)
 
 
 def timed_together(executor: Executor, group: Sequence[Timing]) -> Iterator[tuple[Timing, Timed]]:
@@ -134,7 +134,7 @@ def timed_together(executor: Executor, group: Sequence[Timing]) -> Iterator[tupl
 
 def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
-    rounds = executor.submit(work_timings, group).result()
+    rounds = executor.submit(worker.work_timings, group).result()
     baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}
     timed = []
     for timing in group:
@@ -148,29 +148,29 @@ def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Ti
     return timed
 
 
-def run_grades(work_: Work, executor: Executor) -> None:
+def run_grades(work: Work, executor: Executor) -> None:
     """Grade the variants the store has no grade of."""
-    for grading in work_.ungraded:
+    for grading in work.ungraded:
         try:
-            grade = executor.submit(work_grade, grading).result()
+            grade = executor.submit(worker.work_grade, grading).result()
         except Died as error:
             grade = Grade(failed=str(error))
-        work_.store.put_grade(grading, grade)
+        work.store.put_grade(grading, grade)
 
 
-def invocation_of(work_: Work) -> Invocation:
+def invocation_of(work: Work) -> Invocation:
     """The run as listeners are told of it."""
     return Invocation(
-        plan=work_.plan.name,
-        runs=work_.store.folder.parent,
-        device=work_.machine.device,
-        trials=work_.trials,
-        pending=frozenset(trial.key for trial in work_.pending),
-        finished=work_.outcomes,
-        machine=work_.machine,
+        plan=work.plan.name,
+        runs=work.store.folder.parent,
+        device=work.machine.device,
+        trials=work.trials,
+        pending=frozenset(trial.key for trial in work.pending),
+        finished=work.outcomes,
+        machine=work.machine,
     )
 
 
-def after(work_: Work, outcomes: Mapping[str, Outcome]) -> Work:
+def after(work: Work, outcomes: Mapping[str, Outcome]) -> Work:
     """The work with what its trials came to."""
-    return replace(work_, outcomes=outcomes)
+    return replace(work, outcomes=outcomes)

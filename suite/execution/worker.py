@@ -45,7 +45,11 @@ class Job:
 def sender(channel: Path) -> Callable[[Mapping[str, Any]], None]:
     """A function that sends an event to the parent, a line of JSON; one descriptor a process, however many trials it does."""
     descriptor = os.open(channel, os.O_WRONLY)
-    return lambda event: os.write(descriptor, line_of(event)) and None
+
+    def send(event: Mapping[str, Any]) -> None:
+        os.write(descriptor, line_of(event))
+
+    return send
 
 
 def line_of(event: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+
 from ..errors import contained
 from ..ops.engines import engine
 from ..spec import Variant

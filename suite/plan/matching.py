@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
 
 from ..errors import SuiteError, contained
 from ..registry.registry import Registry
-from ..spec import Plugin, Task
+from ..spec import Options, Plugin, Task, Variant
 from ..training import model
 from ..trial import BASELINE
 from .limits import check_weights
 from .schema import Matching
 
 LARGEST = 1 << 16
+
+SMALL = (1, 2)
+"""The sizes at which a readout's input size is read."""
+
+CHECKED = 1024
+"""Up to this size a real model is cheap enough to check what was predicted of it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Matcher:
     def __init__(self, registry: Registry, matching: Matching, device: str) -> None:
         self._registry, self._matching, self._device = registry, matching, device
         self._sizes: dict[tuple[str, int, int, int], Size] = {}
+        self._counters: dict[tuple[str, int, int], Counter] = {}
 
     def size(self, variant: Plugin, task: Task, hidden_size: int) -> Size:
         """The size of a variant where the baseline has this hidden size.
@@ -46,13 +57,14 @@ class Matcher:
         return self._sizes[key]
 
     def _measured(self, variant: Plugin, task: Task, hidden_size: int) -> Size:
-        budget = self._parameters(BASELINE, task, hidden_size)
+        budget = self._counter(BASELINE, task)(hidden_size)
         check_weights(BASELINE, hidden_size, budget, self._device)
         with contained() as raised:
+            counter = self._counter(variant, task)
             if self._matching.rule == "parameters" and variant != BASELINE:
-                matched = nearest_size(lambda size: self._parameters(variant, task, size), budget, hidden_size)
+                matched = counter.nearest(budget, hidden_size)
             else:
-                matched = (hidden_size, self._parameters(variant, task, hidden_size))
+                matched = (hidden_size, counter(hidden_size))
         if isinstance(raised.error, ValueError) and variant.options:  # what the user asked for, refused by the plugin
             raise SuiteError(f"variant '{variant.label}': {raised.error}")
         if raised:  # building it again in its trial records the traceback
@@ -60,26 +72,72 @@ class Matcher:
         check_weights(variant, *matched, self._device)
         return Size(*matched, budget)
 
-    def _parameters(self, variant: Plugin, task: Task, hidden_size: int) -> int:
-        return model.parameters_of(self._registry.variant(variant.name).noun, variant.options, task, hidden_size)
+    def _counter(self, variant: Plugin, task: Task) -> Counter:
+        key = (variant.label, task.input_size, task.output_size)
+        if key not in self._counters:
+            self._counters[key] = Counter(self._registry.variant(variant.name).noun, variant.options, task)
+        return self._counters[key]
+
+
+class Counter:
+    """Counts the parameters of a variant's whole model on a task, readout included, at any hidden size.
+
+    The core is counted on torch's meta device, which holds no numbers. The readout's input size is read from a forward at two
+    small sizes and taken to be affine in the hidden size; `nearest` checks that where it matters.
+    """
+
+    def __init__(self, variant: Variant, options: Options, task: Task) -> None:
+        self._variant, self._options, self._task = variant, options, task
+        first, second = (self._output_size(size) for size in SMALL)
+        self._slope = (second - first) / (SMALL[1] - SMALL[0])
+        self._offset = first - self._slope * SMALL[0]
+        self._affine = True
+
+    def __call__(self, hidden_size: int) -> int:
+        outputs = round(self._offset + self._slope * hidden_size) if self._affine else self._output_size(hidden_size)
+        with contained() as raised, torch.device("meta"):
+            core = self._core(hidden_size)
+        if raised:
+            core = self._core(hidden_size)
+        return model.count_parameters(core) + (outputs + 1) * self._task.output_size
+
+    def nearest(self, budget: int, guess: int) -> tuple[int, int]:
+        """The hidden size whose count is nearest the budget, and that count."""
+        size, count = nearest_size(self, budget, guess)
+        if self._affine and size <= CHECKED and self._output_size(size) != round(self._offset + self._slope * size):
+            self._affine = False
+            return nearest_size(self, budget, guess)
+        return size, count
+
+    def _core(self, hidden_size: int) -> nn.Module:
+        return model.build_core(self._variant, self._options, self._task.input_size, hidden_size, seed=0)
+
+    def _output_size(self, hidden_size: int) -> int:
+        return model.output_size(self._variant, self._core(hidden_size), self._task.input_size)
 
 
 def nearest_size(parameters: Callable[[int], int], budget: int, guess: int) -> tuple[int, int]:
     """The hidden size whose count is nearest the budget (of two as near the smaller), and that count.
 
-    The counts must grow with the size. Few are asked for: between two sizes the count is taken to grow with the square.
+    The counts must grow with the size. Few are asked for, since between known sizes a count is nearly quadratic.
 
     Raises SuiteError where the count stays below the budget up to the largest size.
     """
-    counts = {1: parameters(1)}
-    low, high = 1, max(2, guess)
-    while (count := counts.setdefault(high, parameters(high))) < budget:
-        low, high = high, 2 * high
-        if high > LARGEST:
-            raise SuiteError(f"it has {count} parameters at hidden_size {low} and never reaches {budget}; does it use hidden_size?")
-    while high - low > 1:
-        share = (budget**0.5 - counts[low] ** 0.5) / max(counts[high] ** 0.5 - counts[low] ** 0.5, 1e-9)
-        middle = min(max(low + round(share * (high - low)), low + 1), high - 1)
-        counts[middle] = parameters(middle)
-        low, high = (middle, high) if counts[middle] < budget else (low, middle)
-    return min(((size, counts[size]) for size in (low, high)), key=lambda pair: (abs(pair[1] - budget), pair[0]))
+    counts = {size: parameters(size) for size in {1, 2, max(3, guess)}}
+    while True:
+        low = max((size for size in counts if counts[size] < budget), default=1)
+        high = min((size for size in counts if size > low and counts[size] >= budget), default=0)
+        if high == low + 1:
+            return min(((size, counts[size]) for size in (low, high)), key=lambda pair: (abs(pair[1] - budget), pair[0]))
+        if not high and low >= LARGEST:
+            raise SuiteError(f"it has {counts[low]} parameters at hidden_size {low} and never reaches {budget}; does it use hidden_size?")
+        following = min(max(_predicted(counts, budget), low + 1), high - 1) if high else min(2 * low, LARGEST)
+        counts[following] = parameters(following)
+
+
+def _predicted(counts: Mapping[int, int], budget: int) -> int:
+    """Where a parabola through the three known sizes whose counts are nearest the budget meets it."""
+    sizes = sorted(counts, key=lambda size: abs(counts[size] - budget))[:3]
+    parabola = np.polyfit(sizes, [counts[size] - budget for size in sizes], 2)
+    roots = [root.real for root in np.roots(parabola) if abs(root.imag) < 1e-9 and root.real > 0]
+    return int(max(roots, default=sum(sizes[:2]) / 2))

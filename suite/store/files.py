@@ -7,7 +7,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,7 +59,8 @@ def load(path: Path, kind: type[Record], cure: str) -> Record | None:
     Raises SuiteError, with the cure, for a file that cannot be read or holds something else.
     """
     try:
-        return _adapter(kind).validate_python(json.loads(path.read_bytes(), object_hook=_scores))
+        record: Record = _adapter(kind).validate_python(json.loads(path.read_bytes(), object_hook=_scores))
+        return record
     except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
         return None
     except (OSError, ValueError) as error:
@@ -68,7 +69,7 @@ def load(path: Path, kind: type[Record], cure: str) -> Record | None:
 
 
 @functools.cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

@@ -13,7 +13,6 @@ from ..plan.schema import Narrowing, Plan, is_packaged
 from ..spec import Broken, Machine
 from ..trial import Grading, Timing, Trial
 
-
 PACKAGED_ORIGIN = "the packaged plan "
 
 
