@@ -1,161 +1,129 @@
-"""Answers the plan's question in five lines: who leads on each axis, by how much, and how far to trust it."""
+"""Answers the plan's question in a few lines: who leads on each axis, by how much, and how far to trust it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
-from suite import Prose, Results, Section, Table, figures, hookimpl, stats
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-
-ENGINES = ("vendor", "reference")
+from suite import Prose, Results, Section, Table, figures, hookimpl, ops, verdict
 
 SHOWN = 5
-"""So many names at most in one breath."""
+"""A sentence lists at most so many names."""
+
+Looks = Mapping[str, figures.Look]
 
 
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
-    look, timed = figures.looks(results), figures.looks(results, timed=True)
-    trials = results.trials[results.trials["chosen"].eq(True)]
-    answers = {f"Speed, {engine} engine": speed(results.frame, timed, engine) for engine in ENGINES}
+    look = figures.looks(results, timed=True)
+    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in ops.ENGINES}
     answers |= {
-        "Robustness": robustness(results.frame, look),
-        "Long range": long_range(trials, look),
-        "How far to trust it": trust(results, trials, timed),
+        "Robustness": robustness(verdict.robustness(results), look),
+        "Long range": long_range(results, look),
+        "How far to trust it": trust(results, look),
     }
     yield Prose(results.plan["question"])
     yield Table(pd.DataFrame(answers.items(), columns=["Axis", "Answer"]))
 
 
-def speed(frame: DataFrame, look: dict[str, figures.Look], engine: str) -> str:
-    """Time of forward and backward at the longest timed length, as a multiple of lstm's on the same engine."""
-    timed = frame[(frame["axis"] == "speed") & (frame["condition"] == "forward+backward") & (frame["engine"] == engine)]
-    if timed.empty:
+def speed(comparison: verdict.Comparison, look: Looks) -> str:
+    if not comparison.scores:
         return "Nothing was timed on this engine."
-    longest = timed[timed["at"] == timed["at"].max()]
-    wide = longest.pivot_table(index="variant", columns="metric", values="value")
-    found = {
-        str(name): stats.Interval(row["ratio"], row["ratio_q1"], row["ratio_q3"], 1 if name == figures.BASELINE else 2)
-        for name, row in wide.iterrows()
-    }
-    without = [f"`{one.label}`" for name, one in look.items() if name not in found]
-    missing = f" Not timed on this engine: {some(without)}." if without else ""
+    missing = f" Not timed on this engine: {labels(comparison.left_out, look)}." if comparison.left_out else ""
     return (
-        f"{verdict(found, look, fewer=True)} Time of forward and backward at T = {longest['at'].max():g}, as a multiple of lstm's.{missing}"
+        f"{standing(comparison, look)} Time of forward and backward at T = {comparison.cells[0].length}, "
+        f"as a multiple of {verdict.BASELINE}'s.{missing}"
     )
 
 
-def robustness(frame: DataFrame, look: dict[str, figures.Look]) -> str:
-    """Mean area under the skill curve over the tasks and lengths that the same variants solved with every seed."""
-    areas = frame[frame["chosen"] & (frame["metric"] == "area")]
-    areas = areas[areas.groupby(["variant", "task", "length"])["value"].transform(lambda values: values.notna().all()).astype(bool)]
-    if areas.empty:
+def robustness(comparison: verdict.Comparison, look: Looks) -> str:
+    if not comparison.cells:
         return "No variant solved a task with every seed (or no corruption was asked for), so nothing can be said."
-    solvers = {(str(task), int(length)): set(rows["variant"]) for (task, length), rows in areas.groupby(["task", "length"], sort=False)}  # type: ignore[call-overload]
-    causal = {name for name, one in look.items() if one.causal}
-    most = max((names & causal for names in solvers.values()), key=len)
-    common = [cell for cell, names in solvers.items() if names >= most]
-    compared = set.intersection(*(solvers[cell] for cell in common))
-    here = areas[[cell in common for cell in zip(areas["task"], areas["length"], strict=True)]]
-    found = {name: pooled(here[here["variant"] == name], ["task", "length", "condition"]) for name in look if name in compared}
-    where = "; ".join(figures.cell(*cell) for cell in common)
-    rest = [f"`{one.label}`" for name, one in look.items() if name not in compared]
-    left = f" Not compared, since not solved so: {some(rest)}." if rest else ""
-    return f"{verdict(found, look)} Mean skill over all severities, where most variants solved the task with every seed ({where}).{left}"
+    cells = "; ".join(figures.cell(*cell) for cell in comparison.cells)
+    left_out = f" Not compared, since not solved so: {labels(comparison.left_out, look)}." if comparison.left_out else ""
+    return f"{skilled(comparison, look)} Mean skill over all severities, where most variants solved the task with every seed ({cells}).{left_out}"
 
 
-def long_range(trials: DataFrame, look: dict[str, figures.Look]) -> str:
-    """Mean test skill at each task's longest trained length; a diverged trial has none."""
+def long_range(results: Results, look: Looks) -> str:
+    trials, comparison = verdict.trials(results), verdict.long_range(results)
     if trials.empty:
         return "No trial is finished."
-    longest = trials[trials["length"] == trials.groupby("task")["length"].transform("max")]
-    scored = longest.assign(value=longest["skill"].where(longest["status"] != "diverged", 0.0))
-    # means are compared over the same tasks: those that most variants have, at that length
-    cells = {
-        name: {tuple(cell) for cell in rows[["task", "length"]].to_numpy().tolist()}
-        for name, rows in scored[scored["value"].notna()].groupby("variant")
-    }
-    common = max(
-        (frozenset(one) for one in cells.values()),
-        key=lambda one: (sum(one <= other for other in cells.values()), len(one)),
-        default=frozenset(),
-    )
-    here = scored[[cell in common for cell in zip(scored["task"], scored["length"], strict=True)]]
-    found = {name: pooled(here[here["variant"] == name], ["task"]) for name in look if common <= cells.get(name, set())}
-    without = [f"`{one.label}`" for name, one in look.items() if name not in found]
-    left = f" Not compared, since without a score on all of them: {some(without)}." if without else ""
-    who = []
-    for task, length in longest[["task", "length"]].drop_duplicates().to_numpy().tolist():
-        solved = set(longest.loc[(longest["task"] == task) & longest["solved"].eq(True), "variant"])
-        who.append(
-            f"{figures.cell(task, length)} by {some([f'`{one.label}`' for name, one in look.items() if name in solved]) or 'nobody'}"
-        )
-    nothing = "" if trials["solved"].eq(True).any() else " Nobody solved any task at any length: this says who had begun to learn."
-    return f"{verdict(found, look)} Mean test skill at each task's longest length.{left} Solved in at least one seed: {'; '.join(who)}.{nothing}"
+    left_out = f" Not compared, since without a score on all of them: {labels(comparison.left_out, look)}." if comparison.left_out else ""
+    solvers = verdict.solvers_of_longest(results)
+    solved = "; ".join(f"{figures.cell(*cell)} by {labels(names, look) or 'nobody'}" for cell, names in solvers.items())
+    nothing = "" if trials["solved"].any() else " Nobody solved any task at any length: this says who had begun to learn."
+    return f"{skilled(comparison, look)} Mean test skill at each task's longest length.{left_out} Solved in at least one seed: {solved}.{nothing}"
 
 
-def pooled(rows: DataFrame, by: list[str]) -> stats.Interval:
-    return stats.pooled([group.to_numpy() for _, group in rows.groupby(by, sort=True)["value"]], np.random.default_rng(0))
+def skilled(comparison: verdict.Comparison, look: Looks) -> str:
+    """The standing by skill; there is none where nobody has any."""
+    if comparison.nothing_learned:
+        return f"Nobody does better than not looking at the input.{apart(comparison, look)}"
+    return standing(comparison, look)
 
 
-def verdict(found: dict[str, stats.Interval], look: dict[str, figures.Look], fewer: bool = False) -> str:
-    """Who leads, who is level with the leader, where lstm stands; variants that are not causal stand apart."""
-    known = {name: one for name, one in found.items() if math.isfinite(one.mean)}
-    ranked = sorted((name for name in known if look[name].causal), key=lambda name: known[name].mean * (1 if fewer else -1))
-    words = {name: f"`{look[name].label}` {known[name].text()}" for name in known}
-    apart = "".join(f" Apart, not causal: {words[name]}." for name in known if not look[name].causal)
-    if not ranked:
-        return f"No causal variant has a score.{apart}"
-    first, *others = ranked
-    level = [name for name in others if stats.overlap(known[first].rounded(), known[name].rounded())]
-    if not fewer and known[first].rounded().high == 0:
-        return f"Nobody does better than not looking at the input.{apart}"
+def standing(comparison: verdict.Comparison, look: Looks) -> str:
+    """Who leads, who is level with the leader, where the baseline stands, and apart from them who is not causal."""
+    if not comparison.ranked:
+        return f"No causal variant has a score.{apart(comparison, look)}"
+    leader, *others = (scored(name, comparison, look) for name in comparison.ranked)
     if not others:
-        return f"Only {words[first]} has a score.{apart}"
-    told = f"{words[first]} leads"
-    told += f", level with {some([words[name] for name in level])}: the ranges overlap" if level else f", ahead of {words[others[0]]}"
-    if figures.BASELINE in others and figures.BASELINE not in (level[:SHOWN] or others[:1]):
-        told += f"; {words[figures.BASELINE]}"
-    return f"{told}.{apart}"
-
-
-def some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def trust(results: Results, trials: DataFrame, look: dict[str, figures.Look]) -> str:
-    seeds = trials["seed"].nunique()
-    count = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
-    parts = [
-        f"{count} a cell at most: a paired test could not give a p under {stats.least_p(seeds):.2g}." if seeds else "No trial is finished."
-    ]
-    if seeds < stats.RANGE_BELOW:
-        parts.append("So few tell who leads here, not who is better; in brackets is the plain range.")
+        return f"Only {leader} has a score.{apart(comparison, look)}"
+    named = comparison.level[:SHOWN] or comparison.ranked[1:2]
+    if comparison.level:
+        sentence = f"{leader} leads, level with {some([scored(name, comparison, look) for name in comparison.level])}: the ranges overlap"
     else:
-        parts.append("In brackets is the 95 % bootstrap interval over seeds.")
-    parts.append("For speed it is the middle half of the rounds.")
-    rates = results.plan["training"]["learning_rates"]
-    if len(rates) == 1:
-        parts.append(f"Untuned: one learning rate, {rates[0]:g}, for all.")
-    edge = int(trials["edge"].eq(True).sum())
-    if edge:
-        parts.append(f"{edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
-    lost = int((results.trials["status"] != "ok").sum()) + len(results.provenance["missing"])
-    if lost:
-        parts.append(f"{lost} trials failed, diverged or are missing: see failures.")
-    parts.append(f"Trained and timed on {results.provenance['device']} ({results.provenance['device model']}).")
-    if any(not one.causal for one in look.values()):
-        parts.append(f"{figures.MARK} marks variants that see the future of the sequence; they are not compared with the causal ones.")
-    return " ".join(parts)
+        sentence = f"{leader} leads, ahead of {others[0]}"
+    if verdict.BASELINE in comparison.ranked[1:] and verdict.BASELINE not in named:
+        sentence += f"; {scored(verdict.BASELINE, comparison, look)}"
+    return f"{sentence}.{apart(comparison, look)}"
+
+
+def apart(comparison: verdict.Comparison, look: Looks) -> str:
+    return "".join(f" Apart, not causal: {scored(name, comparison, look)}." for name in comparison.apart)
+
+
+def scored(name: str, comparison: verdict.Comparison, look: Looks) -> str:
+    return f"`{look[name].label}` {comparison.scores[name].text()}"
+
+
+def labels(names: Sequence[str], look: Looks) -> str:
+    return some([f"`{look[name].label}`" for name in names])
+
+
+def some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
+
+
+def trust(results: Results, look: Looks) -> str:
+    limits, machine = verdict.trust(results), results.provenance.machine
+    sentences = ["No trial is finished."]
+    if limits.seeds:
+        count = f"{limits.seeds} {'seed' if limits.seeds == 1 else 'seeds'}"
+        sentences = [f"{count} a cell at most: a paired test could not give a p under {limits.least_p:.2g}."]
+    if limits.few_seeds:
+        sentences.append("So few tell who leads here, not who is better; in brackets is the plain range.")
+    else:
+        sentences.append("In brackets is the 95 % bootstrap interval over seeds.")
+    sentences.append("For speed it is the middle half of the rounds.")
+    if limits.untuned:
+        sentences.append(f"Untuned: one learning rate, {limits.rates[0]:g}, for all.")
+    if limits.at_edge:
+        sentences.append(f"{limits.at_edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
+    sentences += losses(verdict.losses(results))
+    sentences.append(f"Trained and timed on {machine.device} ({machine.device_model}).")
+    if not all(style.causal for style in look.values()):
+        sentences.append(f"{figures.MARK} marks variants that see the future of the sequence; they are not compared with the causal ones.")
+    return " ".join(sentences)
+
+
+def losses(count: verdict.Losses) -> Iterator[str]:
+    if count.lost:
+        yield f"{count.lost} trials failed, diverged or are missing: see failures."
+    if count.stale:
+        results, made = ("result is", "it was") if count.stale == 1 else ("results are", "they were")
+        yield f"{count.stale} {results} left out, since {some(count.changed)} changed after {made} made: run the plan again."
 
 
 @hookimpl

@@ -1,63 +1,71 @@
-"""Lists all that went wrong: failed and diverged trials, failed timings, broken plugins, and what is missing."""
+"""Lists all that went wrong: failed and diverged trials, failed timings, broken plugins, what is missing, and what is stale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from suite import Prose, Results, Section, Table, figures, hookimpl
+from suite import Prose, Results, Section, Table, figures, hookimpl, verdict
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SHOWN = 200
-"""So many rows of a table at most; results.csv has them all."""
+"""A table shows at most so many rows; results.csv has all trials."""
+
+AGAIN = "run the plan again, and what is finished is kept."
 
 
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
-    trials, provenance = results.trials, results.provenance
-    bad = trials[trials["status"] != "ok"]
-    if not (len(bad) or provenance["broken"] or provenance["failed_timings"] or provenance["missing"]):
+    count, provenance = verdict.losses(results), results.provenance
+    if not (count.lost or count.stale or provenance.broken or provenance.failed_timings):
         yield Prose(
-            f"Nothing failed: {len(trials)} of {len(trials)} trials ended well, every timing was taken, and every plugin could be used."
+            f"Nothing failed: {count.well} of {count.asked} trials ended well, every timing was taken, and every plugin could be used."
         )
         return
     yield Prose(
-        f"{len(trials) - len(bad)} of {len(trials) + len(provenance['missing'])} trials ended well, {(bad['status'] == 'failed').sum()} failed, "
-        f"{(bad['status'] == 'diverged').sum()} diverged, {len(provenance['missing'])} are missing. "
+        f"{count.well} of {count.asked} trials ended well, {count.failed} failed, {count.diverged} diverged, {count.missing} are missing. "
         "A diverged trial counts as unsolved and without skill; a failed one is left out of means, since it says nothing about the variant's skill."
     )
-    if provenance["broken"]:
-        rows = [{"Source": one["source"], "Reason": one["reason"], "Traceback": one["traceback"] or "–"} for one in provenance["broken"]]
+    if provenance.broken:
+        rows = [{"Source": plugin.source, "Reason": plugin.reason, "Traceback": plugin.traceback or "–"} for plugin in provenance.broken]
         yield Table(pd.DataFrame(rows), "Plugins that could not be used.")
-    if len(bad):
-        rows = [
-            {
-                "Variant": row.variant,
-                "Task": figures.cell(str(row.task), row.length),
-                "Seed": row.seed,
-                "Learning rate": f"{row.learning_rate:g}",
-                "How": row.status,
-                "Reason": row.reason,
-                "Traceback": row.traceback or "–",
-            }
-            for row in bad.head(SHOWN).itertuples(index=False)
-        ]
-        yield Table(pd.DataFrame(rows), "Trials that failed or diverged." + more(len(bad)))
-    if provenance["failed_timings"]:
-        timings = list(provenance["failed_timings"].items())
-        yield Table(
-            pd.DataFrame(timings[:SHOWN], columns=["Variant | engine | length", "Reason"]), "Timings that failed." + more(len(timings))
-        )
-    if provenance["missing"]:
-        missing = pd.DataFrame({"Variant | task | length | seed | learning rate": provenance["missing"][:SHOWN]})
-        yield Table(
-            missing,
-            f"Trials without a result: run `suite run {results.plan['name']}` again, and what is finished is kept."
-            + more(len(provenance["missing"])),
-        )
+    if count.failed or count.diverged:
+        yield capped(lost(results), "Trials that failed or diverged.")
+    if provenance.failed_timings:
+        timings = pd.DataFrame(provenance.failed_timings.items(), columns=["Variant | engine | length", "Reason"])
+        yield capped(timings, "Timings that failed.")
+    if provenance.missing:
+        missing = pd.DataFrame({"Variant | task | length | seed | learning rate": provenance.missing})
+        yield capped(missing, f"Trials without a result: {AGAIN}")
+    if provenance.stale:
+        stale = pd.DataFrame([{"Left out": result.what, "Changed since": ", ".join(result.changed)} for result in provenance.stale])
+        yield capped(stale, f"Results left out, since the code behind them changed after they were made: {AGAIN}")
 
 
-def more(count: int) -> str:
-    return f" The first {SHOWN} of {count}." if count > SHOWN else ""
+def lost(results: Results) -> DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "Variant": trial.variant,
+            "Task": figures.cell(trial.task, trial.length),
+            "Seed": trial.seed,
+            "Learning rate": f"{trial.learning_rate:g}",
+            "How": trial.status,
+            "Reason": trial.reason,
+            "Traceback": trial.traceback or "–",
+        }
+        for trial in verdict.lost(results).itertuples(index=False)
+    )
+
+
+def capped(table: DataFrame, caption: str) -> Table:
+    """The table's first rows, with a word in the caption where there are more."""
+    more = f" The first {SHOWN} of {len(table)}." if len(table) > SHOWN else ""
+    return Table(table.head(SHOWN), caption + more)
 
 
 @hookimpl

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from suite import Plot, Prose, Results, Section, figures, hookimpl, stats
+from suite import Plot, Prose, Results, Section, figures, hookimpl, stats, verdict
 
 
 def draw(results: Results) -> Iterator[Prose | Plot]:
-    frame = results.frame
-    rows = frame[frame["chosen"] & (frame["axis"] == "learning") & (frame["metric"] == "skill") & (frame["status"] == "ok")]
-    if rows.empty:
+    skills = verdict.scores(results, "learning", "skill")
+    if skills.empty:
         yield Prose("No trial has a learning curve.")
         return
-    rows = rows.assign(x=rows["at"], panel=figures.cells(rows))
+    skills = skills.assign(x=skills["at"], panel=figures.cells(skills))
     figure = figures.lines(
-        stats.intervals(rows, ["panel", "variant", "x"]),
+        stats.intervals(skills, ["panel", "variant", "x"]),
         figures.looks(results),
         x_label="training step",
         y_label="validation skill",

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def draw(results: Results) -> Iterator[Prose | Plot | Table]:
-    trials = results.trials[results.trials["chosen"].eq(True)]
+    trials = verdict.trials(results)
     if trials.empty:
         yield Prose("No trial is finished.")
         return
     look = figures.looks(results)
-    trials = trials.assign(value=trials["skill"].where(trials["status"] != "diverged", 0.0))
     scored = trials[trials["value"].notna()]
     if not scored.empty:
         yield trained(scored, look)
     yield Table(
-        longest(trials, look), "The longest trained length that a variant solved on the test stream, with how many of its seeds did."
+        longest(results, look), "The longest trained length that a variant solved on the test stream, with how many of its seeds did."
     )
-    steps = trials[trials["status"] != "failed"]
-    if steps["steps_to_solve"].notna().any():
+    steps = verdict.steps(results)
+    if not steps["censored"].all():
         yield to_solve(steps, look)
     else:
         yield Prose("No trial solved its task on the validation stream within its steps, so there is no number of steps to compare.")
-    elsewhere = results.frame[results.frame["chosen"] & (results.frame["axis"] == "long_range") & (results.frame["metric"] == "skill")]
+    elsewhere = verdict.scores(results, "long_range", "skill")
     if elsewhere["at"].nunique() > 1:
         yield untrained(elsewhere, look)
 
@@ -50,25 +49,25 @@ def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     )
 
 
-def longest(trials: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
-    rows = []
-    for task, cell in trials.groupby("task", sort=False):
-        row = {"Task": str(task), "Goal": cell["goal"].max() or "unknown", "Lengths": ", ".join(map(str, sorted(set(cell["length"]))))}
-        for name, one in look.items():
-            here = cell[cell["variant"] == name]
-            solved = here[here["solved"].eq(True)]
-            at = solved["length"].max()
-            row[one.label] = "not solved" if solved.empty else f"{at} ({(solved['length'] == at).sum()} of {(here['length'] == at).sum()})"
+def longest(results: Results, look: dict[str, figures.Look]) -> DataFrame:
+    """A row for each task, a column for each variant."""
+    import pandas as pd
+
+    solved, rows = verdict.longest_solved(results), []
+    for task, trials in verdict.trials(results).groupby("task", sort=False):
+        row = {"Task": str(task), "Goal": trials["goal"].max() or "unknown", "Lengths": ", ".join(map(str, sorted(set(trials["length"]))))}
+        for name, style in look.items():
+            best = solved.get((str(task), name))
+            row[style.label] = f"{best.length} ({best.solved} of {best.trials})" if best else "not solved"
         rows.append(row)
-    return type(trials)(rows)
+    return pd.DataFrame(rows)
 
 
 def to_solve(steps: DataFrame, look: dict[str, figures.Look]) -> Plot:
-    """Each seed's first step at which validation was solved; who never did stands at the budget, hollow."""
-    never = steps["steps_to_solve"].isna()
-    points = steps.assign(panel=figures.cells(steps), value=steps["steps_to_solve"].fillna(steps["steps"]), censored=never)
-    solved = points.groupby("panel")["censored"].transform("all")
-    points = points[~solved]
+    """Each seed's steps to solve; a seed that never solved stands at the end of its steps, with a hollow mark."""
+    points = steps.assign(panel=figures.cells(steps))
+    nobody = points.groupby("panel")["censored"].transform("all")
+    points = points[~nobody]
     whole = points[~points.groupby(["panel", "variant"])["censored"].transform("any")]
     figure = figures.dots(
         stats.intervals(whole, ["panel", "variant"]),

@@ -2,90 +2,96 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from suite import Prose, Results, Section, Table, hookimpl
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MARKS = {True: "yes", False: "no", None: "one device only"}
 
 
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
-    machines, digests = results.provenance["machines"], results.provenance["digests"]
-    packaged = results.provenance.get("packaged") or results.plan
-    yield Prose(f"Made again by `{command(results, packaged)}`")
-    lists = {"variants", "tasks", "seeds"}
-    if any(packaged[name] != results.plan[name] for name in packaged if name not in lists):
-        yield Prose(
-            f"⚑ The plan '{results.plan['name']}' that comes with the suite now differs from the one behind these results, which is below."
-        )
+    provenance = results.provenance
+    if provenance.command:
+        yield Prose(f"Made again by `{provenance.command}`")
+    else:
+        yield Prose("The plan below was made in Python, and is run by `suite.run`.")
+    if provenance.edited:
+        yield Prose(f"⚑ The plan has since been edited in {', '.join(provenance.edited)}; the one behind these results is below.")
     yield Prose(
         "The same trial files give this page again, byte for byte. The same plan on a like machine (instruction set or GPU model, one thread, "
         "these versions) gives bit-identical learning results. Elsewhere results agree statistically, not to the bit. "
         "Times are measurements and differ from run to run."
     )
+    machines = [machine.described() for machine in provenance.machines]
     if len(machines) > 1:
         yield Prose(
             f"⚑ The trials come from {len(machines)} different sets of machine, commit and versions: between them results agree only statistically."
         )
-    names = list(dict.fromkeys(name for one in machines for name in one))
-    columns = {"machine" if len(machines) == 1 else f"machine {index}": one for index, one in enumerate(machines, 1)}
-    rows = [{"": name, **{title: one.get(name, "–") for title, one in columns.items()}} for name in names]
-    if len(machines) > 1:
-        rows = [{**row, "differs": "⚑" if len({one.get(row[""]) for one in machines}) > 1 else ""} for row in rows]
-    if rows:
-        yield Table(pd.DataFrame(rows), "Machine and versions of the trials.")
-    grades = results.provenance["grades"]
-    if grades:
-        columns = {"run_to_run": "Run to run", "batch_sizes": "Across batch sizes", "devices": "Across devices"}
-        marks = {True: "yes", False: "no", None: "one device only"}
-        rows = [
-            {"Variant": name, **{title: "failed" if "failed" in one else marks[one[key]] for key, title in columns.items()}}
-            for name, one in grades.items()
-        ]
+    if machines:
+        yield Table(side_by_side(machines), "Machine and versions of the trials.")
+    if provenance.grades:
         yield Table(
-            pd.DataFrame(rows),
+            grades(results),
             "How far each variant's numbers repeat on this device: whether two runs give the same bits, whether a row alone gives the bits it "
             "has in a batch, and whether CPU and GPU agree to 1e-5.",
         )
     yield Table(pd.DataFrame(flat(results.plan), columns=["Plan", "Value"]), "The plan as it was resolved, defaults included.")
-    if digests:
-        table = pd.DataFrame(digests)
-        twice = table["source"].duplicated(keep=False)
-        table["source"] = table["source"].where(~twice, "⚑ " + table["source"])
-        note = " ⚑ marks a source that trials used in more than one version." if twice.any() else ""
-        yield Table(table.rename(columns={"source": "Source", "sha256": "SHA-256"}), f"The files behind the learning results.{note}")
+    if provenance.sources:
+        yield sources(provenance.sources)
 
 
-def command(results: Results, packaged: Mapping[str, Any]) -> str:
-    """The command line; lists are named where the trials are not those of the packaged plan."""
-    plan, trials = results.plan, results.trials
-    words = ["suite", "run", plan["name"] if packaged is not plan else f"{plan['name']}.toml"]
-    for field, column in (("variants", "variant"), ("tasks", "task")):
-        labels = list(dict.fromkeys(trials[column]))
-        now, then = ([(one["name"], one["options"]) for one in one_plan[field]] for one_plan in (plan, packaged))
-        if labels and (now != then or {label.partition("(")[0] for label in labels} != {name for name, _ in then}):
-            words += [f"--{field}", ",".join(labels)]
-    seeds = sorted(set(map(int, trials["seed"])))
-    if seeds and seeds != sorted(packaged["seeds"]) and seeds == list(range(len(seeds))):
-        words += ["--seeds", str(len(seeds))]
-    return shlex.join([*words, "--device", results.provenance["device"]])
+def side_by_side(machines: Sequence[Mapping[str, str]]) -> DataFrame:
+    """A row for each property and a column for each machine; where there are several, properties that differ are marked."""
+    import pandas as pd
+
+    rows = []
+    for name in dict.fromkeys(name for machine in machines for name in machine):
+        values = [machine.get(name, "–") for machine in machines]
+        titles = ["machine"] if len(machines) == 1 else [f"machine {index}" for index in range(1, len(machines) + 1)]
+        differs = {"differs": "⚑" if len(set(values)) > 1 else ""} if len(machines) > 1 else {}
+        rows.append({"": name, **dict(zip(titles, values, strict=True)), **differs})
+    return pd.DataFrame(rows)
+
+
+def grades(results: Results) -> DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "Variant": name,
+            "Run to run": "failed" if grade.failed else MARKS[grade.run_to_run],
+            "Across batch sizes": "failed" if grade.failed else MARKS[grade.batch_sizes],
+            "Across devices": "failed" if grade.failed else MARKS[grade.devices],
+        }
+        for name, grade in results.provenance.grades.items()
+    )
+
+
+def sources(digests: Sequence[tuple[str, str]]) -> Table:
+    import pandas as pd
+
+    table = pd.DataFrame(digests, columns=["Source", "SHA-256"])
+    repeated = table["Source"].duplicated(keep=False)
+    table["Source"] = table["Source"].where(~repeated, "⚑ " + table["Source"])
+    note = " ⚑ marks a source that trials used in more than one version." if repeated.any() else ""
+    return Table(table, f"The files behind the learning results.{note}")
 
 
 def flat(plan: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
-    """The plan's leaves as (dotted name, text)."""
+    """The plan's fields and their values as text; a field of a table has a dotted name."""
     for name, value in plan.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{place}{name}.")
         elif name in {"variants", "tasks"}:
-            for one in value:
-                details = {
-                    key: entry
-                    for key, entry in {**one["options"], "lengths": one.get("lengths"), "steps": one.get("steps")}.items()
-                    if entry
-                }
-                yield name, one["name"] + "".join(f"; {key} {text(entry)}" for key, entry in details.items())
+            for entry in value:
+                details = {**entry["options"], "lengths": entry.get("lengths"), "steps": entry.get("steps")}
+                yield name, entry["name"] + "".join(f"; {key} {text(detail)}" for key, detail in details.items() if detail is not None)
         else:
             yield f"{place}{name}", text(value)
 

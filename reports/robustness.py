@@ -5,59 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+Looks = dict[str, figures.Look]
+
 
 def draw(results: Results) -> Iterator[Prose | Plot | Table]:
-    frame = results.frame[results.frame["chosen"] & (results.frame["status"] == "ok")]
-    damaged = frame[frame["axis"] == "robustness"]
-    if damaged.empty:
+    tested, solved = (verdict.scores(results, "robustness", "skill", solved=solved) for solved in (False, True))
+    if tested.empty:
         yield Prose("No trained model met a corruption.")
         return
     look = figures.looks(results)
-    cells = damaged[["task", "length"]].drop_duplicates()
-    solved = damaged[damaged["solved"].eq(True)]
     yield Prose(
         "Only models that solved the undamaged task are shown: a model that has learned nothing loses nothing, which is not robustness. "
         "What the answer depends on (such as the marked numbers) is never damaged."
     )
-    nobody = [
-        cell for cell in cells.itertuples(index=False) if solved[(solved["task"] == cell.task) & (solved["length"] == cell.length)].empty
-    ]
+    nobody = [cell for cell in dict.fromkeys(figures.cells(tested)) if cell not in figures.cells(solved)]
     if nobody:
-        yield Prose(f"Nobody solved {'; '.join(figures.cell(*cell) for cell in nobody)}: there is nothing to show for it.")
-    clean = frame[(frame["axis"] == "long_range") & (frame["metric"] == "skill") & (frame["at"] == 1) & frame["solved"].eq(True)]
+        yield Prose(f"Nobody solved {'; '.join(nobody)}: there is nothing to show for it.")
+    clean = verdict.scores(results, "long_range", "skill", solved=True)
+    clean = clean[clean["at"] == 1]
     for name, rows in solved.groupby("condition", sort=False):
         yield curves(str(name), rows, clean, look, results)
     if not solved.empty:
-        yield areas(solved, look)
-    for name, rows in solved[solved["metric"] == "half_point"].groupby("condition", sort=False):
-        last = damaged.loc[(damaged["condition"] == name) & (damaged["metric"] == "skill"), "at"].iloc[-1]
+        yield areas(verdict.scores(results, "robustness", "area", solved=True), look)
+    for name, rows in verdict.scores(results, "robustness", "half_point", solved=True).groupby("condition", sort=False):
+        harshest = tested.loc[tested["condition"] == name, "at"].iloc[-1]
         yield Table(
-            half_points(rows, look, last),
+            half_points(rows, look, harshest),
             f"Half-point under {described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and interval over the seeds that "
-            f"solved the task and fell so far. “Beyond” says that it never did down to the harshest, {number(last)}.",
+            f"solved the task and fell so far. “Beyond” says that it never did down to the harshest, {number(harshest)}.",
         )
 
 
-def curves(name: str, rows: DataFrame, clean: DataFrame, look: dict[str, figures.Look], results: Results) -> Plot:
+def curves(name: str, skills: DataFrame, clean: DataFrame, look: Looks, results: Results) -> Plot:
     """Skill against severity, evenly spaced as the area counts them, from the clean input on."""
     import pandas as pd
 
-    skills = rows[rows["metric"] == "skill"]
     severities = list(dict.fromkeys(skills["at"]))
     place = {severity: float(index) for index, severity in enumerate(severities, 1)}
-    drawn = pd.concat([clean.assign(x=0.0), skills.assign(x=skills["at"].map(place))])
-    drawn = drawn.assign(panel=figures.cells(drawn))
+    points = pd.concat([clean.assign(x=0.0), skills.assign(x=skills["at"].map(place))])
+    points = points.assign(panel=figures.cells(points))
     notes = {}
-    for panel in set(drawn["panel"]):
-        known = set(drawn.loc[drawn["panel"] == panel, "variant"])
-        notes[panel] = wrapped([one.label for key, one in look.items() if key not in known])
+    for panel, rows in points.groupby("panel", sort=False):
+        drawn = set(rows["variant"])
+        notes[str(panel)] = wrapped([style.label for variant, style in look.items() if variant not in drawn])
     figure = figures.lines(
-        stats.intervals(drawn, ["panel", "variant", "x"]),
+        stats.intervals(points, ["panel", "variant", "x"]),
         look,
         x_label=f"{described(name, results)} (mild → harsh)",
         y_label="test skill",
@@ -75,8 +72,7 @@ def wrapped(names: list[str]) -> str:
     return "not solved: " + ",\n".join(", ".join(names[start : start + 4]) for start in range(0, len(names), 4)) if names else ""
 
 
-def areas(solved: DataFrame, look: dict[str, figures.Look]) -> Plot:
-    rows = solved[(solved["metric"] == "area") & solved["value"].notna()]
+def areas(rows: DataFrame, look: Looks) -> Plot:
     panels = [f"{cell}\n{name.replace('_', ' ')}" for cell, name in zip(figures.cells(rows), rows["condition"], strict=True)]
     rows = rows.assign(panel=panels)
     figure = figures.dots(
@@ -95,27 +91,29 @@ def areas(solved: DataFrame, look: dict[str, figures.Look]) -> Plot:
     )
 
 
-def half_points(rows: DataFrame, look: dict[str, figures.Look], last: float) -> DataFrame:
+def half_points(rows: DataFrame, look: Looks, harshest: float) -> DataFrame:
+    """A row for each task and length, a column for each variant."""
+    import pandas as pd
+
     table: list[dict[str, str]] = []
-    for (task, length), cell in rows.groupby(["task", "length"], sort=False):
-        words = {one.label: half_point(cell[cell["variant"] == name], last) for name, one in look.items()}
-        table.append({"Task": figures.cell(task, length), **words})
-    return type(rows)(table)
+    for cell, trials in rows.assign(cell=figures.cells(rows)).groupby("cell", sort=False):
+        texts = {style.label: half_point(trials[trials["variant"] == name], harshest) for name, style in look.items()}
+        table.append({"Task": str(cell), **texts})
+    return pd.DataFrame(table)
 
 
-def half_point(rows: DataFrame, last: float) -> str:
+def half_point(rows: DataFrame, harshest: float) -> str:
     if rows.empty:
         return "not solved"
     never = int(rows["value"].isna().sum())
     if never == len(rows):
-        return f"beyond {number(last)}"
-    fallen = stats.intervals(rows.assign(one=0), ["one"]).iloc[0]
-    text = stats.Interval(fallen["mean"], fallen["low"], fallen["high"], int(fallen["n"])).text(1 if abs(last) >= 1 else 2)
+        return f"beyond {number(harshest)}"
+    text = verdict.pooled(rows, ["variant"]).text(1 if abs(harshest) >= 1 else 2)
     return f"{text}; {never} beyond" if never else text
 
 
 def described(name: str, results: Results) -> str:
-    unit = results.provenance.get("units", {}).get(name)
+    unit = results.provenance.units.get(name)
     return name.replace("_", " ") + (f", {unit}" if unit else "")
 
 

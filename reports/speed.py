@@ -5,79 +5,72 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, ops, verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-ENGINES = {
-    "vendor": "vendor engine (cuDNN or oneDNN kernel)",
-    "reference": "reference engine (loop over steps)",
-}
-
-
 def draw(results: Results) -> Iterator[Prose | Plot | Table]:
-    timed = results.frame[results.frame["axis"] == "speed"]
+    timed = verdict.times(results)
     if timed.empty:
         yield Prose("Nothing was timed.")
         return
     look = figures.looks(results, timed=True)
-    wide = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
-    wide = wide.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})
-    wide = wide.sort_values("engine", key=lambda names: names.map(list(ENGINES).index), kind="stable")
     yield Prose(
-        "A variant is timed alone on the machine, warm, in turn with all others, and compared with lstm on the same engine in the same round. "
+        f"A variant is timed alone on the machine, warm, in turn with all others, and compared with {verdict.BASELINE} on the same engine in the same round. "
         "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
-        "who has no vendor kernel is not slow for that, and who has one does not win by it."
+        "who has no such kernel is not slow for that, and who has one does not win by it."
     )
-    longest = wide[(wide["x"] == wide["x"].max()) & (wide["condition"] == "forward+backward")]
+    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in ops.ENGINES}
+    timed = timed.assign(panel=[titles.get(name, f"{name} engine") for name in timed["engine"]])
+    longest = verdict.at_longest(timed)
+    where = f"T = {' or '.join(f'{length:g}' for length in sorted(set(longest['x'])))}"
     yield Plot(
         "speed_ratio",
         figures.dots(
-            longest.assign(panel=longest["engine"].map(ENGINES)),
+            longest[longest["condition"] == "forward+backward"],
             look,
-            x_label=f"time of forward and backward at T = {wide['x'].max():g}, as a multiple of lstm's (left is faster)",
+            x_label=f"time of forward and backward at {where}, as a multiple of {verdict.BASELINE}'s (left is faster)",
             log=True,
             level=1,
             blank="not timed on this engine",
         ),
         "Median over rounds; the bar spans the middle half of the rounds.",
     )
-    both = wide[wide["condition"] == "forward+backward"]
-    if both["x"].nunique() > 1:
+    if timed["x"].nunique() > 1:
         yield Plot(
             "speed_length",
             figures.lines(
-                both.assign(panel=both["engine"].map(ENGINES)),
+                timed[timed["condition"] == "forward+backward"],
                 look,
                 x_label="sequence length T",
-                y_label="time, as a multiple of lstm's",
+                y_label=f"time, as a multiple of {verdict.BASELINE}'s",
                 log=("x", "y"),
                 y_range=None,
                 level=1,
             ),
             "Whether an advantage grows or shrinks with length: forward and backward, median and middle half of the rounds.",
         )
-    yield Table(milliseconds(wide, look), f"Milliseconds a call at T = {wide['x'].max():g}, median over rounds. {setting(results)}")
+    yield Table(milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}")
 
 
-def milliseconds(wide: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
-    longest = wide[wide["x"] == wide["x"].max()].copy()
-    longest["column"] = longest["engine"] + ", " + longest["condition"]
-    longest["text"] = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
-    table: DataFrame = longest.pivot(index="variant", columns="column", values="text")
-    order = [f"{engine}, {condition}" for engine in ENGINES for condition in ("forward", "forward+backward")]
+def milliseconds(longest: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
+    """A row for each variant, a column for each engine and condition."""
+    columns = longest["engine"] + ", " + longest["condition"]
+    texts = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
+    table: DataFrame = longest.assign(column=columns, text=texts).pivot(index="variant", columns="column", values="text")
+    order = [f"{engine.name}, {condition}" for engine in ops.ENGINES for condition in ("forward", "forward+backward")]
     table = table.reindex(index=[name for name in look if name in table.index], columns=[name for name in order if name in table.columns])
     table.insert(0, "Variant", [look[name].label for name in table.index])
     return table
 
 
 def setting(results: Results) -> str:
-    timing = results.plan["timing"]
+    timing, machine = results.plan["timing"], results.provenance.machine
     return (
-        f"Batch {timing['batch_size']}, input size {timing['input_size']}, lstm of hidden size {timing['hidden_size']}, "
-        f"{timing['repeats']} rounds, on {results.provenance['device']} ({results.provenance['cpu']})."
+        f"Batch {timing['batch_size']}, input size {timing['input_size']}, {verdict.BASELINE} of hidden size {timing['hidden_size']}, "
+        f"{timing['repeats']} rounds, on {machine.device} ({machine.cpu})."
     )
 
 

@@ -12,7 +12,7 @@ from . import machine
 from .errors import SuiteError
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
-from .plan.schema import Narrowing, Plan
+from .plan.schema import Plan, Request
 from .registry.finder import discover
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
@@ -53,7 +53,7 @@ class Reported:
     stale: tuple[str, ...]
 
 
-def prepare(plan: Plan, runs: Path, device: str, part: Narrowing | None = None) -> Work:
+def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None) -> Work:
     """Find the plugins, resolve the device, and list what the plan (or a part of it) asks for with what the store has of it.
 
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
@@ -62,17 +62,17 @@ def prepare(plan: Plan, runs: Path, device: str, part: Narrowing | None = None) 
     if edited := changed(registry.digests()):
         raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
     device = machine.resolve_device(device)
-    part = part or Narrowing()
-    asked = schema.narrow(plan, part)
+    request = request or Request()
+    asked = schema.narrow(plan, request)
     store = Store(runs, plan.name)
-    check_origin(store.ledger(), plan, store.folder)
+    check_origin(store.ledger(), request, store.folder)
     planned = trials.trials(asked, registry, device)
     timings = trials.timings(asked, registry, device)
     gradings = trials.gradings(asked, registry, device)
     return Work(
         plan=plan,
-        part=part,
-        selection=select(asked, part, registry),
+        request=request,
+        selection=select(asked, request, registry),
         registry=registry,
         store=store,
         machine=machine.describe(device),
@@ -111,7 +111,7 @@ def execute(work: Work, workers: int | None = None, options: Mapping[str, Value]
 
 
 def _entered(work: Work) -> Entered:
-    return Entered(work.plan, work.part, work.trials, work.timings, work.gradings, work.machine, work.registry.broken)
+    return Entered(work.plan, work.request, work.trials, work.timings, work.gradings, work.machine, work.registry.broken)
 
 
 def _nothing_to_do(work: Work) -> bool:
@@ -145,14 +145,14 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
     return outcomes
 
 
-def report_of(plan: Plan, runs: Path, part: Narrowing | None) -> Reported:
-    """Write the report of a part of a plan, or with None of all that the plan's store holds; trains nothing.
+def report_of(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Reported:
+    """Write the report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
 
     Raises SuiteError where there are no results.
     """
     registry, store = discover(), Store(runs, plan.name)
-    check_origin(store.ledger(), plan, store.folder)
-    return _report(store, registry, select(schema.narrow(plan, part), part, registry) if part is not None else None)
+    check_origin(store.ledger(), request, store.folder)
+    return _report(store, registry, None if whole else select(schema.narrow(plan, request), request, registry))
 
 
 def _report(store: Store, registry: Registry, selection: Selection | None) -> Reported:
@@ -184,8 +184,9 @@ def run(
     """
     from .store import frame
 
-    found = plan if isinstance(plan, Plan) else schema.load(str(plan))
-    work = prepare(found, Path(runs), device, Narrowing(variants, tasks, seeds))
+    source = "" if isinstance(plan, Plan) else str(plan)
+    loaded = plan if isinstance(plan, Plan) else schema.load(source)
+    work = prepare(loaded, Path(runs), device, Request(source, variants, tasks, seeds))
     execute(work, workers, options)
     return frame.read(work.store, None if whole else work.selection).frame
 

@@ -87,7 +87,7 @@ def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | No
     from . import api
     from .plan import schema
 
-    work = api.prepare(schema.load(plan), runs, device, schema.Narrowing(variants, tasks, seeds))
+    work = api.prepare(schema.load(plan), runs, device, schema.Request(plan, variants, tasks, seeds))
     warn_of_broken(work.registry)
     return work
 
@@ -169,10 +169,10 @@ def report(
     from . import api
     from .plan import schema
 
-    part = schema.Narrowing(variants, tasks, seeds)
-    if whole and part.words:
-        raise SuiteError(f"--all shows everything, so it does not go with {part.words[0]}")
-    reported = api.report_of(schema.load(plan), runs, None if whole else part)
+    request = schema.Request(plan, variants, tasks, seeds)
+    if whole and request.words:
+        raise SuiteError(f"--all shows everything, so it does not go with {request.words[0]}")
+    reported = api.report_of(schema.load(plan), runs, request, whole=whole)
     warn_of_broken(reported.registry)
     warn_of_stale(reported.stale)
     say(str(reported.folder / "index.html"))

@@ -357,5 +357,3 @@ class Section:
     title: str
     draw: Callable[[Results], Iterator[Element]]
     order: int = 50
-
-

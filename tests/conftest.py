@@ -8,8 +8,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from suite import machine, trainer
-from suite.spec import Training, Trial
+from suite import machine
+from suite.ops.engines import VENDOR
+from suite.spec import Plugin
+from suite.training import trainer
+from suite.trial import Training, Trial
 
 settings.register_profile("suite", derandomize=True, deadline=None, database=None, max_examples=25)
 settings.load_profile("suite")
@@ -31,10 +34,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def tiny() -> Trial:
     """A GRU on the adding problem, so small that it trains in a blink."""
     return Trial(
-        variant="gru",
-        variant_options={},
-        task="adding",
-        task_options={},
+        variant=Plugin("gru"),
+        task=Plugin("adding"),
         length=10,
         seed=0,
         eval_seed=1000,
@@ -42,7 +43,7 @@ def tiny() -> Trial:
         parameters=0,
         budget=0,
         causal=True,
-        engine="vendor",
+        engine=VENDOR.name,
         device="cpu",
         training=Training(
             optimizer="adam",
@@ -55,6 +56,6 @@ def tiny() -> Trial:
             stop="budget",
             dtype="float32",
         ),
-        ingredients={},
-        key="",
+        sources={},
+        surroundings={},
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import hookspecs
-from suite.manager import HOOKS
+from suite.registry import hookspecs
+from suite.registry.registry import HOOKS
 
 from .running import environment, suite
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from suite.results import COLUMNS
+from suite.store.frame import COLUMNS
 
 from .running import environment, suite, tiny_plan
 
@@ -50,11 +50,14 @@ def test_report_is_complete(smoke: Path) -> None:
 
 
 def test_second_run_trains_nothing_and_mlflow_has_each_trial_once(smoke: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (smoke / "runs" / "smoke").rglob("*.json") if "report" not in path.parts}
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()}
+
+    before = times()
     done = suite("run", "smoke", "--device", "cpu", cwd=smoke)
     assert "21 finished before, 0 to do" in done.stdout
-    after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.name for path in before if before[path] != after[path]} == {"ledger.json"}
+    assert "nothing has changed: " in done.stdout
+    assert times() == before
 
     script = """
 import json, sys
@@ -71,7 +74,7 @@ print(json.dumps({r.info.run_id: sorted(a.path for a in client.list_artifacts(r.
     children = [run for run in runs if "suite.trial_key" in run[2]]
     assert sorted(run[2]["suite.trial_key"] for run in children) == sorted(row["key"] for row in trials(smoke).values())
     parents = {run[0] for run in runs} - {run[0] for run in children}
-    assert len(parents) == 2
+    assert len(parents) == 1
     assert all(run[1] == "FINISHED" for run in runs)
     assert all("report" in artifacts[parent] for parent in parents)
     for run_id, _, tags, params, metrics in children:
@@ -105,8 +108,9 @@ def test_report_is_the_same_from_another_directory_and_time_zone(smoke: Path, tm
 
 
 def test_a_trained_model_comes_back(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suite import SuiteError, data, load
-    from suite.manager import discover
+    from suite import SuiteError, load
+    from suite.registry.finder import discover
+    from suite.training import data
 
     monkeypatch.chdir(smoke)
     row = next(row for cell, row in trials(smoke).items() if cell.startswith("gru | adding"))
@@ -153,13 +157,94 @@ def suite_variants():
     assert "8 trials, 4 finished before, 4 to do" in done.stdout
 
 
-def test_a_part_of_a_plan_keeps_the_rest_in_the_report(tmp_path: Path) -> None:
+def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
+
+    def reported() -> tuple[set[str], set[int]]:
+        frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
+        return set(frame["variant"]), set(frame["seed"])
+
     suite("run", plan, cwd=tmp_path)
+    assert reported() == ({"lstm", "gru"}, {0, 1})
     done = suite("run", plan, "--variants", "rnn", "--tasks", "adding", "--seeds", "1", cwd=tmp_path)
     assert "1 trials, 0 finished before, 1 to do" in done.stdout
+    assert reported() == ({"rnn"}, {0})
+    page = (tmp_path / "runs" / "tiny" / "report" / "index.html").read_text()
+    assert f"suite run {plan} --variants rnn --tasks adding --seeds 1 --device cpu" in page
+    suite("report", plan, "--all", cwd=tmp_path)
+    assert reported() == ({"lstm", "gru", "rnn"}, {0, 1})
+    suite("report", plan, "--variants", "gru", cwd=tmp_path)
+    assert reported() == ({"gru"}, {0, 1})
+    suite("report", plan, cwd=tmp_path)
+    assert reported() == ({"lstm", "gru"}, {0, 1})
+
+
+def test_an_edited_plugin_leaves_its_older_results_out_and_names_them(tmp_path: Path) -> None:
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    plugin = tmp_path / "more" / "plugins" / "mine.py"
+    plugin.write_text("from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n")
+    plan = tiny_plan(tmp_path, **{'"gru"': '"mine"'})
+    suite("run", plan, "--path", tmp_path / "more", cwd=tmp_path)
+    plugin.write_text(plugin.read_text() + "# an edit\n")
+    suite("run", plan, "--variants", "mine", "--tasks", "adding", "--path", tmp_path / "more", cwd=tmp_path)
+    told = suite("report", plan, "--path", tmp_path / "more", cwd=tmp_path).stderr
+    assert "left out of the report, since the code behind them has changed: mine | noisy | 6 | 0 | 0.01 (suite.dropins.plugins.mine); " in told
     frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
-    assert set(frame["variant"]) == {"lstm", "gru", "rnn"}
+    assert set(zip(frame["variant"], frame["task"], strict=True)) == {("lstm", "adding"), ("lstm", "noisy"), ("mine", "adding")}
+    assert "2 results are left out, since suite.dropins.plugins.mine changed" in (tmp_path / "runs" / "tiny" / "report" / "index.html").read_text()
+
+
+def test_two_plan_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = tiny_plan(tmp_path), tiny_plan(tmp_path / "other")
+    suite("run", one, "--tasks", "adding", "--seeds", "1", cwd=tmp_path)
+    for words in (("run", other), ("status", other), ("report", other)):
+        assert f"holds the runs of {one}; give this plan another name" in suite(*words, cwd=tmp_path, code=2).stderr
+
+
+def test_a_model_whose_code_has_changed_is_not_loaded_unasked(tmp_path: Path) -> None:
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    plugin = tmp_path / "more" / "plugins" / "mine.py"
+    plugin.write_text("from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n")
+    where = {"SUITE_PATH": str(tmp_path / "more")}
+    suite("run", tiny_plan(tmp_path), "--variants", "mine", "--tasks", "adding", "--seeds", "1", cwd=tmp_path, **where)
+    plugin.write_text(plugin.read_text() + "# an edit\n")
+    script = """
+import suite
+key = next(__import__("pathlib").Path("runs/tiny/trials").glob("*.json")).stem
+try:
+    suite.load(key)
+except suite.SuiteError as error:
+    print(error)
+print(type(suite.load(key, stale=True)).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(**where), capture_output=True, text=True, check=True)
+    assert "suite.dropins.plugins.mine changed since it was trained" in done.stdout
+    assert done.stdout.strip().endswith("Model")
+
+
+def test_a_loaded_model_refuses_an_input_of_another_width(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suite import load
+
+    monkeypatch.chdir(smoke)
+    row = next(row for cell, row in trials(smoke).items() if cell.startswith("lstm | adding"))
+    with pytest.raises(ValueError, match="x has 20 features a step, and weight_x of shape .* takes 2"):
+        load(row["key"])(torch.zeros(3, 5, 20))
+
+
+def test_nothing_to_do_imports_no_compiler_no_plots_and_no_mlflow(smoke: Path) -> None:
+    script = """
+import sys
+sys.argv[1:] = ["run", "smoke", "--device", "cpu"]
+from suite.cli import main
+try:
+    main()
+finally:
+    print("imported:", *sorted({"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=smoke, env=environment(), capture_output=True, text=True)
+    assert "nothing has changed: " in done.stdout, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "imported:"
 
 
 def test_a_new_evaluation_trains_nothing(tmp_path: Path) -> None:
@@ -200,6 +285,11 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
         (["report", "smoke", "--runs", "nowhere"], "nothing has been run here"),
         (["dashboard", "--runs", "nowhere"], "nothing has been tracked yet"),
         (["list", "variant"], "cannot list 'variant'; did you mean 'variants'?"),
+        (["run", "smoke", "--listen", "trak=false"], "no listener has the option 'trak'; did you mean 'track'?"),
+        (["run", "smoke", "--listen", "track=5"], "listener 'tracking': option track: 5 is int, not bool"),
+        (["run", "smoke", "--listen", "track"], "--listen track: it takes NAME=VALUE"),
+        (["run", "smoke", "--path", "nowhere"], "--path nowhere: no such folder"),
+        (["report", "smoke", "--all", "--seeds", "1"], "--all shows everything, so it does not go with --seeds"),
     ],
 )
 def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp_path: Path) -> None:
@@ -211,7 +301,7 @@ def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp
 
 def test_lists_and_doctor(tmp_path: Path) -> None:
     found = json.loads(suite("list", "--json", cwd=tmp_path).stdout)
-    assert {"variants", "tasks", "corruptions", "sections", "plans"} == set(found)
+    assert {"variants", "tasks", "corruptions", "measures", "listeners", "sections", "plans"} == set(found)
     assert [row["name"] for row in found["plans"]] == ["full", "quick", "smoke"]
     assert "device model" in suite("doctor", cwd=tmp_path).stdout
     dry = suite("run", "smoke", "--dry-run", "--device", "cpu", "--variants", "lstm,gru", "--tasks", "adding", cwd=tmp_path).stdout

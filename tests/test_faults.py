@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,35 @@ class Killed(Base):
 def suite_variants():
     for kind in (Raises, Unbuildable, Spoilt, Short, Exits, Killed):
         yield Variant(kind.__name__.lower(), kind)
+"""
+
+
+BAD_TASK = """
+from suite import Goal, Task, hookimpl
+
+
+def draw(rng, batch_size, length):
+    raise IndexError("no such luck")
+
+
+@hookimpl
+def suite_tasks():
+    yield Task("bad", draw, 1, 1, "mse", lambda length: 1.0, lambda length: Goal("loss", below=0.1))
+"""
+
+WILD = """
+from torch import nn
+from suite import Variant, hookimpl
+
+
+class Wild(nn.Linear):
+    def forward(self, x):
+        return 1000 * super().forward(x)
+
+
+@hookimpl
+def suite_variants():
+    yield Variant("wild", Wild)
 """
 
 
@@ -159,6 +189,73 @@ def test_interrupt_ends_with_130_and_leaves_no_process(tmp_path: Path) -> None:
         while members(process.pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert members(process.pid) == []
+
+
+def test_sigterm_ends_as_an_interrupt_does(tmp_path: Path) -> None:
+    """A batch system, `timeout` or `kill` sends it to the run alone; its workers must end with it."""
+    with started("run", slow_plan(tmp_path), cwd=tmp_path) as process:
+        wait_for_trials(tmp_path, 1, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "finished trials are kept" in errors
+        assert "Traceback" not in errors
+        deadline = time.monotonic() + 10
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert members(process.pid) == []
+    for path in (tmp_path / "runs" / "tiny" / "trials").glob("*.json"):
+        assert json.loads(path.read_text())["status"] == "ok"
+
+
+def test_a_runs_folder_removed_while_at_work_is_told_in_one_line(tmp_path: Path) -> None:
+    with started("run", slow_plan(tmp_path), cwd=tmp_path) as process:
+        wait_for_trials(tmp_path, 1, process)
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2, errors
+        assert "Traceback" not in errors
+        [line] = [line for line in errors.splitlines() if line.startswith("error: ")]
+        assert "removed while" in line
+
+
+def test_a_path_that_doctor_cannot_look_at_is_a_line(tmp_path: Path) -> None:
+    done = suite("doctor", "--runs", tmp_path / ("x" * 300), cwd=tmp_path)
+    assert "cannot be looked at" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size = 6": "hidden_size = 60000"}, "needs at least"),
+        ({"lengths = [6]": "lengths = [1000000]", "hidden_size = 6": "hidden_size = 200"}, "needs at least"),
+    ],
+    ids=["hidden_size", "length"],
+)
+def test_what_cannot_fit_in_memory_is_told_in_one_line(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    done = suite("run", tiny_plan(tmp_path, **change), cwd=tmp_path, code=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_task_that_cannot_be_drawn_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "more" / "tasks").mkdir(parents=True)
+    (tmp_path / "more" / "tasks" / "bad.py").write_text(BAD_TASK)
+    plan = tiny_plan(tmp_path, **{'{ name = "adding", lengths = [6] }': '{ name = "bad", lengths = [6] }'})
+    done = suite("run", plan, "--path", tmp_path / "more", cwd=tmp_path, code=2)
+    assert "task 'bad'" in done.stderr
+    assert "draw raised IndexError: no such luck" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_loss_that_explodes_without_end_is_diverged(tmp_path: Path) -> None:
+    """It stays finite, a million times the baseline and more."""
+    plan = tiny_plan(tmp_path, **{'"gru"': '"wild"', "learning_rates = [0.01]": "learning_rates = [1000.0]"})
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    (tmp_path / "more" / "plugins" / "wild.py").write_text(WILD)
+    done = suite("run", plan, "--variants", "wild", "--tasks", "adding", "--seeds", "1", "--path", tmp_path / "more", cwd=tmp_path, code=1)
+    assert "diverged: the " in done.stdout
+    assert "more than 1e+06 times the baseline" in done.stdout
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.manager import discover
+from suite.registry.finder import discover
 
 from .running import environment
 

@@ -1,4 +1,4 @@
-"""Checks that imports only point down, that mlflow stands in one module, and that a light import stays light."""
+"""Checks that imports only point down the order of rooms, that mlflow stands in one place, and that a light import stays light."""
 
 from __future__ import annotations
 
@@ -13,34 +13,12 @@ import pytest
 
 import suite
 
+from .rooms import ORDER, room_of
+
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "suite"
-DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in (ROOT / folder).glob("*.py"))
-
-FLOORS = (
-    {"spec", "ops", "dropins"},
-    {"hookspecs", "plan", "stats", "machine", "preload", "dashboard", "guard", "scaffold"},
-    {"figures", "manager", "data", "model", "progress", "listeners"},
-    {"matrix", "trainer", "timing", "grade"},
-    {"store", "evaluate"},
-    {"results", "worker", "tracking"},
-    {"report", "executor"},
-    {"api", "check"},
-    {"estimate"},
-    {"cli", "pytest_plugin"},
-    {"__main__"},
-)
-"""A module imports only from floors below its own; `suite/__init__.py` is the door and has none."""
-
-LAZY = {"load": "api", "run": "api"}
-"""What `suite` itself hands on from a high floor; its other names come from the lowest."""
-
-
-def module_of(file: Path) -> str:
-    return file.relative_to(SUITE).parts[0].removesuffix(".py")
-
-
 MODULES = sorted(file for file in SUITE.rglob("*.py") if file != SUITE / "__init__.py")
+DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in (ROOT / folder).glob("*.py"))
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -54,34 +32,41 @@ def imports(file: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def floor(name: str) -> int:
-    return next(number for number, modules in enumerate(FLOORS) if name in modules)
+def rooms_imported(file: Path) -> set[str]:
+    dotted = (name.split(".") for name in imports(file) if name.startswith("suite."))
+    return {parts[1] for parts in dotted} & set(ORDER)
 
 
-def test_every_module_has_one_floor() -> None:
-    placed = [name for modules in FLOORS for name in modules]
-    assert len(set(placed)) == len(placed)
-    assert {module_of(file) for file in MODULES} <= set(placed)
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert sorted({room_of(file) for file in MODULES}) == sorted(ORDER)
 
 
-@pytest.mark.parametrize("file", MODULES, ids=module_of)
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(SUITE)))
 def test_imports_point_down(file: Path) -> None:
-    mine = module_of(file)
-    names = {dotted.split(".")[1] for dotted in imports(file) if dotted.startswith("suite.")} - {mine}
-    below = {name for modules in FLOORS[: floor(mine)] for name in modules}
-    found = {LAZY.get(name, name) for name in names}
-    known = {name for modules in FLOORS for name in modules}
-    assert found & known <= below, f"suite/{mine} stands on floor {floor(mine)} and imports {sorted(found & known - below)}"
+    mine = room_of(file)
+    above = set(ORDER[: ORDER.index(mine)])
+    assert not rooms_imported(file) & above, f"suite/{mine} imports from a room above it"
 
 
 def test_the_door_opens_on_the_nouns_alone() -> None:
     eager = [node for node in ast.parse((SUITE / "__init__.py").read_bytes()).body if isinstance(node, ast.ImportFrom) and node.level]
-    assert [node.module for node in eager] == ["spec"]
+    assert [node.module for node in eager] == ["errors", "spec"]
 
 
-def test_only_tracking_imports_mlflow() -> None:
-    users = {file.stem for file in (*SUITE.rglob("*.py"), *DROP_INS) for name in imports(file) if name.split(".")[0] == "mlflow"}
-    assert users <= {"tracking"}
+def test_only_listeners_import_mlflow() -> None:
+    users = {file.relative_to(ROOT) for file in (*MODULES, *DROP_INS) for name in imports(file) if name.split(".")[0] == "mlflow"}
+    assert {file.parent for file in users} <= {Path("suite/listeners")}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(SUITE)))
+def test_modules_and_functions_can_be_read(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 50, f"{node.name} is too long to be read without scrolling"
+    assert ast.get_docstring(ast.parse(text)), "a module opens with a sentence that says what it does"
 
 
 @pytest.mark.parametrize("file", DROP_INS, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -102,3 +87,15 @@ def test_a_light_import_stays_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == ""
+
+
+def test_no_engine_is_named_outside_the_table_of_engines() -> None:
+    """Nor in the sections: who adds an engine edits one file."""
+    names = {engine.name for engine in suite.ops.ENGINES}
+    spelt = {
+        str(file.relative_to(ROOT))
+        for file in (*MODULES, *DROP_INS)
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    assert spelt <= {"suite/ops/engines.py"}

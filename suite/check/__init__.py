@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from .. import machine, trainer
-from ..grade import Grade, grade
-from . import corruptions, sections, tasks, variants
-from .contract import Check, Finding, Subject, checks_in, judge, judge_all, sealed
-from .target import Target, resolve
+if TYPE_CHECKING:
+    from .contract import Check, Finding, Subject
+    from .examination import checks_for, examine, grade_of, judge
+    from .target import Target, resolve
 
-__all__ = ["Check", "Finding", "Grade", "Subject", "Target", "checks_for", "examine", "grade", "grade_of", "judge", "resolve"]
+__all__ = ["Check", "Finding", "Subject", "Target", "checks_for", "examine", "grade_of", "judge", "resolve"]
 
-MODULES = {"variant": variants, "task": tasks, "corruption": corruptions, "section": sections}
-
-
-def checks_for(subject: Subject[Any], long: bool = False) -> tuple[Check, ...]:
-    """The checks that a plugin of this kind must pass, in order; the long ones too where they are asked for."""
-    return tuple(one for one in checks_in(MODULES[subject.kind]) if long or not one.long)
-
-
-def examine(subject: Subject[Any], long: bool = False) -> Iterator[Finding]:
-    """Check a plugin; after a check that others rest on has failed, the rest are skipped."""
-    return judge_all(subject, checks_for(subject, long))
+_HOMES = {
+    "contract": ("Check", "Finding", "Subject"),
+    "examination": ("checks_for", "examine", "grade_of", "judge"),
+    "target": ("Target", "resolve"),
+}
+"""The module of each name; imported when first needed, since pytest loads this package in projects that never ask for a check."""
 
 
-def grade_of(subject: Subject[Any]) -> Grade:
-    """The grade of a variant on this machine's device, at D=8 and H=32."""
-    device = machine.resolve_device("auto")
-    with sealed():
-        trainer.prepare(device)
-        return grade(subject.noun, subject.options, 8, 32, device)
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module 'suite.check' has no attribute {name!r}")

@@ -1,25 +1,16 @@
-"""Judges a plugin by a check: one function, one sentence on what it means, one on what to do, one finding."""
+"""Defines a check (one function, one sentence on what it means, one on what to do) and the finding it comes to."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
-import random
-import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
-import numpy as np
-import torch
-
-from .. import guard, machine
-from ..manager import options_of
-from ..spec import Corruption, Options, Section, SuiteError, Task, Variant, label
+from ..registry.registry import options_of
+from ..spec import Corruption, Options, Section, Task, Variant, label
 
 Noun = TypeVar("Noun", Variant, Task, Corruption, Section)
 Kind: TypeAlias = Literal["variant", "task", "corruption", "section"]
@@ -53,7 +44,7 @@ class Check:
     """A promise that plugins keep.
 
     means: what it checks, in a sentence; remedy: what to do where it fails
-    first: whether the checks after it say nothing while it fails
+    first: whether the checks after it are skipped when it fails
     long: whether it runs only where long checks are asked for
     """
 
@@ -95,84 +86,9 @@ def checks_in(module: ModuleType) -> tuple[Check, ...]:
 
 
 def require(kept: object, reason: str) -> None:
+    """Raises Failed, with the reason, for what is not kept."""
     if not kept:
         raise Failed(reason)
-
-
-def judge(subject: Subject[Any], one: Check) -> Finding:
-    """Run one check; whatever the plugin raises becomes the finding's reason."""
-    start = time.perf_counter()
-    status: Status = "ok"
-    reason = where = ""
-    try:
-        with sealed():
-            one.body(subject)
-    except Failed as error:
-        status, reason = "failed", str(error)
-    except Skipped as error:
-        status, reason = "skipped", str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may raise anything, SystemExit too
-        status = "failed"
-        reason = str(error) if isinstance(error, SuiteError) else traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-        where = _where(error, subject.path)
-    return Finding(subject.kind, subject.label, one.name, one.means, one.remedy, status, reason, where, time.perf_counter() - start)
-
-
-def judge_all(subject: Subject[Any], checks: Iterable[Check]) -> Iterator[Finding]:
-    """Run checks in their order; after a first one has failed, the rest are skipped."""
-    failed = ""
-    for one in checks:
-        if failed:
-            reason = f"says nothing until '{failed}' holds"
-            yield Finding(subject.kind, subject.label, one.name, one.means, one.remedy, "skipped", reason)
-            continue
-        finding = judge(subject, one)
-        if one.first and finding.status == "failed":
-            failed = one.name
-        yield finding
-
-
-def _where(error: BaseException, path: Path | None) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if path and Path(frame.filename) == path]
-    return f"{_short(Path(own[-1].filename))}:{own[-1].lineno}" if own else ""
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-@contextlib.contextmanager
-def unchanged_surroundings(doing: str) -> Iterator[None]:
-    """Raises Failed where something that all plugins share differs afterwards."""
-    before = guard.shared()
-    yield
-    changed = [name for name, (value, _) in guard.shared().items() if value != before[name][0]]
-    require(not changed, f"{doing} changes {' and '.join(changed)}")
-
-
-def shuffle_global_generators(seed: int) -> None:
-    """Put the global generators elsewhere, so that what comes from them differs."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-@contextlib.contextmanager
-def sealed() -> Iterator[None]:
-    """A worker's surroundings (one thread, deterministic kernels), and the caller's again afterwards, whatever the plugin did."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", machine.ENVIRONMENT["CUBLAS_WORKSPACE_CONFIG"])  # before CUDA starts
-    before = guard.shared()
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(True)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        for value, restore in before.values():
-            restore(value)
 
 
 def check_options(build: Callable[..., Any], positional: int) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..spec import Corruption
-from .contract import Subject, check, require, shuffle_global_generators, unchanged_surroundings
-
-Array = NDArray[Any]
+from ..spec import Array, Corruption
+from .contract import Subject, check, require
+from .surroundings import shuffle_global_generators, unchanged_surroundings
 
 
 def inputs() -> dict[str, Array]:
@@ -41,12 +38,12 @@ def damaged(subject: Subject[Corruption], x: Array, protected: Array, severity: 
 def shapes(subject: Subject[Corruption]) -> None:
     """What comes back has the shape of what went in, and is finite."""
     for name, x in inputs().items():
-        for much, mask in masks(x).items():
+        for part, mask in masks(x).items():
             for severity in subject.noun.severities:
-                found = damaged(subject, x, mask, severity)
-                where = f"for {name}, {much} protected, severity {severity:g}"
-                require(found.shape == x.shape, f"gave shape {found.shape} {where}, not {x.shape}")
-                require(np.isfinite(found).all(), f"gave NaN or infinity {where}")
+                output = damaged(subject, x, mask, severity)
+                where = f"for {name}, {part} protected, severity {severity:g}"
+                require(output.shape == x.shape, f"gave shape {output.shape} {where}, not {x.shape}")
+                require(np.isfinite(output).all(), f"gave NaN or infinity {where}")
 
 
 @check("Draw from the Generator handed to apply, and from nothing else.", first=True)
@@ -85,25 +82,25 @@ def protected(subject: Subject[Corruption]) -> None:
     for name, x in inputs().items():
         for mask in masks(x).values():
             for severity in subject.noun.severities:
-                found = damaged(subject, x, mask, severity)
-                touched = int((found[mask] != x[mask]).sum())
+                output = damaged(subject, x, mask, severity)
+                touched = int((output[mask] != x[mask]).sum())
                 require(touched == 0, f"changes {touched} of {mask.sum()} protected elements of {name} at severity {severity:g}")
 
 
 @check("Name five severities, no two alike, from the mildest to the harshest.")
 def severities(subject: Subject[Corruption]) -> None:
-    """There are five severities, each another."""
-    found = subject.noun.severities
-    require(
-        len(set(found)) == 5 == len(found), f"its severities are {', '.join(f'{one:g}' for one in found)}; there must be five, no two alike"
-    )
+    """There are five severities, no two alike."""
+    values = subject.noun.severities
+    listed = ", ".join(f"{value:g}" for value in values)
+    require(len(set(values)) == 5 == len(values), f"its severities are {listed}; there must be five, no two alike")
 
 
 @check("Order severities from mild to harsh, and let each change the input more than the one before.")
 def strength(subject: Subject[Corruption]) -> None:
     """The mean squared change that is delivered grows from each severity to the next, from above zero."""
     x = inputs()["floats"]
-    for much in ("nothing", "a part"):
-        changes = [float(((damaged(subject, x, masks(x)[much], one) - x) ** 2).mean()) for one in subject.noun.severities]
-        grows = changes[0] > 0 and all(one < two for one, two in itertools.pairwise(changes))
-        require(grows, f"mean squared changes are {', '.join(f'{one:.3g}' for one in changes)} with {much} protected")
+    for part in ("nothing", "a part"):
+        mask = masks(x)[part]
+        changes = [float(((damaged(subject, x, mask, severity) - x) ** 2).mean()) for severity in subject.noun.severities]
+        grows = changes[0] > 0 and all(mild < harsh for mild, harsh in itertools.pairwise(changes))
+        require(grows, f"mean squared changes are {', '.join(f'{change:.3g}' for change in changes)} with {part} protected")

@@ -1,4 +1,4 @@
-"""Finds an unprotected element that tells of the answer what the protected ones do not, by linear regression."""
+"""Finds an unprotected element that holds information on the answer that the protected ones lack, by linear regression."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 COLUMNS = 1500
-"""So many columns at most are regressed on: more would need more samples, and seconds."""
+"""At most so many columns are regressed on, since more would need more samples and more time."""
 
 
 def strongest(x: Floats, protected: NDArray[np.bool_], targets: Floats) -> tuple[tuple[int, int], float] | None:
-    """The step and feature of the element that most surely tells more of the targets, and its score; None where none does.
+    """The step and feature of the element that adds most to what is known of the targets, and its score; None where none adds.
 
-    The targets' residuals after regression on the protected elements are correlated with each unprotected one. What is
-    told only by several elements together (a parity) is not seen.
+    The targets' residuals after regression on the protected elements are correlated with each unprotected one. What only
+    several elements together say (a parity) is not seen.
 
     x ``(N, T, D)``, protected ``(N, T, D)``, targets ``(N, K)``
     """
@@ -28,7 +28,7 @@ def strongest(x: Floats, protected: NDArray[np.bool_], targets: Floats) -> tuple
         gram = kept.T @ kept / len(x)
         weights = np.linalg.solve(gram + 1e-10 * np.eye(len(gram)), kept.T @ rest / len(x))
         rest = rest - kept @ weights
-    left = np.sqrt((rest**2).mean(axis=0)) > 1e-3 * np.maximum(scale, 1e-300)  # what protected elements explain leaves nothing to tell
+    left = np.sqrt((rest**2).mean(axis=0)) > 1e-3 * np.maximum(scale, 1e-300)  # what the protected elements explain in full
     rest = rest[:, left]
     means = (flat * ~mask).sum(axis=0) / np.maximum((~mask).sum(axis=0), 1)
     free, columns = _varying(np.where(mask, 0, flat - means))
@@ -49,5 +49,5 @@ def _centred(columns: Floats) -> Floats:
 def _varying(columns: Floats) -> tuple[Floats, NDArray[np.intp]]:
     """The columns that are not constant, of mean 0 and variance 1, and where they stood."""
     spread = columns.std(axis=0)
-    found = np.nonzero(spread > 1e-9)[0]
-    return _centred(columns[:, found]) / spread[found], found
+    places = np.nonzero(spread > 1e-9)[0]
+    return _centred(columns[:, places]) / spread[places], places

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..keys import digest
-from ..measures import length as lengths
+from ..measures.length import NAME as LENGTH
+from ..ops.engines import REFERENCE
 from ..plan import schema
 from ..spec import Broken, Machine, Plugin, Point
 from ..store.ledger import Entered, entered
@@ -20,14 +21,18 @@ MACHINE = Machine("abc", "3.11", {"torch": "2"}, "Linux x86_64", "a processor", 
 CORRUPTIONS = ("gaussian_noise", "step_drop")
 SEVERITIES = (20.0, 10.0, 5.0, 0.0, -5.0)
 CURVE = (10, 20, 30)
+
 SOLVED = 0.9
-"""From so much skill on a trial counts as solved."""
+"""A trial counts as solved from this skill on."""
+
+FAILED, MISSING = "failed", "missing"
+"""What a skill function answers for a trial that failed, and for one that was never run."""
 
 Skill = Callable[[str, str, int, int], float | str | None]
 
 
 def even(_variant: str, _task: str, _length: int, seed: int) -> float:
-    """Everybody learns, a little more or less by seed."""
+    """Every variant learns, a little more or less by seed."""
     return 0.93 + 0.01 * (seed % 3)
 
 
@@ -47,11 +52,11 @@ def fill(
 ) -> Store:
     """A store of the plan "synthetic".
 
-    skill: the test skill of (variant, task, length, seed); None for a trial that diverged, "failed" for one that failed,
-    "missing" for one that was never run
+    skill: the test skill of (variant, task, length, seed); None for a trial that diverged, FAILED for one that failed,
+    MISSING for one that was never run
     times: milliseconds by (variant, engine)
     """
-    chosen = [(one, {}) if isinstance(one, str) else one for one in variants]
+    chosen = [(variant, {}) if isinstance(variant, str) else variant for variant in variants]
     plan = schema.check(
         {
             "name": "synthetic",
@@ -70,10 +75,10 @@ def fill(
         trial = _trial(Plugin(name, options), task, length, seed, rate)
         trials.append(trial)
         reached = skill(trial.variant.label, task, length, seed)
-        if reached != "missing":
+        if reached != MISSING:
             store.put(trial, _outcome(trial, reached, reason), MACHINE)
     timings = _timings(store, times or {})
-    new = Entered(plan, schema.Narrowing(), tuple(trials), tuple(timings), (), MACHINE, tuple(broken))
+    new = Entered(plan, schema.Request(plan.name), tuple(trials), tuple(timings), (), MACHINE, tuple(broken))
     store.keep(entered(store.ledger(), new))
     return store
 
@@ -89,13 +94,13 @@ def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float) -> T
         parameters=1100 if variant.name == "gru" else 1010,
         budget=1000,
         causal=variant.name != "bilstm",
-        engine="reference",
+        engine=REFERENCE.name,
         device="cpu",
         training=Training("adam", rate, 32, CURVE[-1], CURVE[0], 64, 1.0, "budget", "float32"),
         sources={f"suite.dropins.plugins.{variant.name}": digest(variant.name, 64)},
         surroundings={"torch": "2"},
     )
-    asked = [Evaluation(lengths.NAME, "long_range", (1.0, 2.0), trial.key, {})]
+    asked = [Evaluation(LENGTH, "long_range", (1.0, 2.0), trial.key, {})]
     asked += [Evaluation(name, "robustness", SEVERITIES, trial.key, {}) for name in CORRUPTIONS]
     return replace(trial, evaluations=tuple(asked))
 

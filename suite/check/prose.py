@@ -1,4 +1,4 @@
-"""Puts findings into lines for people, and into plain data for programs."""
+"""Writes findings as lines for people, and as plain data for programs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..grade import Grade
-from . import examine, grade_of
+from ..spec import Grade
+from . import examination
 from .contract import Finding, Subject
 from .target import Target
 
 
 def told(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
-    """Lines as the checks go on, each with whether it tells of a failure."""
+    """Lines as the checks go on, each with whether a failure begins there."""
     for finding in target.findings:
-        yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+        yield from _marked(finding)
     every: list[Finding] = []
     for subject in target.subjects:
         yield f"{subject.kind} {subject.label}", False
         findings: list[Finding] = []
-        for finding in examine(subject, long):
+        for finding in examination.examine(subject, long):
             findings.append(finding)
-            yield from ((line, place == 0 and finding.status == "failed") for place, line in enumerate(lines(finding)))
+            yield from _marked(finding)
         every += findings
         graded = _grade(subject, findings)
         yield f"{subject.label}: {tally(findings)}" + (f"; grade: {graded}" if graded else ""), False
@@ -30,11 +30,15 @@ def told(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
         yield f"all {len(target.subjects)}: {tally([*target.findings, *every])}", False
 
 
+def _marked(finding: Finding) -> Iterator[tuple[str, bool]]:
+    return ((line, index == 0 and finding.status == "failed") for index, line in enumerate(lines(finding)))
+
+
 def lines(finding: Finding) -> Iterator[str]:
     """``ok name sentence``; for a failure the reason and what to do as well."""
-    word = "FAILED" if finding.status == "failed" else finding.status
+    status = "FAILED" if finding.status == "failed" else finding.status
     name = finding.plugin if finding.kind == "file" else finding.check
-    yield f"  {word:8} {name:18} {finding.reason if finding.status == 'skipped' else finding.means}"
+    yield f"  {status:8} {name:18} {finding.reason if finding.status == 'skipped' else finding.means}"
     if finding.status == "failed":
         where = f" ({finding.where})" if finding.where else ""
         yield f"{'':30}{finding.reason}{where}"
@@ -51,7 +55,7 @@ def record(target: Target, long: bool) -> dict[str, Any]:
     plugins = []
     failed = sum(finding.status == "failed" for finding in target.findings)
     for subject in target.subjects:
-        findings = list(examine(subject, long))
+        findings = list(examination.examine(subject, long))
         failed += sum(finding.status == "failed" for finding in findings)
         graded = _grade(subject, findings)
         plugins.append(
@@ -68,4 +72,4 @@ def record(target: Target, long: bool) -> dict[str, Any]:
 def _grade(subject: Subject[Any], findings: Iterable[Finding]) -> Grade | None:
     """The grade of a variant that keeps the contract."""
     sound = all(finding.status != "failed" for finding in findings)
-    return grade_of(subject) if subject.kind == "variant" and sound else None
+    return examination.grade_of(subject) if subject.kind == "variant" and sound else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .check import Check, Finding, Subject
+    from .contract import Check, Finding, Subject
 
 # pytest loads this module in every project of an environment that has the suite, so torch waits until the option is given
 
@@ -33,25 +33,26 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         items.extend(_items(session, targets, config.getoption("--suite-check-long")))
 
 
-def _items(session: pytest.Session, targets: list[str], long: bool) -> Iterator[pytest.Item]:
-    from .check import checks_for, resolve
-    from .spec import SuiteError
+def _items(session: pytest.Session, names: list[str], long: bool) -> Iterator[pytest.Item]:
+    from ..errors import SuiteError
+    from .examination import checks_for
+    from .target import resolve
 
     root = Collected.from_parent(session, name="suite-check", nodeid="suite-check")
-    for target in targets:
+    for name in names:
         try:
-            found = resolve(target)
+            target = resolve(name)
         except SuiteError as error:
-            raise pytest.UsageError(f"--suite-check {target}: {error}") from None
-        for finding in found.findings:
-            yield Loaded.from_parent(root, name=f"file:{finding.plugin}:{finding.check}", finding=finding)
-        for subject in found.subjects:
-            for one in checks_for(subject, long):
-                yield Checked.from_parent(root, name=f"{subject.kind}:{subject.label}:{one.name}", subject=subject, check=one)
+            raise pytest.UsageError(f"--suite-check {name}: {error}") from None
+        for finding in target.findings:
+            yield LoadingItem.from_parent(root, name=f"file:{finding.plugin}:{finding.check}", finding=finding)
+        for subject in target.subjects:
+            for check in checks_for(subject, long):
+                yield CheckItem.from_parent(root, name=f"{subject.kind}:{subject.label}:{check.name}", subject=subject, check=check)
 
 
 class Collected(pytest.Collector):
-    """Where the items hang that come from no file."""
+    """The parent of the items, which come from no file."""
 
     def collect(self) -> list[pytest.Item]:
         return []
@@ -65,10 +66,11 @@ class CheckFailed(Exception):
         super().__init__(f"{finding.means}\n{finding.reason}{where}\n→ {finding.remedy}")
 
 
-class Told(pytest.Item):
+class FindingItem(pytest.Item):
     """An item whose failure reads as a finding, without a traceback."""
 
-    def tell(self, finding: Finding) -> None:
+    def conclude(self, finding: Finding) -> None:
+        """End the test as the finding says."""
         if finding.status == "skipped":
             pytest.skip(finding.reason)
         if finding.status == "failed":
@@ -83,25 +85,25 @@ class Told(pytest.Item):
         return self.path, None, self.name
 
 
-class Loaded(Told):
-    """A plugin that could not be taken in, or that has nothing to offer here."""
+class LoadingItem(FindingItem):
+    """A plugin that could not be taken in, or that has nothing to check here."""
 
-    def __init__(self, *, finding: Finding, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, finding: Finding, **keywords: Any) -> None:
+        super().__init__(**keywords)
         self.finding = finding
 
     def runtest(self) -> None:
-        self.tell(self.finding)
+        self.conclude(self.finding)
 
 
-class Checked(Told):
+class CheckItem(FindingItem):
     """One check of one plugin."""
 
-    def __init__(self, *, subject: Subject[Any], check: Check, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, subject: Subject[Any], check: Check, **keywords: Any) -> None:
+        super().__init__(**keywords)
         self.subject, self.check = subject, check
 
     def runtest(self) -> None:
-        from .check import judge
+        from .examination import judge
 
-        self.tell(judge(self.subject, self.check))
+        self.conclude(judge(self.subject, self.check))

@@ -1,4 +1,4 @@
-"""Checks report sections: they stand whatever the results are, and draw the same bytes each time."""
+"""Checks report sections: they can be drawn whatever the results are, and give the same bytes each time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import figures, manager, report, results
+from ..ops.engines import REFERENCE, VENDOR
+from ..registry.finder import discover
+from ..registry.registry import Provided
+from ..report import figures, page
 from ..spec import Results, Section
+from ..store import frame
 from . import imagined
 from .contract import Failed, Subject, check, require
 
-TIMES = {("lstm", "reference"): 2.0, ("gru", "reference"): 1.0, ("bilstm", "reference"): 0.5, ("lstm", "vendor"): 1.0}
+TIMES = {("lstm", REFERENCE.name): 2.0, ("gru", REFERENCE.name): 1.0, ("bilstm", REFERENCE.name): 0.5, ("lstm", VENDOR.name): 1.0}
+ENDINGS = (0.95, imagined.FAILED, 0.5, None, imagined.MISSING)
+"""Every way in which a trial can end, as ``imagined.fill`` takes it."""
+
 SETTINGS: dict[str, dict[str, Any]] = {
-    "empty": {"skill": lambda *_: "missing"},
+    "empty": {"skill": lambda *_: imagined.MISSING},
     "one trial": {"variants": ["gru"], "tasks": ["adding"], "lengths": [10], "seeds": 1},
-    "all failed": {"skill": lambda *_: "failed"},
+    "all failed": {"skill": lambda *_: imagined.FAILED},
     "mixed": {
-        "skill": lambda v, t, n, s: (0.95, "failed", 0.5, None, "missing")[(len(v) + len(t) + n + s) % 5],
+        "skill": lambda variant, task, length, seed: ENDINGS[(len(variant) + len(task) + length + seed) % len(ENDINGS)],
         "seeds": 3,
         "rates": [0.01, 0.1],
         "times": TIMES,
@@ -40,22 +47,22 @@ def imagine(kind: str) -> Results:
     """Results as a report hands them to sections."""
     with tempfile.TemporaryDirectory(prefix="suite-check-") as folder:
         store = imagined.fill(Path(folder), **SETTINGS[kind])
-        return report.presentable(results.read(store), manager.discover())
+        return page.presentable(frame.read(store), discover())
 
 
 def fresh(kind: str) -> Results:
     """Results that a section may spoil without harm to others."""
-    found = imagine(kind)
-    return replace(found, frame=found.frame.copy(), trials=found.trials.copy(), provenance=copy.deepcopy(found.provenance))
+    results = imagine(kind)
+    return replace(results, frame=results.frame.copy(), trials=results.trials.copy(), provenance=copy.deepcopy(results.provenance))
 
 
-def draw(subject: Subject[Section], kind: str, found: Results | None = None) -> report.Drawn:
+def draw(subject: Subject[Section], kind: str, results: Results | None = None) -> page.Drawn:
     """The section as the report draws it.
 
     Raises Failed where it raised, or yielded what is none of Prose, Plot and Table.
     """
     with figures.theme():
-        drawn = report.draw(manager.Provided(subject.noun, str(subject.path or ""), subject.path, {}), found or fresh(kind))
+        drawn = page.draw(Provided(subject.noun, str(subject.path or ""), subject.path, {}), results or fresh(kind))
     if drawn.error:
         lines = [
             line
@@ -69,25 +76,25 @@ def draw(subject: Subject[Section], kind: str, found: Results | None = None) -> 
 
 @check("Ask whether a table has rows before taking its first or its greatest; yield a Prose that says nothing is there.")
 def empty(subject: Subject[Section]) -> None:
-    """It stands when a plan has run no trial yet."""
+    """It can be drawn when a plan has run no trial yet."""
     draw(subject, "empty")
 
 
 @check("Expect no second seed, variant or task: an interval over one seed has no width, and the baseline may not be there.")
 def one_trial(subject: Subject[Section]) -> None:
-    """It stands with a single trial."""
+    """It can be drawn with a single trial."""
     draw(subject, "one trial")
 
 
 @check("Expect values that are missing: a failed trial has a row without a score, and an axis may have no row at all.")
 def all_failed(subject: Subject[Section]) -> None:
-    """It stands when every trial failed."""
+    """It can be drawn when every trial failed."""
     draw(subject, "all failed")
 
 
 @check("Lay figures out by how much there is to show; see figures.lines and figures.dots.")
 def many(subject: Subject[Section]) -> None:
-    """It stands with twelve variants at four tasks and lengths."""
+    """It can be drawn with twelve variants at four tasks and lengths."""
     draw(subject, "many")
 
 
@@ -101,8 +108,8 @@ def determinism(subject: Subject[Section]) -> None:
 @check("Work on copies of results.frame and results.trials (assign, copy): other sections read the same ones.")
 def input(subject: Subject[Section]) -> None:  # noqa: A001
     """The results are as they were after it has drawn."""
-    found = fresh("mixed")
-    draw(subject, "mixed", found)
+    results = fresh("mixed")
+    draw(subject, "mixed", results)
     for name in ("frame", "trials"):
-        before, after = getattr(imagine("mixed"), name), getattr(found, name)
+        before, after = getattr(imagine("mixed"), name), getattr(results, name)
         require(after.equals(before) and list(after.columns) == list(before.columns), f"results.{name} is changed")

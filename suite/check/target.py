@@ -11,22 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from .. import dropins, manager
-from ..manager import Provided, Registry, options_of
-from ..matrix import expand
-from ..plan import Choice, nearest, parse_choice
-from ..spec import Broken, Options, SuiteError, Task, Variant, label
+from .. import dropins
+from ..errors import SuiteError, nearest
+from ..plan.choices import Choice, expand, parse_choice
+from ..registry.finder import discover, place
+from ..registry.registry import Provided, Registry, options_of
+from ..spec import Broken, Options, Task, Variant, label
 from .contract import Finding, Kind, Status, Subject
 
 KINDS: tuple[Kind, ...] = ("variant", "task", "corruption", "section")
 
 TRIED = 12
-"""So many combinations of a plugin's options are checked at most."""
+"""At most so many combinations of a plugin's options are checked."""
+
+LOADS = "It can be imported, and its hooks yield what they must."
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be checked, and what was found unfit before any check."""
+    """What is to be checked, and what can be said of the plugins behind it before any check."""
 
     subjects: tuple[Subject[Any], ...]
     findings: tuple[Finding, ...] = ()
@@ -38,11 +41,17 @@ def resolve(target: str) -> Target:
     Raises SuiteError where it stands for none.
     """
     if target == "all":
-        registry = manager.discover()
-        return _target(registry, lambda _: True, registry.broken, ())
-    if target.endswith(".py"):
-        return _file(Path(target))
+        registry = discover()
+        return Target(tuple(_subjects_of(registry, lambda _: True)), _unloaded(registry, lambda _: True))
+    path = Path(target)
+    if target.endswith(".py") and (path.is_file() or not _known(target)):
+        return _file(path)
     return _name(target)
+
+
+def _known(name: str) -> bool:
+    """Whether a plugin is called so, since a name may end in ``.py`` as a file does."""
+    return any(name.casefold() == known.casefold() for known in _names(discover()))
 
 
 def _file(path: Path) -> Target:
@@ -50,60 +59,107 @@ def _file(path: Path) -> Target:
         raise SuiteError(f"{path}: no such file")
     path = path.resolve()
     within = any(path.parent == root / folder for root in dropins.ROOTS for folder in dropins.FOLDERS)
-    registry = manager.discover() if within else manager.discover(path)
-    sources = {str(path), manager.place(path)}
-    broken, unavailable = (tuple(one for one in found if one.source in sources) for found in (registry.broken, registry.unavailable))
-    found = _target(registry, lambda one: one.path is not None and one.path.resolve() == path, broken, unavailable)
-    if not found.subjects and not found.findings:
-        raise SuiteError(f"{path}: provides no variant, task, corruption or section, so there is nothing to check")
-    return found
+    registry = discover() if within else discover(path)
+    sources = {str(path), place(path)}
+    target = _gathered(
+        registry,
+        lambda provided: provided.path is not None and provided.path.resolve() == path,
+        lambda broken: broken.source in sources,
+    )
+    if target.subjects or target.findings:
+        return target
+    if any(getattr(plugin, "__file__", None) == str(path) for plugin in registry.hooks.get_plugins()):
+        return Target((), (_unchecked(place(path), "listens to runs"),))
+    raise SuiteError(f"{path}: provides no variant, task, corruption or section, so there is nothing to check")
 
 
 def _name(target: str) -> Target:
-    registry = manager.discover()
+    registry = discover()
     try:
         name, options = parse_choice(target).values()
     except ValueError as error:
         raise SuiteError(str(error)) from None
-    chosen = [(kind, one) for kind in KINDS for one in _provided(registry, kind).values() if one.noun.name == name]
-    if chosen:
-        return Target(tuple(subject for kind, one in chosen for subject in _subjects(kind, one, options)))
+
+    def so_called(provided: Provided[Any]) -> bool:
+        return bool(provided.noun.name.casefold() == name.casefold())
+
+    subjects = tuple(_subjects_of(registry, so_called, options))
+    if subjects:
+        return Target(subjects)
     normal = _normal(name)
-    broken, unavailable = (
-        tuple(one for one in found if Path(one.source).stem == name or _normal(one.source.rpartition(" ")[0]) == normal)
-        for found in (registry.broken, registry.unavailable)
+    by_name = _without_checks(registry, so_called)
+    of_package = _gathered(
+        registry,
+        lambda provided: _distribution(provided.source) == normal,
+        lambda broken: normal in {_normal(Path(broken.source).stem), _distribution(broken.source)},
     )
-    found = _target(registry, lambda one: _normal(one.source.rpartition(" ")[0]) == normal, broken, unavailable)
-    if found.subjects or found.findings:
-        return found
-    if normal in {_normal(one.name) for one in importlib.metadata.distributions()}:
+    if by_name or of_package.subjects or of_package.findings:
+        return Target(of_package.subjects, (*by_name, *of_package.findings))
+    if normal in {_normal(distribution.name) for distribution in importlib.metadata.distributions()}:
         raise SuiteError(f"the package '{name}' is installed and has no plugin in the entry-point group 'suite'")
-    known = [one for kind in KINDS for one in _provided(registry, kind)]
-    raise SuiteError(f"unknown plugin, file or package '{name}'{nearest(name, known)}")
+    raise SuiteError(f"unknown plugin, file or package '{name}'{nearest(name, _names(registry))}")
+
+
+def _names(registry: Registry) -> list[str]:
+    """The names of all plugins that have checks."""
+    return [name for kind in KINDS for name in _provided(registry, kind)]
 
 
 def _normal(name: str) -> str:
+    """A name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _distribution(source: str) -> str:
+    """The distribution that a source such as ``suite-plugin-example 1.0`` names, as package indexes compare it."""
+    return _normal(source.rpartition(" ")[0])
 
 
 def _provided(registry: Registry, kind: Kind) -> Mapping[str, Provided[Any]]:
     return {"variant": registry.variants, "task": registry.tasks, "corruption": registry.corruptions, "section": registry.sections}[kind]  # type: ignore[return-value]
 
 
-def _target(
-    registry: Registry, wanted: Callable[[Provided[Any]], bool], broken: tuple[Broken, ...], unavailable: tuple[Broken, ...]
-) -> Target:
-    subjects = [
-        subject for kind in KINDS for one in _provided(registry, kind).values() if wanted(one) for subject in _subjects(kind, one, {})
-    ]
-    findings = [*(_loading(one, "failed") for one in broken), *(_loading(one, "skipped") for one in unavailable)]
-    return Target(tuple(subjects), tuple(findings))
+def _gathered(registry: Registry, wanted: Callable[[Provided[Any]], bool], concerned: Callable[[Broken], bool]) -> Target:
+    """The plugins wanted, and findings on those that could not be loaded; where nothing has checks, a finding that says so."""
+    subjects = tuple(_subjects_of(registry, wanted))
+    findings = _unloaded(registry, concerned)
+    return Target(subjects, findings if subjects or findings else _without_checks(registry, wanted))
 
 
-def _loading(broken: Broken, status: Status) -> Finding:
-    means = "It can be imported, and its hooks yield what they must."
+def _subjects_of(
+    registry: Registry, wanted: Callable[[Provided[Any]], bool], options: Mapping[str, Any] | None = None
+) -> Iterator[Subject[Any]]:
+    for kind in KINDS:
+        for provided in _provided(registry, kind).values():
+            if wanted(provided):
+                yield from _subjects(kind, provided, options or {})
+
+
+def _unloaded(registry: Registry, concerned: Callable[[Broken], bool]) -> tuple[Finding, ...]:
+    """Findings on the plugins that are broken, and on those that have nothing to offer on this machine."""
+    broken = (_loading(entry.source, "failed", entry.reason) for entry in registry.broken if concerned(entry))
+    unavailable = (_loading(entry.source, "skipped", entry.reason) for entry in registry.unavailable if concerned(entry))
+    return (*broken, *unavailable)
+
+
+def _without_checks(registry: Registry, wanted: Callable[[Provided[Any]], bool]) -> tuple[Finding, ...]:
+    """Findings on the measures and listeners wanted, of which no check is there yet."""
+    plugins: dict[str, Mapping[str, Provided[Any]]] = {"measure": registry.measures, "listener": registry.listeners}
+    return tuple(
+        _unchecked(provided.source, f"provides the {kind} '{provided.noun.name}'")
+        for kind, by_name in plugins.items()
+        for provided in by_name.values()
+        if wanted(provided)
+    )
+
+
+def _unchecked(source: str, what: str) -> Finding:
+    return _loading(source, "skipped", f"{what}; there are no checks of measures and listeners yet")
+
+
+def _loading(source: str, status: Status, reason: str) -> Finding:
     remedy = "Mend the file; docs/plugins.md shows one of each kind."
-    return Finding("file", broken.source, "loads", means, remedy, status, broken.reason)
+    return Finding("file", source, "loads", LOADS, remedy, status, reason)
 
 
 def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any]) -> Iterator[Subject[Any]]:
@@ -116,10 +172,10 @@ def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any]) -
     if options:
         sets: list[Options] = list(expand(Choice(name=noun.name, options=dict(options)), declared, kind))
     else:
-        values = {name: found for name, parameter in declared.items() if (found := _values(parameter))}
+        values = {name: listed for name, parameter in declared.items() if (listed := _values(parameter))}
         sets = [dict(zip(values, chosen, strict=True)) for chosen in itertools.islice(itertools.product(*values.values()), TRIED + 1)]
         if len(sets) > TRIED:
-            sets = [{}, *({name: value} for name, found in values.items() for value in found)]
+            sets = [{}, *({name: value} for name, listed in values.items() for value in listed)]
         sets = [{name: value for name, value in chosen.items() if value != declared[name].default} for chosen in sets]
     unique = {label(noun.name, chosen): chosen for chosen in sets}
     return (Subject(kind, noun, chosen, provided.path) for chosen in unique.values())

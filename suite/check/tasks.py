@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .. import data
-from ..manager import options_of
+from ..registry.registry import options_of
 from ..spec import Batch, Goal, Task
+from ..training import data
 from . import dependence
-from .contract import Skipped, Subject, check, check_options, require, shuffle_global_generators, unchanged_surroundings
+from .contract import Failed, Skipped, Subject, check, check_options, require
+from .surroundings import shuffle_global_generators, unchanged_surroundings
 
 Floats = NDArray[np.float64]
 STANDARD_ERRORS = 5
@@ -26,7 +27,7 @@ def draw(subject: Subject[Task], size: int = 64, length: int | None = None, spli
 
 
 def many(subject: Subject[Task], size: int) -> Batch:
-    """A large sample at the task's first length, drawn in batches of a thousand: as many as asked, or as take three seconds."""
+    """A large sample at the task's first length, drawn in batches of a thousand until there are enough or three seconds have passed."""
     end, batches = time.perf_counter() + 3, list[Batch]()
     while len(batches) < size // 1000 and (len(batches) < 2 or time.perf_counter() < end):
         batches.append(draw(subject, 1000, split="check", step=len(batches)))
@@ -85,8 +86,9 @@ def order(subject: Subject[Task]) -> None:
     for step in (2, 0, 3, 1, 0):
         again = draw(subject, step=step)
         for field in ("x", "y", "weight", "protected"):
-            one, two = getattr(straight[step], field), getattr(again, field)
-            require(np.array_equal(one, two) if one is not None else two is None, f"step {step} drawn again has another {field}")
+            before, after = getattr(straight[step], field), getattr(again, field)
+            equal = np.array_equal(before, after) if before is not None else after is None
+            require(equal, f"step {step} drawn again has another {field}")
 
 
 @check("Put options of draw behind a `*`, typed and with defaults, and let baseline and solved take the same ones.")
@@ -95,12 +97,12 @@ def options(subject: Subject[Task]) -> None:
     task = subject.noun
     check_options(task.draw, positional=3)
     for name, parameter in options_of(task.draw).items():
-        words = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
-        for word in words:
-            named = {**subject.options, name: word}
-            data.draw(task, named, task.lengths[0], "check", 0, 0, 2)
-            task.baseline(task.lengths[0], **named)
-            task.solved(task.lengths[0], **named)
+        values = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
+        for value in values:
+            chosen = {**subject.options, name: value}
+            data.draw(task, chosen, task.lengths[0], "check", 0, 0, 2)
+            task.baseline(task.lengths[0], **chosen)
+            task.solved(task.lengths[0], **chosen)
 
 
 @check("Draw from the Generator handed to draw; never seed or use np.random's own functions.")
@@ -125,12 +127,12 @@ def splits(subject: Subject[Task]) -> None:
 
 @check("Draw noise with the batch's shape, not once for all samples.")
 def samples(subject: Subject[Task]) -> None:
-    """Samples of a batch are drawn apart: no value that changes from batch to batch is one for all its samples."""
-    one, two = (draw(subject, step=step).x for step in (0, 1))
-    if np.issubdtype(one.dtype, np.integer):
+    """Samples of a batch are drawn apart: no value that changes from batch to batch is the same for all its samples."""
+    first, second = (draw(subject, step=step).x for step in (0, 1))
+    if np.issubdtype(first.dtype, np.integer):
         raise Skipped("tokens repeat by nature")
-    same = (one == one[:1]).all(axis=0) & (two == two[:1]).all(axis=0) & (one[0] != two[0])
-    drawn = same & (one[0] != np.round(one[0]))  # a marker set for a whole batch is a number like 0 or 1
+    same = (first == first[:1]).all(axis=0) & (second == second[:1]).all(axis=0) & (first[0] != second[0])
+    drawn = same & (first[0] != np.round(first[0]))  # a marker set for a whole batch is a number like 0 or 1
     steps = sorted(set(np.nonzero(drawn)[0].tolist()))
     require(not steps, f"all samples of a batch have the same noise at steps {steps[:5]}")
 
@@ -145,7 +147,11 @@ def baseline(subject: Subject[Task]) -> None:
 
 
 def content_blind(task: Task, batch: Batch) -> tuple[float, float]:
-    """Bounds on the best content-blind loss: of predictors scored on their own samples, and on others, less and more five errors."""
+    """Bounds on the best content-blind loss.
+
+    The lower one comes from predictors scored on the samples they were fitted to, the upper one from predictors scored on other
+    samples; each is widened by five standard errors.
+    """
     y = batch.y.reshape(len(batch.y), -1)  # (N, T), or (N, 1)
     weight = np.ones(y.shape) if batch.weight is None else np.broadcast_to(batch.weight, y.shape).astype(np.float64)
     halves = slice(None, len(y) // 2), slice(len(y) // 2, None)
@@ -179,7 +185,7 @@ def _weighted_mean(losses: Floats, weight: Floats) -> tuple[float, float]:
 
 @check("Protect every element that y is computed from: corruption must make the task harder to read, not change its answer.")
 def protected(subject: Subject[Task]) -> None:
-    """Protected elements suffice: equal ones have equal answers, and no other element tells more about y (to first order)."""
+    """Protected elements suffice: equal ones have equal answers, and no other element says more about y (to first order)."""
     task, batch = subject.noun, many(subject, 10_000)
     if batch.protected is None or not batch.protected.any():
         raise Skipped("it protects nothing, so corruption may change the answer")
@@ -188,13 +194,13 @@ def protected(subject: Subject[Task]) -> None:
     answers = defaultdict[bytes, set[bytes]](set)
     for kept, where, y in zip(np.where(mask, x, 0), mask, batch.y, strict=True):
         answers[kept.tobytes() + where.tobytes()].add(np.asarray(y).tobytes())
-    torn = sum(len(found) > 1 for found in answers.values())
-    found = dependence.strongest(x, mask, _targets(task, batch.y))
-    if found:
-        place, score = found
-        telling = f"the unprotected element at step {place[0]}, feature {place[1]} tells of y what the protected ones do not"
-        require(False, f"{telling} ({score:.0f} standard errors)")
-    require(not torn, f"{torn} protected contents come with more than one answer")
+    ambiguous = sum(len(different) > 1 for different in answers.values())
+    strongest = dependence.strongest(x, mask, _targets(task, batch.y))
+    if strongest:
+        (step, feature), score = strongest
+        element = f"the unprotected element at step {step}, feature {feature}"
+        raise Failed(f"{element} says of y what the protected ones do not ({score:.0f} standard errors)")
+    require(not ambiguous, f"{ambiguous} protected contents come with more than one answer")
 
 
 def _targets(task: Task, y: NDArray[np.generic]) -> Floats:
@@ -210,12 +216,13 @@ def goal(subject: Subject[Task]) -> None:
     """The task can be solved and missed, by a metric it has, and the baseline does not solve it."""
     task = subject.noun
     for length in task.lengths:
-        found = task.solved(length, **subject.options)
-        require(isinstance(found, Goal), f"solved returned {type(found).__name__}, not a Goal")
+        solved = task.solved(length, **subject.options)
+        require(isinstance(solved, Goal), f"solved returned {type(solved).__name__}, not a Goal")
         known = ("loss", *task.metrics)
-        require(found.metric in known, f"the goal's metric is '{found.metric}'; there is {', '.join(known)}")
+        require(solved.metric in known, f"the goal's metric is '{solved.metric}'; there is {', '.join(known)}")
         stated = task.baseline(length, **subject.options)
-        require(found.metric != "loss" or not found.met({"loss": stated}), f"the baseline {stated:.4g} meets the goal {found} already")
+        met = solved.metric == "loss" and solved.met({"loss": stated})
+        require(not met, f"the baseline {stated:.4g} meets the goal {solved} already")
 
 
 @check("Let a metric be a mean over samples, of the outputs and the batch alone.")
@@ -236,5 +243,5 @@ def metrics(subject: Subject[Task]) -> None:
 
 
 def _part(batch: Batch, part: slice) -> Batch:
-    weight, mask = (None if one is None else one[part] for one in (batch.weight, batch.protected))
-    return Batch(batch.x[part], batch.y[part], weight, mask)
+    weight, protected = (None if field is None else field[part] for field in (batch.weight, batch.protected))
+    return Batch(batch.x[part], batch.y[part], weight, protected)

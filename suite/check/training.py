@@ -7,9 +7,11 @@ import time
 import torch
 from torch import Tensor
 
-from .. import model
-from ..spec import Task, Variant
+from ..ops.engines import engines_of
+from ..spec import Variant
+from ..training import model
 from .contract import Failed, Skipped, Subject
+from .probe import shape_task
 
 B, H = 32, 16
 
@@ -18,10 +20,10 @@ def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int
     """Raises Failed unless the loss halves in so many updates and seconds, from where it begins or from a blind guess's, 1.
 
     Inputs are signs; the target is the first, or the sum of all scaled to unit variance. The readout stays as drawn, times four, so
-    that it is the core that learns.
+    that it is the core that learns. Dropout draws from a seeded generator, as in a trial.
     """
-    task = Task("shape", lambda: None, 1, 1, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
-    net = model.build(subject.noun, subject.options, task, H, model.engines(subject.noun)[0], seed=0)
+    torch.manual_seed(0)
+    net = model.build(subject.noun, subject.options, shape_task(1, 1), H, engines_of(subject.noun)[0].name, seed=0)
     net.readout.requires_grad_(False)
     net.readout.weight *= 4
     trained = [parameter for parameter in net.core.parameters() if parameter.requires_grad]

@@ -3,69 +3,44 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 
-from .. import model, ops
-from ..spec import Task, Variant
-from .contract import Failed, Skipped, Subject, check, check_options, require, shuffle_global_generators, unchanged_surroundings
+from ..ops.engines import REFERENCE, Engine
+from ..ops.scan import observed, scan
+from ..registry.guard import TORCH_RANDOM_STATE
+from ..spec import Variant
+from ..training import model
+from .contract import Failed, Skipped, Subject, check, check_options, require
+from .probe import (
+    Dtype,
+    answer,
+    backward,
+    build,
+    build_repeatable,
+    copied,
+    draws,
+    engines,
+    forward,
+    forward_seeded,
+    leaves,
+    noise,
+    numbers,
+    relative,
+    same,
+    shape_task,
+    stir,
+)
+from .surroundings import shuffle_global_generators, unchanged_surroundings
 from .training import improves
 
-Dtype = torch.dtype
 SIZES = ((1, 1, 1, 1), (7, 1, 7, 1), (1, 7, 1, 7), (2, 3, 64, 7), (3, 2, 5, 64))  # B, T, D, H
-TINY = 1e-12  # of float64: what rounding may leave where nothing should be
-
-
-def build(subject: Subject[Variant], input_size: int, hidden_size: int, dtype: Dtype = torch.float64, seed: int = 0) -> nn.Module:
-    return model.build_core(subject.noun, subject.options, input_size, hidden_size, seed).to(dtype)
-
-
-def noise(*shape: int, dtype: Dtype = torch.float64, seed: int = 1) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def forward(subject: Subject[Variant], core: nn.Module, x: Tensor, engine: str = "reference") -> Tensor:
-    return model.run(subject.noun, core, x, engine)
-
-
-def engines(subject: Subject[Variant]) -> Iterator[tuple[str, str]]:
-    """Each engine with how to name it in a reason."""
-    for engine in model.engines(subject.noun):
-        yield engine, "forward" if engine == "reference" else "the vendor twin"
-
-
-def answer(subject: Subject[Variant], y: Tensor) -> Tensor:
-    """What one answer a sequence is read from, (B, T, O) -> (B, O)."""
-    return subject.noun.summary(y) if subject.noun.summary else y[:, -1]
-
-
-def backward(y: Tensor) -> None:
-    """Send a gradient to every element of y, no two alike."""
-    require(y.requires_grad, "the output carries no gradient")
-    (y * noise(*y.shape, dtype=y.dtype, seed=3)).sum().backward()  # type: ignore[no-untyped-call]
-
-
-@torch.no_grad()
-def stir(core: nn.Module) -> None:
-    """Move every weight a little, away from zeros that would hide what lies behind them."""
-    for index, parameter in enumerate(core.parameters()):
-        parameter.add_(noise(*parameter.shape, seed=index), alpha=0.1)
-
-
-def same(found: Tensor, wanted: Tensor) -> bool:
-    """Equal up to rounding in float64."""
-    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= TINY * (1 + wanted.abs().max()))
-
-
-def relative(found: Tensor, wanted: Tensor) -> float:
-    found, wanted = found.detach(), wanted.detach()
-    return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
 
 
 @check("Give one output a step and a sample: forward takes (B, T, D) and returns (B, T, O), for any B, T, D and H from 1.", first=True)
@@ -101,29 +76,40 @@ def input(subject: Subject[Variant]) -> None:  # noqa: A001
 
 
 @check(
-    "Draw nothing in forward; draw weights with torch's generator alone, in build, which is seeded for it; use no clock, id or set order.",
+    "Draw with torch's generator alone: weights in build, which is seeded for it, and dropout and its like in training mode alone "
+    "(self.training); use no clock, id or set order.",
     first=True,
 )
 def determinism(subject: Subject[Variant]) -> None:
-    """The same seed gives the same weights, outputs and gradients to the bit; another seed gives other weights."""
+    """The same seed gives the same weights, outputs and gradients to the bit, another seed other weights; evaluation draws nothing."""
     for engine, name in engines(subject):
-        first, second = (_run(subject, engine, shuffle) for shuffle in (1, 2))
+        first, second = (_trained(subject, engine, shuffle) for shuffle in (1, 2))
         changed = [key for key in first if not torch.equal(first[key], second[key])]
         require(not changed, f"{name}: two runs from one seed differ in {', '.join(changed)}")
+        evaluated, again = (_evaluated(subject, engine, shuffle) for shuffle in (1, 2))
+        require(torch.equal(evaluated, again), f"{name} draws at random in evaluation mode")
     weights, others = (dict(build(subject, 3, 5, seed=seed).named_parameters()) for seed in (0, 1))
     differ = not weights or any(not torch.equal(weights[key], others[key]) for key in weights)
     require(differ, "two seeds give the same weights: seeds could not be told apart")
 
 
-def _run(subject: Subject[Variant], engine: str, shuffle: int) -> dict[str, Tensor]:
-    """Weights, output and gradients of a module built anew, by name."""
+def _trained(subject: Subject[Variant], engine: Engine, shuffle: int) -> dict[str, Tensor]:
+    """Weights, output and gradients of a module built anew, by name; dropout draws from a seeded generator, as in a trial."""
     shuffle_global_generators(shuffle)
     core, x = build(subject, 3, 5, torch.float32), noise(4, 9, 3, dtype=torch.float32).requires_grad_()
-    found = {key: value.clone() for key, value in core.state_dict().items()}
-    y = forward(subject, core, x, engine)
+    weights = copied(core)
+    y = forward_seeded(subject, core, x, engine)
     backward(y)
     gradients = {"x": x.grad, **{key: parameter.grad for key, parameter in core.named_parameters()}}
-    return {**found, "y": y, **{f"the gradient of {key}": value for key, value in gradients.items() if value is not None}}
+    return {**weights, "y": y, **{f"the gradient of {key}": value for key, value in gradients.items() if value is not None}}
+
+
+@torch.no_grad()
+def _evaluated(subject: Subject[Variant], engine: Engine, shuffle: int) -> Tensor:
+    """Output in evaluation mode, from global generators that are seeded apart."""
+    core = build(subject, 3, 5, torch.float32).eval()
+    shuffle_global_generators(shuffle)
+    return forward(subject, core, noise(4, 9, 3, dtype=torch.float32), engine)
 
 
 @check("Begin every forward from a fresh state: keep no tensor on self, and change no buffer or weight in forward.", first=True)
@@ -131,12 +117,13 @@ def state(subject: Subject[Variant]) -> None:
     """A call leaves nothing behind for the next: no hidden state, no changed buffer."""
     for engine, name in engines(subject):
         core, x = build(subject, 3, 5), noise(3, 6, 3)
-        before = {key: value.clone() for key, value in core.state_dict().items()}
-        y = forward(subject, core, x, engine)
+        before = copied(core)
+        y = forward_seeded(subject, core, x, engine)
         backward(y)
         for other in (x, noise(3, 6, 3, seed=2), noise(2, 4, 3, seed=3)):
             forward(subject, core, other, engine)
-            require(torch.equal(forward(subject, core, x, engine), y), f"{name} gives another y for the same x after other calls")
+            again = forward_seeded(subject, core, x, engine)
+            require(torch.equal(again, y), f"{name} gives another y for the same x after other calls")
         changed = [key for key, value in core.state_dict().items() if not torch.equal(value, before[key])]
         require(not changed, f"{name} changes {', '.join(changed)}")
 
@@ -147,16 +134,24 @@ def options(subject: Subject[Variant]) -> None:
     check_options(subject.noun.build, positional=2)
 
 
-@check("Leave the global generators, the default dtype, the thread count and the like alone; draw from a torch.Generator of your own.")
+@check(
+    "Leave the global generators, the default dtype, the thread count and the like alone; dropout and its like may draw from torch's "
+    "generator in training mode, and all else from a torch.Generator of your own."
+)
 def surroundings(subject: Subject[Variant]) -> None:
-    """Building, forward and backward change nothing that is shared with other plugins."""
+    """Building, forward and backward change nothing that is shared with other plugins; in training mode dropout may draw."""
     with unchanged_surroundings("build"):
         core = build(subject, 3, 5)
+    x, apart = noise(2, 5, 3), {TORCH_RANDOM_STATE} if draws(subject) else set()
+    for engine, name in engines(subject):
+        with unchanged_surroundings(name, apart):
+            y = forward(subject, core, x, engine)
+        with unchanged_surroundings(f"the backward pass of {name}", apart):
+            backward(y)
+    core.eval()
     for engine, name in engines(subject):
         with unchanged_surroundings(name):
-            y = forward(subject, core, noise(2, 5, 3), engine)
-        with unchanged_surroundings(f"the backward pass of {name}"):
-            backward(y)
+            forward(subject, core, x, engine)
 
 
 @check("Make new tensors on x's device (x.new_zeros(…)), and register constants with register_buffer.")
@@ -176,7 +171,7 @@ def causality(subject: Subject[Variant]) -> None:
     """Later input changes no earlier output where the variant claims to be causal, and does where it claims not to be."""
     causal = subject.noun.is_causal(subject.options)
     for engine, name in engines(subject):
-        core, leaks = build(subject, 3, 4), []
+        core, leaks = build_repeatable(subject, 3, 4), []
         for T, steps in ((9, range(8)), (70, (0, 31, 63, 68))):
             x, later = noise(2, T, 3), noise(2, T, 3, seed=2)
             y = forward(subject, core, x, engine)
@@ -194,7 +189,7 @@ def causality(subject: Subject[Variant]) -> None:
 def batch(subject: Subject[Variant]) -> None:
     """A row alone gives what it gives in a batch, and the order of rows does not matter."""
     for engine, name in engines(subject):
-        core, x = build(subject, 3, 4), noise(5, 6, 3)
+        core, x = build_repeatable(subject, 3, 4), noise(5, 6, 3)
         together = forward(subject, core, x, engine)
         for row in range(len(x)):
             alone = forward(subject, core, x[row : row + 1], engine)
@@ -206,7 +201,7 @@ def batch(subject: Subject[Variant]) -> None:
 def gradients(subject: Subject[Variant]) -> None:
     """The gradient of the answer reaches the first step, and every gradient is finite."""
     for engine, name in engines(subject):
-        core, x = build(subject, 3, 5), noise(4, 7, 3).requires_grad_()
+        core, x = build_repeatable(subject, 3, 5), noise(4, 7, 3).requires_grad_()
         y = forward(subject, core, x, engine)
         backward(answer(subject, y))
         require(x.grad is not None, f"{name}: no gradient reaches x")
@@ -221,9 +216,9 @@ def gradients(subject: Subject[Variant]) -> None:
 def gradcheck(subject: Subject[Variant]) -> None:
     """Gradients of input and parameters are those of finite differences, in float64."""
     for engine, name in engines(subject):
-        core, x = build(subject, 2, 3), noise(2, 3, 2).requires_grad_()
+        core, x = build_repeatable(subject, 2, 3), noise(2, 3, 2).requires_grad_()
 
-        def run(x: Tensor, *_parameters: Tensor, core: nn.Module = core, engine: str = engine) -> Tensor:
+        def run(x: Tensor, *_parameters: Tensor, core: nn.Module = core, engine: Engine = engine) -> Tensor:
             return forward(subject, core, x, engine)  # gradcheck moves the parameters in place
 
         trained = [parameter for parameter in core.parameters() if parameter.requires_grad]
@@ -236,11 +231,12 @@ def gradcheck(subject: Subject[Variant]) -> None:
 @check("Return (B, O) with the features of y, from outputs that have read everything: a backward direction's answer is at its first step.")
 def summary(subject: Subject[Variant]) -> None:
     """What one answer a sequence is read from depends on the first and the last step, in both halves where it looks ahead."""
-    core, x = build(subject, 3, 4), noise(2, 6, 3).requires_grad_()
+    core, x = build_repeatable(subject, 3, 4), noise(2, 6, 3).requires_grad_()
     y = forward(subject, core, x)
-    found = answer(subject, y)
-    require(found.shape == (2, y.shape[2]), f"summary gave {tuple(found.shape)} for y {tuple(y.shape)}")
-    halves = (found,) if subject.noun.is_causal(subject.options) or found.shape[1] < 2 else found.chunk(2, dim=1)
+    summarised = answer(subject, y)
+    require(summarised.shape == (2, y.shape[2]), f"summary gave {tuple(summarised.shape)} for y {tuple(y.shape)}")
+    whole = subject.noun.is_causal(subject.options) or summarised.shape[1] < 2
+    halves = (summarised,) if whole else summarised.chunk(2, dim=1)
     for half in halves:
         (gradient,) = torch.autograd.grad(half.square().sum(), x, retain_graph=True)
         for step, name in ((0, "first"), (-1, "last")):
@@ -255,102 +251,109 @@ def summary(subject: Subject[Variant]) -> None:
 def parameters(subject: Subject[Variant]) -> None:
     """What the module says it trains is what its forward trains, and the count is the one claimed and grows with hidden_size."""
     for engine, name in engines(subject):
-        core = build(subject, 3, 5)
-        told = [id(parameter) for parameter in core.parameters()]
-        listed = {key: parameter for key, parameter in core.named_parameters() if id(parameter) in told}
-        stir(core)
-        y = forward(subject, core, noise(4, 7, 3), engine)
-        backward(y)
-        hidden = [leaf for leaf in _leaves(y) if not any(leaf is parameter for parameter in listed.values())]
-        count = sum(leaf.numel() for leaf in hidden)
-        require(not hidden, f"{name} trains {count} numbers that parameters() does not list, of shape {[tuple(h.shape) for h in hidden]}")
-        idle = [key for key, one in listed.items() if one.requires_grad and (one.grad is None or not one.grad.any())]
-        require(not idle, f"{name} never uses {', '.join(idle)}, which parameters() counts")
+        _check_what_is_trained(subject, engine, name)
     for D, H in ((1, 1), (3, 5), (7, 64)):
         counts = {model.count_parameters(build(subject, D, H, seed=seed)) for seed in (0, 1)}
         require(len(counts) == 1, f"the count differs from build to build: {sorted(counts)} at D={D}, H={H}")
         if subject.noun.parameters:
             claim = subject.noun.parameters(D, H, **subject.options)
             require(counts == {claim}, f"claims {claim} parameters at D={D}, H={H} and has {counts.pop()}")
-    task = Task("shape", lambda: None, 3, 2, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
-    sizes = [model.count_parameters(model.build(subject.noun, subject.options, task, H, "reference", 0)) for H in (1, 2, 4, 8, 16)]
+    task = shape_task(input_size=3, output_size=2)
+    sizes = [model.count_parameters(model.build(subject.noun, subject.options, task, H, REFERENCE.name, 0)) for H in (1, 2, 4, 8, 16)]
     require(sizes == sorted(set(sizes)), f"the count does not grow with hidden_size: {sizes} for H = 1, 2, 4, 8, 16")
 
 
-def _leaves(y: Tensor) -> list[Tensor]:
-    """The tensors that a backward pass from y would accumulate gradients in."""
-    found, seen, queue = [], set(), [y.grad_fn]
-    while queue:
-        node: Any = queue.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        queue.extend(following for following, _ in node.next_functions)
-    return found
+def _check_what_is_trained(subject: Subject[Variant], engine: Engine, name: str) -> None:
+    """Raises Failed for a weight that is trained and not listed, or listed and used neither in training nor in evaluation mode."""
+    core = build(subject, 3, 5)
+    identities = {id(parameter) for parameter in core.parameters()}
+    listed = {key: parameter for key, parameter in core.named_parameters() if id(parameter) in identities}
+    stir(core)
+    for mode in (core.train, core.eval):
+        mode()
+        y = forward(subject, core, noise(4, 7, 3), engine)
+        backward(y)
+        hidden = [leaf for leaf in leaves(y) if not any(leaf is parameter for parameter in listed.values())]
+        count, shapes = sum(map(numbers, hidden)), [tuple(leaf.shape) for leaf in hidden]
+        require(not hidden, f"{name} trains {count} numbers that parameters() does not list, of shape {shapes}")
+    idle = [key for key, weight in listed.items() if weight.requires_grad and (weight.grad is None or not weight.grad.any())]
+    require(not idle, f"{name} never uses {', '.join(idle)}, which parameters() counts")
 
 
 @check("Register every weight and buffer under a fixed name, and override neither state_dict nor its loading in part.")
 def state_dict(subject: Subject[Variant]) -> None:
     """Weights written to a file and read into a fresh module give the same outputs, to the bit."""
-    one, other, x = build(subject, 3, 4), build(subject, 3, 4, seed=1), noise(2, 5, 3)
-    stir(one)
+    written, fresh, x = build_repeatable(subject, 3, 4), build_repeatable(subject, 3, 4, seed=1), noise(2, 5, 3)
+    stir(written)
     file = io.BytesIO()
-    torch.save(one.state_dict(), file)
+    torch.save(written.state_dict(), file)
     file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    require(torch.equal(forward(subject, one, x), forward(subject, other, x)), "a module read from a file gives other outputs")
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    require(torch.equal(forward(subject, written, x), forward(subject, fresh, x)), "a module read from a file gives other outputs")
 
 
-@check("Let forward be the steps in order, from the same initial state, with nothing done to their outputs.")
+@check(
+    "Let forward be the steps in order, from the same initial state, with nothing done to their outputs; a method that is no such step "
+    "needs another name."
+)
 def step(subject: Subject[Variant]) -> None:
     """Where there is a step, calling it along time gives what forward gives."""
-    core, x = build(subject, 3, 4), noise(3, 6, 3)
+    core, x = build_repeatable(subject, 3, 4), noise(3, 6, 3)
     function = getattr(core, "step", None)
     if not callable(function):
         raise Skipped("it has no step")
-    with mock.patch.object(ops, "scan", wraps=ops.scan) as scan:
+    with observed() as calls:
         y = forward(subject, core, x)
-    states = [call.args[2] for call in scan.call_args_list if getattr(call.args[0], "__self__", None) is core]
-    for size in dict.fromkeys((4, y.shape[2])):
-        states += [x.new_zeros(len(x), size), (x.new_zeros(len(x), size), x.new_zeros(len(x), size))]
     differences = []
-    for initial in states:
+    for initial in [*(state for _step, state in calls), *_zeros(x, y)]:
         try:
-            outputs = ops.scan(function, x, initial)
+            outputs = scan(function, x, initial)
         except Exception:  # not a state that this step takes
             continue
         differences.append(relative(outputs, y) if outputs.shape == y.shape else float("inf"))
     if not differences:
         raise Skipped("its initial state is not known: forward gives none to ops.scan, and neither zeros (B, H) nor a pair of them fit")
-    require(min(differences) <= 1e-10, f"calling step along time departs from forward by {min(differences):.2g} of its largest output")
+    start = "" if calls else " (from zeros, since forward gives ops.scan no initial state)"
+    require(
+        min(differences) <= 1e-10, f"calling step along time{start} departs from forward by {min(differences):.2g} of its largest output"
+    )
+
+
+def _zeros(x: Tensor, y: Tensor) -> Iterator[Any]:
+    """Initial states of the usual kinds: zeros (B, H), and a pair of them."""
+    for size in dict.fromkeys((4, y.shape[2])):
+        zeros = x.new_zeros(len(x), size)
+        yield zeros
+        yield zeros, zeros
 
 
 @check("Compare the two gate by gate: order of gates, biases, and where the reset gate acts; vendor must use the module's own parameters.")
 def twin(subject: Subject[Variant]) -> None:
-    """The vendor twin gives the reference's outputs and gradients: to 1e-5 in float32, 1e-10 in float64 (T=50, B=4, H=32)."""
-    if not subject.noun.vendor:
-        raise Skipped("it has no vendor twin")
-    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
-            wanted, found = (_outcome(subject, engine, dtype, device) for engine in ("reference", "vendor"))
-            apart = sorted(wanted.keys() ^ found.keys())
-            require(not apart, f"{', '.join(apart)} is there on one engine alone")
-            for key, value in wanted.items():
-                error = relative(found[key], value)
-                require(error <= tolerance, f"{key} departs by {error:.2g} in {str(dtype).removeprefix('torch.')} on {device}")
+    """Each engine's twin gives the reference's outputs and gradients: to 1e-5 in float32, 1e-10 in float64 (T=50, B=4, H=32)."""
+    twins = [(engine, name) for engine, name in engines(subject) if engine is not REFERENCE]
+    if not twins:
+        raise Skipped("it has no twin on another engine")
+    precisions = ((torch.float32, 1e-5), (torch.float64, 1e-10))
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    for (engine, name), device, (dtype, tolerance) in itertools.product(twins, devices, precisions):
+        wanted, outcome = (_outcome(subject, each, dtype, device) for each in (REFERENCE, engine))
+        apart = sorted(wanted.keys() ^ outcome.keys())
+        require(not apart, f"{', '.join(apart)} is there either in forward or in {name} alone")
+        for key, value in wanted.items():
+            error = relative(outcome[key], value)
+            require(error <= tolerance, f"{name}: {key} departs by {error:.2g} in {str(dtype).removeprefix('torch.')} on {device}")
 
 
-def _outcome(subject: Subject[Variant], engine: str, dtype: Dtype, device: str) -> dict[str, Tensor]:
+def _outcome(subject: Subject[Variant], engine: Engine, dtype: Dtype, device: str) -> dict[str, Tensor]:
     """Output and gradients by name, of the mean over T=50, B=4, H=32."""
-    core, x = build(subject, 8, 32, dtype).to(device), noise(4, 50, 8, dtype=dtype).to(device).requires_grad_()
-    inputs = {"x": x, **{key: one for key, one in core.named_parameters() if one.requires_grad}}
+    core = build_repeatable(subject, 8, 32, dtype).to(device)
+    x = noise(4, 50, 8, dtype=dtype).to(device).requires_grad_()
+    trained = {"x": x, **{key: parameter for key, parameter in core.named_parameters() if parameter.requires_grad}}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")  # one bias a gate
         y = forward(subject, core, x, engine)
-    gradients = torch.autograd.grad(y.mean(), list(inputs.values()), allow_unused=True)
-    return {"y": y, **{f"the gradient of {key}": one for key, one in zip(inputs, gradients, strict=True) if one is not None}}
+    gradients = zip(trained, torch.autograd.grad(y.mean(), list(trained.values()), allow_unused=True), strict=True)
+    return {"y": y, **{f"the gradient of {key}": gradient for key, gradient in gradients if gradient is not None}}
 
 
 @check("Keep the state bounded over time: gates in (0, 1), saturating or normalised states, no product or sum that grows with T.")
@@ -373,7 +376,7 @@ def survive(subject: Subject[Variant], steps: int) -> None:
         y = forward(subject, core, noise(1, steps, 3, dtype=torch.float32), engine)
         require(y.isfinite().all(), f"{name} gives NaN or infinity within {steps} steps")
         backward(answer(subject, y))
-        bad = [key for key, one in core.named_parameters() if one.grad is not None and not one.grad.isfinite().all()]
+        bad = [key for key, weight in core.named_parameters() if weight.grad is not None and not weight.grad.isfinite().all()]
         require(not bad, f"{name}: the gradient of {', '.join(bad)} is NaN or infinite after {steps} steps")
 
 

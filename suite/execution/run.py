@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SuiteError
 from ..listeners.announce import Audience
-from ..plan.schema import Narrowing, Plan
+from ..plan.schema import Plan, Request
 from ..registry.registry import Registry
 from ..spec import Grade, Machine
 from ..store.selection import Selection
@@ -25,12 +25,12 @@ POLL_SECONDS = 0.1
 class Work:
     """A plan made ready to run on this machine: what it asks for, and what the store has of each.
 
-    plan: whole; part: the part of it that is asked for, which selection, trials, timings and gradings are of
+    plan: whole; request: which part of it is asked for, which selection, trials, timings and gradings are of
     outcomes, timed, grades: what the store has, by key
     """
 
     plan: Plan
-    part: Narrowing
+    request: Request
     selection: Selection
     registry: Registry
     store: Store

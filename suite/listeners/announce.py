@@ -1,9 +1,13 @@
-"""Tells listeners what happens in a run, through pluggy; one that raises is noted and harms nobody."""
+"""Tells listeners what happens in a run, through pluggy; what one of them raises is noted and stops neither the run nor the others."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Generator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -17,7 +21,7 @@ from ..spec import Value
 EVENTS = [name for name in vars(hookspecs) if name.startswith("suite_") and name not in HOOKS]
 """The hooks that tell of something."""
 
-Note = Callable[[str, Raised], None]
+Note = Callable[[Raised], None]
 
 
 class Audience:
@@ -31,11 +35,16 @@ class Audience:
 
     def __init__(self, registry: Registry, options: Mapping[str, Value], more: Sequence[object] = ()) -> None:
         self.problems: dict[str, str] = {}
+        self._names: set[str] = set()
         self._hooks = pluggy.PluginManager("suite")
         self._hooks.add_hookspecs(hookspecs)
-        found = [plugin for _, plugin in registry.hooks.list_name_plugin() if plugin is not None]
-        for plugin in (*self._started(registry, options), *found, *more):
-            self._hooks.register(_Careful(plugin, self._raised))
+        for name, listener in self._started(registry, options).items():
+            self._admit(name, listener)
+        for name, plugin in registry.hooks.list_name_plugin():
+            if plugin is not None:  # pluggy keeps the names of blocked plugins
+                self._register(name, plugin)
+        for listener in more:
+            self._admit(getattr(listener, "__name__", type(listener).__name__), listener)
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call every implementation of a hook with those of the arguments that it names."""
@@ -46,71 +55,163 @@ class Audience:
         self.problems.setdefault(who, what)
 
     def _raised(self, who: str, raised: Raised) -> None:
-        self.note(who, f"{raised.reason}\n{raised.traceback}")
+        """Note what was raised: a SuiteError is a sentence for the user, anything else a fault that its author wants to trace."""
+        self.note(who, raised.reason if isinstance(raised.error, SuiteError) else f"{raised.reason}\n{raised.traceback}")
 
-    def _started(self, registry: Registry, options: Mapping[str, Value]) -> list[object]:
+    def _started(self, registry: Registry, options: Mapping[str, Value]) -> dict[str, object]:
+        """Start each listener with those of the options that it has."""
         declared = {name: options_of(provided.noun.start) for name, provided in registry.listeners.items()}
         known = {option for parameters in declared.values() for option in parameters}
         for option in options:
             if option not in known:
                 raise SuiteError(f"no listener has the option '{option}'{nearest(option, known)}")
-        started = []
+        chosen = {
+            name: checked({option: value for option, value in options.items() if option in parameters}, parameters, f"listener '{name}'")
+            for name, parameters in declared.items()
+        }
+        started = {}
         for name, provided in registry.listeners.items():
-            own = {option: value for option, value in options.items() if option in declared[name]}
-            chosen = checked(own, declared[name], f"listener '{name}'")
-            with contained() as raised:
-                listener = provided.noun.start(**chosen)
+            with _noting(functools.partial(self._raised, name)):
+                listener = provided.noun.start(**chosen[name])
                 if listener is not None:
-                    started.append(listener)
-            if raised:
-                self._raised(name, raised)
+                    started[name] = listener
         return started
 
+    def _admit(self, name: str, listener: object) -> None:
+        """Register a listener that no finder has looked at, and note what it cannot hear."""
+        who = self._unique(name)
+        names = self._register(who, listener)
+        if not names:
+            self.note(who, "hears nothing: no method of it is marked @hookimpl")
+        for name in names:
+            if name not in EVENTS and name not in HOOKS:
+                self.note(f"{who}, {name}", f"@hookimpl on '{name}', which is no hook{nearest(name, EVENTS)}")
 
-class _Careful:
-    """A listener's event hooks, each of which notes what it raises instead of passing it on."""
+    def _unique(self, name: str) -> str:
+        """The name, with a number where another listener has it already."""
+        numbered = (name, *(f"{name} {number}" for number in range(2, len(self._names) + 3)))
+        who = next(candidate for candidate in numbered if candidate not in self._names)
+        self._names.add(who)
+        return who
 
-    def __init__(self, plugin: object, note: Note) -> None:
-        who = getattr(plugin, "__name__", type(plugin).__name__)
-        for hook in EVENTS:
-            implementation = getattr(plugin, hook, None)
-            marks = getattr(implementation, "suite_impl", None)
-            if implementation is None or not isinstance(marks, dict):
-                continue
-            wraps = marks["wrapper"] or marks["hookwrapper"]
-            careful = (_careful_wrapper if wraps else _careful)(implementation, functools.partial(note, f"{who}, {hook}"))
-            careful.suite_impl = marks  # type: ignore[attr-defined]
-            setattr(self, hook, careful)
+    def _register(self, who: str, plugin: object) -> list[str]:
+        """Let pluggy call a plugin's event hooks; the names of all hooks that the plugin implements."""
+        implementations = list(_implementations(plugin))
+        for implementation in implementations:
+            if implementation.hook in EVENTS:
+                note = functools.partial(self._raised, f"{who}, {implementation.hook}")
+                with _noting(note):
+                    self._hooks.register(SimpleNamespace(**{implementation.hook: _careful(implementation, note)}))
+        return [implementation.hook for implementation in implementations]
 
 
-def _careful(implementation: Callable[..., object], note: Callable[[Raised], None]) -> Callable[..., None]:
-    @functools.wraps(implementation)
-    def call(*arguments: Any) -> None:
-        with contained() as raised:
-            implementation(*arguments)
-        if raised:
-            note(raised)
+@dataclass(frozen=True)
+class _Implementation:
+    """One method or function marked ``@hookimpl``, with the marks that pluggy reads."""
+
+    hook: str
+    function: Callable[..., Any]
+    marks: Mapping[str, Any]
+
+
+def _implementations(plugin: object) -> Iterator[_Implementation]:
+    """The hook implementations of a module or an object; like pluggy, without evaluating its properties."""
+    for name in dir(plugin):
+        holder = inspect.getattr_static(plugin, name, None)
+        if not inspect.isroutine(holder):
+            continue
+        marks = getattr(holder, "suite_impl", None) or getattr(getattr(holder, "__func__", None), "suite_impl", None)
+        if isinstance(marks, dict):
+            yield _Implementation(marks.get("specname") or name, getattr(plugin, name), marks)
+
+
+@contextlib.contextmanager
+def _noting(note: Note) -> Iterator[None]:
+    """Note what the code inside raises instead of passing it on."""
+    with contained() as raised:
+        yield
+    if raised:
+        note(raised)
+
+
+def _careful(implementation: _Implementation, note: Note) -> Callable[..., Any]:
+    """The implementation with the same parameters and marks, which notes what it raises."""
+    wraps = implementation.marks.get("wrapper") or implementation.marks.get("hookwrapper")
+    careful = _careful_wrapper(implementation.function, note) if wraps else _careful_call(implementation.function, note)
+    vars(careful)["suite_impl"] = {**implementation.marks, "specname": None}
+    return careful
+
+
+def _careful_call(function: Callable[..., object], note: Note) -> Callable[..., None]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> None:
+        with _noting(note):
+            function(*arguments, **named)
 
     return call
 
 
-def _careful_wrapper(implementation: Callable[..., Generator[None, Any, Any]], note: Callable[[Raised], None]) -> Callable[..., Any]:
+def _careful_wrapper(function: Callable[..., Generator[None, Any, Any]], note: Note) -> Callable[..., Any]:
     """A wrapper around the other listeners' calls; where it raises, they are still called and their result stands."""
 
-    @functools.wraps(implementation)
-    def call(*arguments: Any) -> Generator[None, Any, Any]:
-        with contained() as raised:
-            generator = implementation(*arguments)
-            next(generator)
-        if raised:
-            note(raised)
-            return (yield)
-        result = yield
-        with contained() as raised:
-            generator.send(result)
-            raise RuntimeError("it yields more than once")
-        if not isinstance(raised.error, StopIteration):
-            note(raised)
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Generator[None, Any, Any]:
+        generator = None
+        with _noting(note):
+            generator = _begun(function(*arguments, **named))
+        try:
+            result = yield
+        except BaseException as interrupt:  # nothing else passes the other listeners
+            if generator is not None:
+                with _noting(note), contextlib.suppress(type(interrupt)):  # it usually comes out as it went in
+                    _finish(functools.partial(generator.throw, interrupt), generator)
+            raise
+        if generator is not None:
+            with _noting(note), _unchanged(result):
+                _finish(functools.partial(generator.send, result), generator)
         return result
 
     return call
+
+
+def _begun(generator: Generator[None, Any, Any]) -> Generator[None, Any, Any]:
+    """The generator at its yield."""
+    try:
+        next(generator)
+    except StopIteration:
+        raise SuiteError("does not yield; a wrapper yields once, and the other listeners are called there") from None
+    return generator
+
+
+def _finish(go_on: Callable[[], object], generator: Generator[None, Any, Any]) -> None:
+    """Run what stands behind the yield."""
+    try:
+        go_on()
+    except StopIteration:
+        return
+    generator.close()
+    raise SuiteError("yields more than once; a wrapper yields once")
+
+
+@contextlib.contextmanager
+def _unchanged(result: object) -> Iterator[None]:
+    """Keep what an old-style wrapper is handed, a ``pluggy.Result``, as it was: an exception forced upon it raises here.
+
+    An interrupt in such a wrapper is handed on in the result, since pluggy would warn of one that is raised.
+    """
+    if not isinstance(result, pluggy.Result):
+        yield
+        return
+    before = result.exception
+    try:
+        yield
+        forced = result.exception
+    except KeyboardInterrupt as interrupt:
+        before = forced = interrupt
+    finally:
+        if before is None:
+            result.force_result([])
+        else:
+            result.force_exception(before)
+    if forced is not None and forced is not before:
+        raise forced

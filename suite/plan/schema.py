@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import SuiteError, nearest
 from .choices import Choice, Strict, parse_choice, parse_choices
@@ -107,13 +107,6 @@ class Plan(Strict):
     evaluations: EvaluationPlan = EvaluationPlan()
     timing: TimingPlan = TimingPlan()
 
-    _source: str = PrivateAttr(default="")
-
-    @property
-    def source(self) -> str:
-        """Where the plan was read: a packaged plan's name or a file's path, as it was asked for; empty for one made in Python."""
-        return self._source
-
     @model_validator(mode="after")
     def _no_repeats(self) -> Plan:
         lists: dict[str, tuple[Any, ...]] = {
@@ -129,11 +122,6 @@ class Plan(Strict):
             if len(set(values)) != len(values):
                 raise ValueError(f"{field} names a value twice")
         return self
-
-
-def is_packaged(plan: Plan) -> bool:
-    """Whether the plan comes with the suite, and was not read from a file of the user's."""
-    return plan.source in packaged()
 
 
 def packaged() -> list[str]:
@@ -158,36 +146,38 @@ def load(name: str) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: not valid TOML: {error}") from None
     raw.setdefault("name", path.stem)
-    return check(raw, str(path), source=name)
+    return check(raw, str(path))
 
 
-def check(raw: dict[str, Any], place: str, source: str = "") -> Plan:
-    """Validate plain data as a plan; `place` stands in the messages, and `source` becomes the plan's."""
+def check(raw: dict[str, Any], place: str) -> Plan:
+    """Validate plain data as a plan; `place` stands in the messages."""
     try:
-        plan = Plan.model_validate(raw)
+        return Plan.model_validate(raw)
     except ValidationError as error:
         raise SuiteError(_explained(error, place)) from None
-    plan._source = source
-    return plan
 
 
 @dataclass(frozen=True)
-class Narrowing:
-    """The part of a plan that a run is asked for: lists in place of the plan's own, as they stand on the command line."""
+class Request:
+    """What a run is asked for: a plan, and lists in place of the plan's own, as they stand on the command line.
 
+    source: the plan's packaged name or its file; empty for a plan made in Python
+    """
+
+    source: str = ""
     variants: str | None = None
     tasks: str | None = None
     seeds: int | None = None
 
     @property
     def words(self) -> list[str]:
-        """The part as command-line options."""
+        """The lists as command-line options."""
         asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
         return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
 
 
-def narrow(plan: Plan, part: Narrowing) -> Plan:
-    """The plan with its lists replaced by those of the part.
+def narrow(plan: Plan, request: Request) -> Plan:
+    """The plan with its lists replaced by those of the request.
 
     A task that the plan has keeps the lengths and steps of its entries: of all of them where the task is named alone, of the one
     with the same options where it is named with options.
@@ -196,17 +186,17 @@ def narrow(plan: Plan, part: Narrowing) -> Plan:
     """
     changes: dict[str, Any] = {}
     try:
-        if part.variants is not None:
-            changes["variants"] = parse_choices(part.variants)
-        if part.tasks is not None:
-            changes["tasks"] = [entry for asked in parse_choices(part.tasks) for entry in _entries(plan, asked)]
+        if request.variants is not None:
+            changes["variants"] = parse_choices(request.variants)
+        if request.tasks is not None:
+            changes["tasks"] = [entry for asked in parse_choices(request.tasks) for entry in _entries(plan, asked)]
     except ValueError as error:
         raise SuiteError(str(error)) from None
-    if part.seeds is not None:
-        if part.seeds < 1:
-            raise SuiteError(f"seeds is {part.seeds}; it takes at least 1")
-        changes["seeds"] = list(range(part.seeds))
-    return check({**plan.model_dump(), **changes}, f"plan {plan.name}", plan.source) if changes else plan
+    if request.seeds is not None:
+        if request.seeds < 1:
+            raise SuiteError(f"seeds is {request.seeds}; it takes at least 1")
+        changes["seeds"] = list(range(request.seeds))
+    return check({**plan.model_dump(), **changes}, f"plan {plan.name}") if changes else plan
 
 
 def _entries(plan: Plan, asked: dict[str, Any]) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ def questions_of(plan: Plan, registry: Registry) -> list[Question]:
 
 def _sources(measure: Provided[Measure], registry: Registry) -> dict[str, str]:
     corruption = registry.corruption(measure.noun.corruption).digests if measure.noun.corruption else {}
-    return {**harness_sources("measures.evaluate"), **measure.digests, **corruption}
+    return {**measure.digests, **corruption, **harness_sources("measures.evaluate")}
 
 
 def cells_of(plan: Plan, registry: Registry) -> Iterator[tuple[ChosenTask, int, Plugin, Provided[Variant], float, int]]:

@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -88,7 +89,7 @@ class _Finder:
     def built_in(self) -> None:
         for folder in BUILT_IN:
             for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
-                if b"@hookimpl" in path.read_bytes():
+                if re.search(rb"^@hookimpl", path.read_bytes(), re.MULTILINE):
                     load = functools.partial(importlib.import_module, f"{SUITE}.{folder}.{path.stem}")
                     source = f"{SUITE}/{folder}/{path.name}"
                     self.guarded(source, functools.partial(self._import, source, load))
@@ -152,9 +153,9 @@ class _Finder:
 
     def measures(self) -> None:
         """Take what asks questions, now that all corruptions are known."""
-        corruptions = {name: provided.noun for name, provided in sorted(self.nouns[HOOKS["suite_corruptions"]].items())}
 
         def take(plugin: Any, source: str, versions: Mapping[str, str]) -> None:
+            corruptions = {name: provided.noun for name, provided in sorted(self.nouns[HOOKS["suite_corruptions"]].items())}
             with self._whole(plugin):
                 self._take(plugin, source, [LATE], versions, corruptions=corruptions)
 

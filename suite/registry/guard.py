@@ -1,4 +1,4 @@
-"""Watches a plugin's import: what it prints goes to standard error, and what it changes for everyone is put back and refused."""
+"""Watches a plugin's import: its prints go to standard error, and what it changes for all plugins is put back and refused."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from typing import Any
 from ..errors import SuiteError
 
 SLOW_SECONDS = 5.0
-"""An import that takes longer is mentioned: every command and every worker pays for it."""
+"""An import that takes longer is mentioned, since every command and every worker waits for it."""
+
+TORCH_RANDOM_STATE = "torch's global random state"
+"""The name of what dropout may draw from."""
 
 
 def shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
-    """What all plugins share, by name: its value now, and how to put it back."""
+    """What all plugins share, by name: its value now, and a function that puts a value back."""
     import numpy as np
     import torch
 
@@ -27,32 +30,32 @@ def shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
         "torch's thread count": (torch.get_num_threads(), torch.set_num_threads),
         "torch's grad mode": (torch.is_grad_enabled(), torch.set_grad_enabled),
         "torch's deterministic mode": (torch.are_deterministic_algorithms_enabled(), torch.use_deterministic_algorithms),
-        "torch's global random state": (
+        TORCH_RANDOM_STATE: (
             torch.get_rng_state().numpy().tobytes(),
             lambda state: torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8)),
         ),
-        "NumPy's global random state": (_Same(np.random.get_state()), lambda same: np.random.set_state(same.value)),
+        "NumPy's global random state": (_Whole(np.random.get_state()), lambda whole: np.random.set_state(whole.value)),
         "random's global state": (random.getstate(), random.setstate),
     }
 
 
-class _Same:
-    """A state that holds arrays, comparable as a whole."""
+class _Whole:
+    """A state that holds arrays, which is equal to another one where all of it is."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and repr(self.value) == repr(other.value)
+        return isinstance(other, _Whole) and repr(self.value) == repr(other.value)
 
     __hash__ = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Run an import.
+    """Run an import, and afterwards put back what all plugins share where the import changed it.
 
-    Raises SuiteError, everything put back, where it changes what all plugins share.
+    Raises SuiteError, with the names of what was changed.
     """
     before = shared()
     changed: list[str] = []
@@ -65,12 +68,14 @@ def watched() -> Iterator[None]:
             value, restore = before[name]
             restore(value)
     if changed:
-        raise SuiteError(f"changes {' and '.join(changed)} when imported; do such things inside build, draw or forward, on what is theirs")
+        raise SuiteError(
+            f"changes {' and '.join(changed)} when imported, which all plugins share; leave it as it is, and draw random numbers in build and draw"
+        )
 
 
 @contextlib.contextmanager
 def timed(note: Callable[[float], None]) -> Iterator[None]:
-    """Call `note` with the seconds where they are more than an import should take."""
+    """Call `note` with the seconds that an import took, where it took longer than it should."""
     start = time.perf_counter()
     yield
     seconds = time.perf_counter() - start

@@ -1,9 +1,13 @@
-"""Writes a new drop-in: small, working, documented, and passing its checks as it stands."""
+"""Writes a new drop-in: a small, documented file that works and passes its checks as it stands."""
 
 from __future__ import annotations
 
+import keyword
+import re
+import sys
 from pathlib import Path
 
+from .. import dropins
 from ..errors import SuiteError
 from ..spec import NAME
 
@@ -52,7 +56,7 @@ TASK = '''"""NAME: say in a sentence what must be remembered.
     input   a bit in the first step, then noise         (B, T, 1)
     target  the bit, at the end                         2 classes
 
-Who does not see the bit answers either class alike: a cross-entropy of ln 2.
+A predictor that does not look at the input gives both classes the same chance: a cross-entropy of ln 2.
 """
 
 from __future__ import annotations
@@ -128,7 +132,7 @@ from suite import Element, Prose, Results, Section, Table, hookimpl
 
 
 def draw(results: Results) -> Iterator[Element]:
-    """Tell how much of each variant's training was solved; the frame's columns are in suite.results.COLUMNS."""
+    """How many trials of each variant solved their task; suite.store.frame.COLUMNS describes the columns of results.frame."""
     chosen = results.trials[results.trials["chosen"].astype(bool)]
     if chosen.empty:
         yield Prose("No trial has been run.")
@@ -145,28 +149,42 @@ def suite_sections() -> Iterator[Section]:
 KINDS = {"variant": ("plugins", VARIANT), "task": ("tasks", TASK), "corruption": ("tasks", CORRUPTION), "section": ("reports", SECTION)}
 """The folder and the text of each kind of drop-in."""
 
+TAKEN_CLASSES = {"Iterator", "Tensor", "Variant"}
+"""What a new variant's file imports, so that its class needs another name."""
+
 
 def write(kind: str, name: str, root: Path) -> Path:
-    """Write a new drop-in into its folder under `root` and return its path.
+    """Write a new drop-in into its folder under `root` and return its path; ``My-Net.2`` goes into ``my_net_2.py``.
 
     Raises SuiteError for a name that cannot be one, and for a file that is there already.
     """
     if not NAME.fullmatch(name):
-        raise SuiteError(f"the name '{name}' must be lower-case letters, digits and '_', at most 40, a letter first")
+        raise SuiteError(f"the name '{name}' must be letters, digits, '_', '-' and '.', at most 40, a letter first")
     folder, text = KINDS[kind]
-    path = root / folder / f"{name}.py"
-    words = name.split("_")
-    text = (
-        text.replace("NAME", name)
-        .replace("CLASS", "".join(word.capitalize() for word in words))
-        .replace("TITLE", " ".join(words).capitalize())
-    )
+    parts = re.findall(r"[A-Za-z0-9]+", name)
+    module = "_".join(parts).lower()
+    if module in sys.stdlib_module_names or keyword.iskeyword(module):
+        raise SuiteError(f"{module}.py: Python has a module or keyword of this name; choose another name than '{name}'")
+    path = root / folder / f"{module}.py"
+    for searched in (root, *dropins.ROOTS):
+        if (other := searched / folder / path.name).exists():
+            raise SuiteError(f"{other}: is there already; choose another name than '{name}'")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise SuiteError(f"{path}: is there already; choose another name") from None
+            file.write(_filled(text, name, parts))
     except OSError as error:
         raise SuiteError(f"{path}: cannot be written: {error.strerror}") from None
     return path
+
+
+def _filled(text: str, name: str, parts: list[str]) -> str:
+    """The text of a new drop-in with its name, the class's name and the title in their places."""
+    capitalised = "".join(part[0].upper() + part[1:] for part in parts)
+    title = " ".join(parts)
+    values = {
+        "NAME": name,
+        "CLASS": f"{capitalised}Network" if capitalised in TAKEN_CLASSES else capitalised,
+        "TITLE": title[0].upper() + title[1:],
+    }
+    return re.sub("|".join(values), lambda match: values[match[0]], text)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import trial
+from . import verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,22 +20,19 @@ if TYPE_CHECKING:
 
 # matplotlib and seaborn are imported inside the functions: every section file imports this module, and listing them must be quick.
 
-BASELINE = trial.BASELINE.label
-"""The variant that is drawn in black, since all others are compared with it."""
-
 MARK = "†"
-"""Stands behind the name of a variant that is not causal."""
+"""Follows the name of a variant that is not causal."""
 
 COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#7f7f7f")
-"""Told apart with any kind of colour vision: seaborn's "colorblind" palette without its two palest."""
+"""Colours that differ for any kind of colour vision: seaborn's "colorblind" palette without its two palest."""
 
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 
 PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-"""Behind small print that lines may cross."""
+"""The box behind small print that lines may cross."""
 
 WIDTH = 9.4
-"""Inches: what fills the page's column at the size of its text."""
+"""The width of a figure in inches: it fills the page's column, and its text is then as large as the page's."""
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -81,31 +78,27 @@ def looks(results: Results, *, timed: bool = False) -> dict[str, Look]:
 
     timed: whether variants belong to it that were only timed, not trained
     """
-    found: dict[str, bool] = {}
-    for table in (results.trials, results.frame):
-        for variant, causal in table[["variant", "causal"]].drop_duplicates().itertuples(index=False):
-            found.setdefault(str(variant), bool(causal))
-    others = [name for name in found if name != BASELINE]
-    drawn = {BASELINE: ("#000000", "o")}
-    drawn |= {name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, name in enumerate(others)}
-    ordered = sorted(found, key=lambda name: not found[name])
-    shown = ordered if timed else [name for name in ordered if name in set(results.trials["variant"])]
-    return {name: Look(name, name if found[name] else f"{name} {MARK}", found[name], *drawn[name]) for name in shown}
+    causal = verdict.variants(results)
+    styles = {verdict.BASELINE: ("#000000", "o")}  # black, since all others are compared with it
+    others = [name for name in causal if name != verdict.BASELINE]
+    styles |= {name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, name in enumerate(others)}
+    labels = {name: name if causal[name] else f"{name} {MARK}" for name in causal}
+    return {name: Look(name, labels[name], causal[name], *styles[name]) for name in verdict.listed(results, timed=timed)}
 
 
 def cell(task: object, length: object) -> str:
-    """What stands above the panel of a task at a trained length."""
+    """The title of the panel of a task at a trained length."""
     return f"{task}, T\u00a0=\u00a0{length}"  # kept on one line
 
 
 def cells(frame: DataFrame) -> list[str]:
-    """The panel of each row by its task and length."""
+    """The title of each row's panel, by its task and length."""
     return [cell(task, length) for task, length in zip(frame["task"], frame["length"], strict=True)]
 
 
 @contextlib.contextmanager
 def theme() -> Iterator[None]:
-    """The report's theme for what is drawn inside, whatever settings a matplotlibrc has."""
+    """Draw everything inside in the report's theme, whatever a user's matplotlibrc sets."""
     import matplotlib
     import matplotlib.style
     import seaborn
@@ -148,22 +141,23 @@ def lines(
     figure, axes = _small_multiples(panels, height=2.35)
     few = len(set(frame["x"])) <= 12
     for panel, axis in zip(panels, axes, strict=True):
-        here = frame[frame["panel"] == panel]
+        rows = frame[frame["panel"] == panel]
         if level is not None:
             axis.axhline(level, color="#8a8a8a", linewidth=1)
-        for name, one in look.items():
-            row = here[here["variant"] == name].sort_values("x", kind="stable")
-            if len(row):
-                axis.fill_between(row["x"], row["low"], row["high"], color=one.colour, alpha=0.13, linewidth=0)
-                axis.plot(row["x"], row["mean"], markevery=1 if few else [len(row) - 1], zorder=4 if name == BASELINE else 3, **one.line)
-        own = sorted(set(here["x"]))
-        _scales(axis, log, ticks or ({x: f"{x:g}" for x in own} if "x" in log and len(own) <= 8 else None))
+        for name, style in look.items():
+            curve = rows[rows["variant"] == name].sort_values("x", kind="stable")
+            if len(curve):
+                front = 4 if name == verdict.BASELINE else 3
+                axis.fill_between(curve["x"], curve["low"], curve["high"], color=style.colour, alpha=0.13, linewidth=0)
+                axis.plot(curve["x"], curve["mean"], markevery=1 if few else [len(curve) - 1], zorder=front, **style.line)
+        positions = sorted(set(rows["x"]))
+        _scales(axis, log, ticks or ({x: f"{x:g}" for x in positions} if "x" in log and len(positions) <= 8 else None))
         if y_range:
             axis.set_ylim(*y_range)
         if notes and notes.get(panel):
             axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=PAPER)
     _outer_labels(figure, x_label, y_label)
-    _legend(figure, [one for name, one in look.items() if name in set(frame["variant"])])
+    _legend(figure, [style for name, style in look.items() if name in set(frame["variant"])])
     return figure
 
 
@@ -195,15 +189,15 @@ def dots(
         if level is not None:
             axis.axvline(level, color="#8a8a8a", linewidth=1)
         for place, name in enumerate(names):
-            one = look[name]
+            style = look[name]
             if points is not None:
-                _seeds(axis, points[(points["panel"] == panel) & (points["variant"] == name)], place, one)
+                _seeds(axis, points[(points["panel"] == panel) & (points["variant"] == name)], place, style)
             if blank and not ((every["panel"] == panel) & (every["variant"] == name)).any():
                 axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color="#6b6b6b", va="center", bbox=PAPER)
             row = summary[(summary["panel"] == panel) & (summary["variant"] == name)].dropna(subset=["mean"])
             for mean, low, high in zip(row["mean"], row["low"], row["high"], strict=True):
-                axis.plot([low, high], [place, place], color=one.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
-                axis.plot(mean, place, markersize=8, zorder=4, **{**one.line, "linestyle": "none"})
+                axis.plot([low, high], [place, place], color=style.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
+                axis.plot(mean, place, markersize=8, zorder=4, **{**style.line, "linestyle": "none"})
         axis.set_yticks(range(len(names)), [look[name].label for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
@@ -213,19 +207,25 @@ def dots(
     return figure
 
 
-def _seeds(axis: Axes, points: DataFrame, place: int, one: Look) -> None:
-    """The seeds' own values under the row's mean, spread a little in height so that equal ones show."""
+def _seeds(axis: Axes, points: DataFrame, place: int, look: Look) -> None:
+    """Draw the values of the seeds below the row's mean, spread a little in height so that equal values do not hide one another."""
     spread = 0.28 / max(len(points), 4)
-    hollow: dict[str, Any] = {"marker": ">", "markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": one.colour, "clip_on": False}
-    full: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": one.colour, "markeredgewidth": 0}
+    hollow: dict[str, Any] = {
+        "marker": ">",
+        "markersize": 4.5,
+        "markerfacecolor": "white",
+        "markeredgecolor": look.colour,
+        "clip_on": False,
+    }
+    full: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0}
     censored = list(points["censored"]) if "censored" in points else [False] * len(points)
     for index, (value, beyond) in enumerate(zip(points["value"], censored, strict=True)):
         height = place + 0.3 + spread * (index - (len(points) - 1) / 2)
         axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
 
 
-def heat(values: DataFrame, words: DataFrame) -> Figure:
-    """A table in colours, from 0 to 1, with `words` (of the same shape) written in its fields; missing values stay blank."""
+def heat(values: DataFrame, texts: DataFrame) -> Figure:
+    """A table in colours, from 0 to 1, with `texts` (of the same shape) written in its fields; missing values stay blank."""
     import seaborn
     from matplotlib.figure import Figure
 
@@ -234,7 +234,7 @@ def heat(values: DataFrame, words: DataFrame) -> Figure:
     shade = seaborn.light_palette(COLOURS[0], as_cmap=True)
     seaborn.heatmap(
         values.astype(float),
-        annot=words.to_numpy(dtype=object),
+        annot=texts.to_numpy(dtype=object),
         fmt="",
         vmin=0,
         vmax=1,
@@ -300,7 +300,7 @@ def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
 def _legend(figure: Figure, shown: list[Look]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=one.label, **one.line) for one in shown]
-    longest = max((len(one.label) for one in shown), default=1)
+    handles = [Line2D([], [], label=look.label, **look.line) for look in shown]
+    longest = max((len(look.label) for look in shown), default=1)
     columns = max(1, min(len(handles), int(115 / (longest + 7))))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4, borderaxespad=0.2)

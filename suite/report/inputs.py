@@ -16,22 +16,29 @@ from ..registry.sources import harness_sources
 from ..spec import Section
 from ..store.selection import Selection
 from ..store.store import Store
+from .portable import portable_plugin
 
 MANIFEST = "manifest.json"
 
-DRAWING = ("jinja2", "matplotlib", "numpy", "pandas", "seaborn")
+DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas", "seaborn")
 """Packages whose version may change a report's bytes."""
+
+OWN = ("report.page", "report.verdict", "report.figures", "report.stats", "ops")
+"""The suite's modules that a report is made by, with all that they import: the page, and what sections build on."""
 
 
 def fingerprint(store: Store, registry: Registry, selection: Selection | None) -> str:
-    """A digest of all that a report is made of: what is selected, the files of the store, the sections, the page's own code."""
+    """A digest of all that a report is made of: what is selected, the files of the store, the sections, the suite's own code.
+
+    The folder that the store or the suite lies in is no part of it.
+    """
     selected = {**asdict(selection), "measures": sorted(selection.measures)} if selection else None
-    sections = [(provided.noun.name, provided.source, dict(provided.digests)) for provided in in_order(registry)]
-    broken = [asdict(broken) for broken in registry.broken]
+    sections = [(provided.noun.name, provided.noun.title, dict(provided.digests)) for provided in in_order(registry)]
+    broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}
     versions = {package: version(package) for package in DRAWING}
-    own = [harness_sources("report.page"), _contents(_templates())]
-    return digest([selected, sections, broken, units, versions, own, _contents(_stored(store))], 64)
+    own = {name: value for module in OWN for name, value in harness_sources(module).items()}
+    return digest([selected, sections, broken, units, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:
@@ -48,15 +55,15 @@ def unchanged(store: Store, registry: Registry, selection: Selection | None) -> 
     """Whether the report that is there was made from the same inputs, and each of its files is as it was."""
     try:
         recorded = json.loads((store.report / MANIFEST).read_bytes())
-        files = {name: (store.report / name).read_bytes() for name in recorded["sha256"]}
-    except (OSError, ValueError, KeyError):  # no report, or not a whole one
+        digests = {name: hashlib.sha256((store.report / name).read_bytes()).hexdigest() for name in recorded["sha256"]}
+        whole = bool(digests == recorded["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):  # no report, or not a whole one
         return False
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return digests == recorded["sha256"] and recorded.get("inputs") == fingerprint(store, registry, selection)
+    return whole and bool(recorded.get("inputs") == fingerprint(store, registry, selection))
 
 
 def _stored(store: Store) -> Iterator[tuple[str, Path]]:
-    """The store's files that its ledger names, the ledger among them."""
+    """The ledger, and the store's files that it names."""
     ledger = store.ledger()
     yield "ledger", store.folder / "ledger.json"
     for entry in ledger.cells.values() if ledger else ():
@@ -72,12 +79,12 @@ def _templates() -> Iterator[tuple[str, Path]]:
 
 
 def _contents(files: Iterator[tuple[str, Path]]) -> str:
-    """One digest of many files, an absent one told from an empty one."""
+    """One digest of many files; an absent file is not the same as an empty one."""
     total = hashlib.sha256()
     for name, path in files:
         try:
             content = path.read_bytes()
-        except OSError:  # a trial that was not run yet
+        except OSError:  # a trial that has not been run yet
             total.update(f"{name} absent\n".encode())
             continue
         total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())

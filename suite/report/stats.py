@@ -1,4 +1,4 @@
-"""Computes intervals, pooled means and what a test could find: pure functions on arrays, a Generator handed in."""
+"""Computes intervals, pooled means and the least p of a test: pure functions on arrays, to which a Generator is handed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..measures.scores import area, half_point, skill
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
     from pandas import DataFrame
 
 __all__ = ["RANGE_BELOW", "Interval", "area", "half_point", "interval", "intervals", "least_p", "overlap", "pooled", "skill"]
 
 RANGE_BELOW = 5
-"""Fewer values than this: show their range, since a bootstrap of so few says little."""
+"""Fewer values than this are shown with their range, since a bootstrap of so few says little."""
 
 
 class Interval(NamedTuple):
@@ -62,7 +62,8 @@ def pooled(groups: Sequence[ArrayLike], rng: np.random.Generator, resamples: int
     groups' least and greatest values.
     """
     samples = [np.asarray(group, dtype=np.float64) for group in groups]
-    samples = [found for sample in samples if len(found := np.sort(sample[np.isfinite(sample)]))]
+    samples = [np.sort(sample[np.isfinite(sample)]) for sample in samples]
+    samples = [sample for sample in samples if len(sample)]
     if not samples:
         return Interval(math.nan, math.nan, math.nan, 0)
     count = sum(len(sample) for sample in samples)
@@ -77,13 +78,13 @@ def pooled(groups: Sequence[ArrayLike], rng: np.random.Generator, resamples: int
 def intervals(frame: DataFrame, by: Sequence[str], seed: int = 0) -> DataFrame:
     """The interval of the column `value` for each group of rows, in the order of first appearance: columns `by`, mean, low, high, n.
 
-    Every group is given a generator of its own from the same seed, so that a row more elsewhere changes nothing here.
+    Every group is given a generator of its own from the same seed, so that another group's rows do not change its interval.
     """
     import pandas as pd
 
     groups = frame.groupby(list(by), sort=False, observed=True)["value"]
-    found = [(*key, *interval(values.to_numpy(), np.random.default_rng(seed))) for key, values in groups]
-    return pd.DataFrame(found, columns=[*by, *Interval._fields])
+    rows = [(*key, *interval(values.to_numpy(), np.random.default_rng(seed))) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, *Interval._fields])
 
 
 def least_p(seeds: int) -> float:

@@ -170,10 +170,9 @@ def _unique(machines: list[Machine]) -> list[Machine]:
 
 def _commands(ledger: Ledger, selection: Selection | None) -> Iterator[str]:
     """The command line of the selection; without one, of every run behind the ledger."""
-    source = selection.source if selection else ledger.source
-    if source:
-        for part in (selection.part,) if selection else ledger.parts:
-            yield shlex.join(["suite", "run", source, *part.words, "--device", ledger.machine.device])
+    for request in (selection.request,) if selection else ledger.requests:
+        if request.source:
+            yield shlex.join(["suite", "run", request.source, *request.words, "--device", ledger.machine.device])
 
 
 def _edited(ledger: Ledger, selection: Selection) -> Iterator[str]:

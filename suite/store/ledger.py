@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SuiteError
 from ..keys import digest
-from ..plan.schema import Narrowing, Plan, is_packaged
+from ..plan.schema import Plan, Request, packaged
 from ..spec import Broken, Machine
 from ..trial import Grading, Timing, Trial
 
@@ -30,16 +30,14 @@ class Entry:
 class Ledger:
     """What has been run under one plan's protocol.
 
-    plan: as it was last run, whole, as plain data
-    source: the plan's name or file as it was asked for; origin: which plan that is, wherever it is asked for
+    plan: as it was last run, whole, as plain data; origin: which plan that is, wherever it is asked for
     protocol, timing_protocol: digests of what all trials and all timings of a report have in common
     cells, timings, grades: keys by cell (by the variant's label for grades)
     sources: the newest digest or version of each source, by name: what rests on another one is stale
-    parts: the narrowings that were run, each once, in their order
+    requests: those that were run, each once, in their order
     """
 
     plan: Mapping[str, Any]
-    source: str
     origin: str
     protocol: str
     timing_protocol: str
@@ -47,7 +45,7 @@ class Ledger:
     timings: Mapping[str, str]
     grades: Mapping[str, str]
     sources: Mapping[str, str]
-    parts: tuple[Narrowing, ...]
+    requests: tuple[Request, ...]
     machine: Machine
     broken: tuple[Broken, ...] = ()
 
@@ -58,10 +56,10 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Entered:
-    """What a run asks for, to be entered in the ledger; `plan` is whole and `part` the narrowing."""
+    """What a run asks for, to be entered in the ledger; the plan is whole."""
 
     plan: Plan
-    part: Narrowing
+    request: Request
     trials: tuple[Trial, ...]
     timings: tuple[Timing, ...]
     gradings: tuple[Grading, ...]
@@ -69,16 +67,16 @@ class Entered:
     broken: tuple[Broken, ...] = ()
 
 
-def origin_of(plan: Plan) -> str:
-    """Which plan it is: a packaged one, the file at a path, or empty for one made in Python."""
-    if not plan.source or is_packaged(plan):
-        return plan.source and f"{PACKAGED_ORIGIN}{plan.source}"
-    return str(Path(plan.source).resolve())
+def origin_of(request: Request) -> str:
+    """Which plan is asked for: a packaged one, the file at a path, or empty for one made in Python."""
+    if request.source in packaged():
+        return f"{PACKAGED_ORIGIN}{request.source}"
+    return str(Path(request.source).resolve()) if request.source else ""
 
 
-def check_origin(ledger: Ledger | None, plan: Plan, folder: Path) -> None:
+def check_origin(ledger: Ledger | None, request: Request, folder: Path) -> None:
     """Raises SuiteError where the folder holds the runs of another plan of the same name, which is still there."""
-    before, now = ledger.origin if ledger else "", origin_of(plan)
+    before, now = ledger.origin if ledger else "", origin_of(request)
     if not before or not now or before == now:
         return
     if before.startswith(PACKAGED_ORIGIN) or Path(before).is_file():
@@ -98,18 +96,17 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
     same = old is not None and old.protocol == protocol
     kept = {cell: entry for cell, entry in old.cells.items() if entry.steps == steps.get(entry.task, entry.steps)} if old and same else {}
     clocked = old.timings if old and old.timing_protocol == timing_protocol else {}
-    parts = (*(old.parts if old and same else ()), new.part)
+    requests = (*(old.requests if old and same else ()), new.request)
     return Ledger(
         plan=plan.model_dump(mode="json"),
-        source=plan.source,
-        origin=origin_of(plan),
+        origin=origin_of(new.request),
         protocol=protocol,
         timing_protocol=timing_protocol,
         cells={**kept, **{trial.cell: _entry(trial) for trial in new.trials}},
         timings={**clocked, **{timing.cell: timing.key for timing in new.timings}},
         grades={**(old.grades if old and same else {}), **{grading.variant.label: grading.key for grading in new.gradings}},
         sources={**(old.sources if old and same else {}), **_sources(new)},
-        parts=tuple(dict.fromkeys(parts)),
+        requests=tuple(dict.fromkeys(requests)),
         machine=new.machine,
         broken=new.broken,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..measures import length
 from ..ops.engines import engines_of
-from ..plan.schema import Narrowing, Plan
+from ..plan.schema import Plan, Request
 from ..plan.trials import cells_of, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
@@ -19,14 +19,13 @@ from ..trial import BASELINE, cell_name, timing_name
 class Selection:
     """What a report shows, in the plan's order.
 
-    plan: narrowed, as plain data; part: the narrowing; source: the plan's name or file as it was asked for
+    plan: narrowed by the request, as plain data
     cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model
     steps: of the trials, by task
     """
 
     plan: Mapping[str, Any]
-    part: Narrowing
-    source: str
+    request: Request
     cells: tuple[str, ...]
     timings: tuple[str, ...]
     grades: tuple[str, ...]
@@ -34,15 +33,14 @@ class Selection:
     steps: Mapping[str, int]
 
 
-def select(plan: Plan, part: Narrowing, registry: Registry) -> Selection:
+def select(plan: Plan, request: Request, registry: Registry) -> Selection:
     """What the plan, which is narrowed already, asks to be shown."""
     cells = list(cells_of(plan, registry))
     variants = variants_of(plan, registry)
     timed = {plugin.label: provided for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
     return Selection(
         plan=plan.model_dump(mode="json"),
-        part=part,
-        source=plan.source,
+        request=request,
         cells=tuple(cell_name(variant, task.plugin, length, seed, rate) for task, length, variant, _, rate, seed in cells),
         timings=tuple(
             timing_name(label, engine.name, length)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from suite import Batch, Corruption, Goal, Prose, Section, Table, Task, Variant, check, ops
-from suite.manager import discover
+from suite.registry.finder import discover
 
 REGISTRY = discover()
 ADDING, NOISY = (REGISTRY.tasks[name].noun for name in ("adding", "noisy"))

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from suite import Corruption, data, evaluate, model, trainer
-from suite.manager import discover
-from suite.spec import Evaluation, Trial
+from suite import Corruption, Measure, Point
+from suite.measures import length, robustness
+from suite.measures.evaluate import evaluate
+from suite.ops.engines import VENDOR
+from suite.registry.finder import discover
+from suite.spec import Plugin
+from suite.training import data, model, trainer
+from suite.trial import Evaluation, Trial
 
 REGISTRY = discover()
 ADDING = REGISTRY.task("adding").noun
@@ -20,30 +25,42 @@ NOISE = REGISTRY.corruption("gaussian_noise").noun
 
 @pytest.fixture
 def net() -> model.Model:
-    return model.build(REGISTRY.variant("gru").noun, {}, ADDING, 4, "vendor", 0)
+    return model.build(REGISTRY.variant("gru").noun, {}, ADDING, 4, VENDOR.name, 0)
 
 
-def ask(net: model.Model, trial: Trial, evaluation: Evaluation, corruption: Corruption | None = None) -> list[dict[str, Any]]:
-    return evaluate.evaluate(net, trial, ADDING, evaluation, corruption)
+def ask(net: model.Model, trial: Trial, measure: Measure, *at: float, task: Any = ADDING) -> tuple[Point, ...]:
+    return evaluate(net, task, trial, Evaluation(measure.name, measure.axis, at, trial.key, {}), measure)
+
+
+def damage(corruption: Corruption) -> Measure:
+    (measure,) = robustness.suite_measures({corruption.name: corruption})
+    return measure
+
+
+(LENGTH,) = length.suite_measures()
 
 
 def test_factor_one_is_the_test_stream_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
-    (found,) = ask(net, tiny, Evaluation("length", "length", (1.0,)))
-    assert found["scores"] == trainer.score(net, ADDING, tiny, "test")
-    assert (found["at"], found["length"], found["baseline"], found["solved"]) == (1.0, 10, 1 / 6, False)
+    (point,) = ask(net, tiny, LENGTH, 1.0)
+    assert point == Point(1.0, 10, trainer.score(net, ADDING, tiny, "test"), 1 / 6, False)
 
 
 def test_lengths_are_factors_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
-    found = ask(net, tiny, Evaluation("length", "length", (1.0, 1.5, 4.0)))
-    assert [(one["at"], one["length"]) for one in found] == [(1.0, 10), (1.5, 15), (4.0, 40)]
-    assert len({one["scores"]["loss"] for one in found}) == 3
+    points = ask(net, tiny, LENGTH, 1.0, 1.5, 4.0)
+    assert [(point.at, point.length) for point in points] == [(1.0, 10), (1.5, 15), (4.0, 40)]
+    assert len({point.scores["loss"] for point in points}) == 3
 
 
 def test_each_length_has_its_own_baseline(tiny: Trial) -> None:
     copy = REGISTRY.task("copy").noun
-    net = model.build(REGISTRY.variant("gru").noun, {}, copy, 4, "vendor", 0)
-    found = evaluate.evaluate(net, replace(tiny, task="copy"), copy, Evaluation("length", "length", (1.0, 2.0)), None)
-    assert [one["baseline"] for one in found] == pytest.approx([10 * np.log(8) / 30, 10 * np.log(8) / 40])
+    net = model.build(REGISTRY.variant("gru").noun, {}, copy, 4, VENDOR.name, 0)
+    points = ask(net, replace(tiny, task=Plugin("copy")), LENGTH, 1.0, 2.0, task=copy)
+    assert [point.baseline for point in points] == pytest.approx([10 * np.log(8) / 30, 10 * np.log(8) / 40])
+
+
+def test_a_corruption_is_asked_at_its_severities() -> None:
+    measure = damage(NOISE)
+    assert (measure.name, measure.axis, measure.points, measure.unit) == ("gaussian_noise", "robustness", (20, 10, 5, 0, -5), "dB SNR")
 
 
 def test_damage_is_the_same_for_every_model(net: model.Model, tiny: Trial) -> None:
@@ -54,11 +71,11 @@ def test_damage_is_the_same_for_every_model(net: model.Model, tiny: Trial) -> No
         seen.append(rng.random(4))
         return NOISE.apply(rng, x, protected, severity)
 
-    other = model.build(REGISTRY.variant("lstm").noun, {}, ADDING, 4, "vendor", 1)
-    watched, evaluation = replace(NOISE, apply=apply), Evaluation("corruption", "gaussian_noise", (20.0, -5.0))
+    other = model.build(REGISTRY.variant("lstm").noun, {}, ADDING, 4, VENDOR.name, 1)
+    watched = damage(replace(NOISE, apply=apply))
     trial = replace(tiny, training=replace(tiny.training, evaluation_samples=200))
-    for asked, by in ((net, trial), (other, replace(trial, seed=5, variant="lstm")), (net, trial)):
-        ask(asked, by, evaluation, watched)
+    for asked, by in ((net, trial), (other, replace(trial, seed=5, variant=Plugin("lstm"))), (net, trial)):
+        ask(asked, by, watched, 20.0, -5.0)
     assert len(seen) == 3 * 2 * 2  # models, severities, batches
     for again in (seen[4:8], seen[8:]):
         assert all(np.array_equal(one, two) for one, two in zip(seen[:4], again, strict=True))
@@ -70,16 +87,16 @@ def test_harsher_damage_is_a_worse_score(tiny: Trial) -> None:
     trial = replace(
         tiny, hidden_size=32, training=replace(tiny.training, steps=250, batch_size=32, validate_every=250, evaluation_samples=512)
     )
-    net = model.build(REGISTRY.variant("gru").noun, {}, ADDING, 32, "vendor", 0)
+    net = model.build(REGISTRY.variant("gru").noun, {}, ADDING, 32, VENDOR.name, 0)
     list(trainer.train(trial, ADDING, net))
     clean = trainer.score(net, ADDING, trial, "test")["loss"]
-    losses = [one["scores"]["loss"] for one in ask(net, trial, Evaluation("corruption", "gaussian_noise", (20.0, 5.0, -5.0)), NOISE)]
+    losses = [point.scores["loss"] for point in ask(net, trial, damage(NOISE), 20.0, 5.0, -5.0)]
     assert clean < losses[1] < losses[2]
 
 
 def test_evaluating_changes_nothing(net: model.Model, tiny: Trial) -> None:
     before, state = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
-    ask(net, tiny, Evaluation("corruption", "gaussian_noise", (0.0,)), NOISE)
+    ask(net, tiny, damage(NOISE), 0.0)
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     assert torch.equal(torch.get_rng_state(), state)
 

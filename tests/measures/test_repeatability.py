@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from suite import Variant
-from suite.grade import Grade, grade
+from suite.measures.repeatability import grade
+from suite.spec import Grade
 
 
 class Ones(nn.Module):

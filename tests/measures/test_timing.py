@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite import Variant, timing
-from suite.manager import discover
-from suite.spec import Timing
+from suite import Variant
+from suite.measures import timing
+from suite.registry.finder import discover
+from suite.spec import Plugin
+from suite.trial import Timing
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ class Logged(nn.Module):
 
 
 def asked(variant: str, length: int = 4, repeats: int = 3, engine: str = "reference", dtype: str = "float32") -> Timing:
-    return Timing(variant, {}, engine, length, 2, 3, 5, 0, repeats, dtype, "cpu", f"{variant} {engine} {length}")
+    return Timing(Plugin(variant), engine, length, 2, 3, 5, 0, repeats, dtype, "cpu", True, {}, {})
 
 
 def logged(name: str, log: list[tuple[str, str]]) -> Variant:
@@ -44,12 +46,12 @@ def logged(name: str, log: list[tuple[str, str]]) -> Variant:
 def test_every_timing_has_one_entry_a_round() -> None:
     variants = {name: provided.noun for name, provided in discover().variants.items()}
     timings = [asked(name, length) for name in variants for length in (3, 6)]
-    seconds, failed = timing.measure(timings, variants)
-    assert failed == {}
-    assert set(seconds) == {one.key for one in timings}
-    for by_what in seconds.values():
-        assert {what: len(rounds) for what, rounds in by_what.items()} == {"forward": 3, "forward+backward": 3}
-        assert all(value > 0 for rounds in by_what.values() for value in rounds)
+    rounds = timing.measure(timings, variants)
+    assert rounds.failed == {}
+    assert set(rounds.seconds) == {asked.key for asked in timings}
+    for by_what in rounds.seconds.values():
+        assert {what: len(values) for what, values in by_what.items()} == {"forward": 3, "forward+backward": 3}
+        assert all(value > 0 for values in by_what.values() for value in values)
 
 
 def test_variants_are_interleaved_round_by_round() -> None:
@@ -129,10 +131,10 @@ class Bad(nn.Linear):
 def test_a_variant_that_fails_loses_its_row_only(calls: int, error: type[BaseException]) -> None:
     log: list[tuple[str, str]] = []
     bad = Variant("bad", lambda input_size, hidden_size: Bad(calls, error, input_size, hidden_size))
-    seconds, failed = timing.measure([asked("a"), asked("bad"), asked("b")], {"a": logged("a", log), "b": logged("b", log), "bad": bad})
-    assert failed == {"bad reference 4": f"{error.__name__}: no such luck"}
-    assert set(seconds) == {"a reference 4", "b reference 4"}
-    assert {len(rounds) for by_what in seconds.values() for rounds in by_what.values()} == {3}
+    rounds = timing.measure([asked("a"), asked("bad"), asked("b")], {"a": logged("a", log), "b": logged("b", log), "bad": bad})
+    assert rounds.failed == {asked("bad").key: f"{error.__name__}: no such luck"}
+    assert set(rounds.seconds) == {asked("a").key, asked("b").key}
+    assert {len(values) for by_what in rounds.seconds.values() for values in by_what.values()} == {3}
 
 
 def test_an_interrupt_is_heard() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import SuiteError, plan
+from suite import SuiteError
+from suite.plan import choices, schema
 from suite.spec import label
 
 LEAST = 'variants = ["lstm"]\ntasks = ["adding"]\n'
@@ -41,20 +42,20 @@ def written(folder: Path, text: str) -> str:
     ],
 )
 def test_a_choice_is_a_name_with_options(text: str, name: str, options: dict[str, Any]) -> None:
-    found = plan.parse_choice(text)
-    assert found == {"name": name, "options": options}
-    assert [type(value) for value in found["options"].values()] == [type(value) for value in options.values()]
+    plan = choices.parse_choice(text)
+    assert plan == {"name": name, "options": options}
+    assert [type(value) for value in plan["options"].values()] == [type(value) for value in options.values()]
 
 
 @pytest.mark.parametrize("text", ["", "a(", "a)", "a(b)", "a(=1)", "a(b=)", "a b", "a(b=1) c", "a(b=1,)"])
 def test_a_choice_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not of the form"):
-        plan.parse_choice(text)
+        choices.parse_choice(text)
 
 
 def test_choices_part_at_outer_commas_only() -> None:
-    found = plan.parse_choices("lstm, residual(depth=[1,2], x=3),gru,")
-    assert [(one["name"], one["options"]) for one in found] == [("lstm", {}), ("residual", {"depth": [1, 2], "x": 3}), ("gru", {})]
+    plan = choices.parse_choices("lstm, residual(depth=[1,2], x=3),gru,")
+    assert [(one["name"], one["options"]) for one in plan] == [("lstm", {}), ("residual", {"depth": [1, 2], "x": 3}), ("gru", {})]
 
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda word: word not in {"true", "false", "nan", "inf", "infinity"})
@@ -62,47 +63,47 @@ values = st.booleans() | st.integers(-(10**6), 10**6) | st.floats(-10, 10).map(l
 
 
 @given(st.lists(st.tuples(names, st.dictionaries(names, values, max_size=3)), min_size=1, max_size=4))
-def test_a_label_reads_back_as_the_choice(choices: list[tuple[str, dict[str, Any]]]) -> None:
-    text = ", ".join(label(name, options) for name, options in choices)
-    assert plan.parse_choices(text) == [{"name": name, "options": options} for name, options in choices]
+def test_a_label_reads_back_as_the_choice(named: list[tuple[str, dict[str, Any]]]) -> None:
+    text = ", ".join(label(name, options) for name, options in named)
+    assert choices.parse_choices(text) == [{"name": name, "options": options} for name, options in named]
 
 
 # Packaged plans
 
 
-@pytest.mark.parametrize("name", plan.packaged())
+@pytest.mark.parametrize("name", schema.packaged())
 def test_packaged_plans_load(name: str) -> None:
-    found = plan.load(name)
-    assert found.name == name
-    assert found == plan.load(str(plan.PACKAGED / f"{name}.toml"))
+    plan = schema.load(name)
+    assert plan.name == name
+    assert plan == schema.load(str(schema.PACKAGED / f"{name}.toml"))
 
 
 def test_the_plans_of_the_readme_are_packaged() -> None:
-    assert {"quick", "full", "smoke"} <= set(plan.packaged())
+    assert {"quick", "full", "smoke"} <= set(schema.packaged())
 
 
-@pytest.mark.parametrize("name", plan.packaged())
+@pytest.mark.parametrize("name", schema.packaged())
 def test_a_plan_read_back_from_its_data_is_the_same(name: str) -> None:
-    found = plan.load(name)
-    assert plan.check(found.model_dump(), "again") == found
-    assert plan.check(found.model_dump(mode="json"), "again") == found
+    plan = schema.load(name)
+    assert schema.check(plan.model_dump(), "again") == plan
+    assert schema.check(plan.model_dump(mode="json"), "again") == plan
 
 
 def test_defaults_and_short_forms(tmp_path: Path) -> None:
-    found = plan.load(
+    plan = schema.load(
         written(tmp_path, 'variants = ["lstm", "residual(depth=[2,3])"]\ntasks = [{name="noisy", lengths=[5], options={form="b"}}]')
     )
-    assert found.name == "mine"
-    assert [(one.name, one.options) for one in found.variants] == [("lstm", {}), ("residual", {"depth": [2, 3]})]
-    assert [(one.name, one.lengths, one.steps, one.options) for one in found.tasks] == [("noisy", (5,), None, {"form": "b"})]
-    assert (found.seeds, found.training.clip, found.training.stop, found.matching.rule) == ((0,), 1.0, "budget", "parameters")
+    assert plan.name == "mine"
+    assert [(one.name, one.options) for one in plan.variants] == [("lstm", {}), ("residual", {"depth": [2, 3]})]
+    assert [(one.name, one.lengths, one.steps, one.options) for one in plan.tasks] == [("noisy", (5,), None, {"form": "b"})]
+    assert (plan.seeds, plan.training.clip, plan.training.stop, plan.matching.rule) == ((0,), 1.0, "budget", "parameters")
 
 
 def test_every_default_is_of_its_fields_type() -> None:
     """A default named in a file reads as the default itself, bit for bit; keys are made of it."""
-    found = plan.check(tomllib.loads(LEAST), "least")
-    again = plan.check(found.model_dump(mode="json"), "again")
-    assert repr(again) == repr(found)
+    plan = schema.check(tomllib.loads(LEAST), "least")
+    again = schema.check(plan.model_dump(mode="json"), "again")
+    assert repr(again) == repr(plan)
 
 
 # Mistakes
@@ -138,6 +139,8 @@ def test_every_default_is_of_its_fields_type() -> None:
         (LEAST + "seeds = [-1]", ["seeds.0", "greater than or equal to 0"]),
         (LEAST + "seeds = [true]", ["seeds.0", "integer"]),
         (LEAST + "seeds = []", ["seeds", "at least one"]),
+        ('variants = ["lstm"]\ntasks = [{name="adding", lengths=[]}]', ["tasks.0.lengths", "at least one"]),
+        (LEAST + "[training]\nengine = 'vendr'", ["training.engine", "unknown engine 'vendr'; did you mean 'vendor'?"]),
         (LEAST + "seeds = [1, 2, 1]", ["seeds names a value twice"]),
         (LEAST + "[training]\nlearning_rates = [0.1, 0.1]", ["training.learning_rates names a value twice"]),
         (LEAST + "[timing]\nlengths = [5, 5]", ["timing.lengths names a value twice"]),
@@ -155,7 +158,7 @@ def test_every_default_is_of_its_fields_type() -> None:
 def test_a_mistake_is_told_by_file_and_field(tmp_path: Path, text: str, words: list[str]) -> None:
     file = written(tmp_path, text)
     with pytest.raises(SuiteError) as caught:
-        plan.load(file)
+        schema.load(file)
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     for word in words:
@@ -164,28 +167,78 @@ def test_a_mistake_is_told_by_file_and_field(tmp_path: Path, text: str, words: l
 
 def test_many_mistakes_are_counted(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"one: unknown key(.|\n)*two: unknown key.*\(and 2 more\)"):
-        plan.load(written(tmp_path, LEAST + "one = 1\ntwo = 2\nthree = 3\nfour = 4\n"))
+        schema.load(written(tmp_path, LEAST + "one = 1\ntwo = 2\nthree = 3\nfour = 4\n"))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(SuiteError, match=r"unknown plan 'quik'; did you mean 'quick'\?"):
-        plan.load("quik")
+        schema.load("quik")
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "folder/missing", "."])
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(SuiteError, match=r"No such file|unknown plan|Is a directory"):
-        plan.load(str(tmp_path / name) if "." in name or "/" in name else name)
+        schema.load(str(tmp_path / name) if "." in name or "/" in name else name)
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
     file = tmp_path / "binary.toml"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SuiteError, match=r"binary\.toml: not valid TOML"):
-        plan.load(str(file))
+        schema.load(str(file))
 
 
 def test_a_plan_cannot_be_changed() -> None:
-    found = plan.load("smoke")
+    plan = schema.load("smoke")
     with pytest.raises(ValueError, match="frozen"):
-        found.seeds = (1,)
+        plan.seeds = (1,)
+
+
+def test_a_plan_made_in_python_is_checked_as_a_files() -> None:
+    with pytest.raises(ValueError, match="names a folder"):
+        schema.Plan(name="../up", variants=("lstm",), tasks=("adding",))  # type: ignore[arg-type]
+    assert schema.Plan(variants=("lstm",), tasks=("adding",)).name == "plan"  # type: ignore[arg-type]
+
+
+# Narrowing
+
+
+def narrowed(text: str, **lists: Any) -> schema.Plan:
+    return schema.narrow(schema.check(tomllib.loads(text), "mine"), schema.Request("mine", **lists))
+
+
+TWICE = '''
+variants = ["lstm"]
+tasks = [
+  { name = "noisy", lengths = [5], options = { form = "a" } },
+  { name = "noisy", lengths = [9], steps = 7, options = { form = "b" } },
+  { name = "adding", lengths = [6] },
+]
+'''
+
+
+def entries(plan: schema.Plan) -> list[tuple[Any, ...]]:
+    return [(task.name, task.lengths, task.steps, task.options) for task in plan.tasks]
+
+
+def test_a_task_named_alone_keeps_all_entries_of_its_name() -> None:
+    assert entries(narrowed(TWICE, tasks="noisy")) == [("noisy", (5,), None, {"form": "a"}), ("noisy", (9,), 7, {"form": "b"})]
+
+
+def test_a_task_named_with_options_keeps_the_entry_with_the_same() -> None:
+    assert entries(narrowed(TWICE, tasks="noisy(form=b),adding")) == [("noisy", (9,), 7, {"form": "b"}), ("adding", (6,), None, {})]
+    assert entries(narrowed(TWICE, tasks="noisy(signal_steps=2)")) == [("noisy", (5,), None, {"signal_steps": 2})]
+
+
+def test_a_task_the_plan_has_not_is_taken_as_it_is() -> None:
+    assert entries(narrowed(TWICE, tasks="copy")) == [("copy", None, None, {})]
+
+
+def test_seeds_are_counted_from_zero() -> None:
+    assert narrowed(TWICE, seeds=3).seeds == (0, 1, 2)
+    with pytest.raises(SuiteError, match="seeds is 0; it takes at least 1"):
+        narrowed(TWICE, seeds=0)
+
+
+def test_a_request_reads_as_the_words_of_a_command() -> None:
+    assert schema.Request("quick", "a,b", None, 3).words == ["--variants", "a,b", "--seeds", "3"]

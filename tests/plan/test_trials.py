@@ -11,15 +11,24 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
-from suite import Batch, Corruption, SuiteError, Task, Variant, machine, matrix, model
-from suite import plan as plans
-from suite.manager import Provided, Registry, discover
-from suite.plan import Choice, Plan
-from suite.spec import Training, Trial
+from suite import Batch, Corruption, Measure, SuiteError, Task, Variant, machine
+from suite.measures import robustness
+from suite.ops.engines import REFERENCE, VENDOR
+from suite.plan import choices, matching, schema
+from suite.plan import trials as planning
+from suite.plan.choices import Choice
+from suite.plan.schema import Plan
+from suite.registry import sources
+from suite.registry.finder import discover
+from suite.registry.registry import Provided, Registry
+from suite.spec import Plugin
+from suite.training import model
+from suite.trial import Training, Trial
 
 REGISTRY = discover()
 
@@ -36,19 +45,19 @@ LEAST: dict[str, Any] = {
 def plan(**changes: Any) -> Plan:
     """The least plan, tables merged with the changes."""
     merged = {**LEAST, **{name: {**LEAST.get(name, {}), **value} if isinstance(value, dict) else value for name, value in changes.items()}}
-    return plans.check({"name": "test", **merged}, "test")
+    return schema.check({"name": "test", **merged}, "test")
 
 
 def trials(registry: Registry = REGISTRY, **changes: Any) -> list[Trial]:
-    return matrix.trials(plan(**changes), registry, "cpu")
+    return planning.trials(plan(**changes), registry, "cpu")
 
 
-def keys(found: list[Trial]) -> list[str]:
-    return [trial.key for trial in found]
+def keys(planned: list[Trial]) -> list[str]:
+    return [trial.key for trial in planned]
 
 
-def evaluation_keys(found: list[Trial]) -> list[str]:
-    return [evaluation.key for trial in found for evaluation in trial.evaluations]
+def evaluation_keys(planned: list[Trial]) -> list[str]:
+    return [evaluation.key for trial in planned for evaluation in trial.evaluations]
 
 
 def disjoint(one: list[str], other: list[str]) -> bool:
@@ -67,11 +76,11 @@ def with_task(task: Task) -> Registry:
 
 
 def test_a_plan_becomes_its_whole_grid_in_order() -> None:
-    found = trials(training={"learning_rates": [0.01, 0.1]})
-    cells = [(trial.length, trial.variant, trial.training.learning_rate, trial.seed) for trial in found]
+    planned = trials(training={"learning_rates": [0.01, 0.1]})
+    cells = [(trial.length, trial.variant.name, trial.training.learning_rate, trial.seed) for trial in planned]
     wanted = [(length, name, rate, seed) for length in (6, 9) for name in ("lstm", "residual") for rate in (0.01, 0.1) for seed in (0, 1)]
     assert cells == wanted
-    assert len(set(keys(found))) == len({trial.cell for trial in found}) == len(found)
+    assert len(set(keys(planned))) == len({trial.cell for trial in planned}) == len(planned)
 
 
 def test_a_task_without_lengths_trains_at_its_own() -> None:
@@ -79,16 +88,16 @@ def test_a_task_without_lengths_trains_at_its_own() -> None:
 
 
 def test_a_tasks_own_steps_hold_and_bound_the_validations() -> None:
-    found = trials(tasks=[{"name": "adding", "lengths": [6], "steps": 7}, {"name": "noisy", "lengths": [6]}])
-    assert {(trial.task, trial.training.steps, trial.training.validate_every) for trial in found} == {("adding", 7, 7), ("noisy", 1000, 50)}
+    planned = trials(tasks=[{"name": "adding", "lengths": [6], "steps": 7}, {"name": "noisy", "lengths": [6]}])
+    assert {(trial.task.name, trial.training.steps, trial.training.validate_every) for trial in planned} == {("adding", 7, 7), ("noisy", 1000, 50)}
 
 
 def test_a_list_of_options_is_one_choice_an_entry() -> None:
-    found = trials(
+    planned = trials(
         variants=["lstm", "residual(depth=[1, 2, 3])"], tasks=[{"name": "noisy", "lengths": [5], "options": {"form": ["a", "b"]}}]
     )
-    assert list(dict.fromkeys(trial.variant_label for trial in found)) == ["lstm", "residual(depth=1)", "residual", "residual(depth=3)"]
-    assert list(dict.fromkeys(trial.task_label for trial in found)) == ["noisy", "noisy(form=b)"]
+    assert list(dict.fromkeys(trial.variant.label for trial in planned)) == ["lstm", "residual(depth=1)", "residual", "residual(depth=3)"]
+    assert list(dict.fromkeys(trial.task.label for trial in planned)) == ["noisy", "noisy(form=b)"]
 
 
 def test_the_same_choice_twice_is_one() -> None:
@@ -221,26 +230,42 @@ def test_a_corruptions_source_changes_its_evaluations_alone() -> None:
 def test_a_variants_source_changes_its_keys_alone() -> None:
     edited = with_variant(REGISTRY.variant("residual").noun, {"edited": "0"})
     for before, after in zip(trials(), trials(edited), strict=True):
-        assert (before.key == after.key) == (before.variant == "lstm")
+        assert (before.key == after.key) == (before.variant.name == "lstm")
 
 
 def test_a_tasks_source_changes_every_key() -> None:
     assert disjoint(keys(trials()), keys(trials(with_task(REGISTRY.task("adding").noun))))
 
 
-def test_the_harness_source_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = trials()
-    real = matrix.source_digest
-    monkeypatch.setattr(matrix, "source_digest", lambda *names: real(*names) | {name: "0" for name in names if name == "evaluate"})
-    assert keys(before) == keys(trials())
-    assert disjoint(evaluation_keys(before), evaluation_keys(trials()))
-    monkeypatch.setattr(matrix, "source_digest", lambda *names: real(*names) | {name: "0" for name in names if name == "trainer"})
-    assert disjoint(keys(before), keys(trials()))
+@pytest.mark.parametrize(
+    ("module", "training", "evaluation"),
+    [
+        ("suite.training.trainer", True, True),
+        ("suite.training.data", True, True),
+        ("suite.ops.scan", True, True),
+        ("suite.measures.evaluate", False, True),
+        ("suite.report.page", False, False),
+        ("suite.execution.worker", False, False),
+    ],
+)
+def test_the_sources_that_training_imports_change_every_key(
+    module: str, training: bool, evaluation: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which modules of the suite count is read from their imports; the best weights are picked in the trainer."""
+    before, real = trials(), planning.harness_sources
+
+    def edited(name: str) -> dict[str, str]:
+        return {source: "0" if source == module else value for source, value in real(name).items()}
+
+    monkeypatch.setattr(planning, "harness_sources", edited)
+    after = trials()
+    assert disjoint(keys(before), keys(after)) == training
+    assert disjoint(evaluation_keys(before), evaluation_keys(after)) == evaluation
 
 
-def test_a_source_digest_is_of_the_files_bytes() -> None:
-    file = Path(matrix.__file__).with_name("ops.py")
-    assert matrix.source_digest("ops") == {"suite.ops": hashlib.sha256(file.read_bytes()).hexdigest()}
+def test_a_source_is_digested_by_its_bytes() -> None:
+    file = Path(sources.__file__).parents[1] / "training" / "data.py"
+    assert sources.harness_sources("training.trainer")["suite.training.data"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -259,7 +284,7 @@ def test_naming_a_default_changes_no_key(plain: dict[str, Any], named: dict[str,
 def test_naming_the_default_evaluations_changes_no_key() -> None:
     least = {"variants": ["lstm"], "tasks": ["adding"]}
     named = {**least, "evaluations": {"lengths": [2, 4], "corruptions": []}}
-    one, two = (matrix.trials(plans.check(raw, "test"), REGISTRY, "cpu") for raw in (least, named))
+    one, two = (planning.trials(schema.check(raw, "test"), REGISTRY, "cpu") for raw in (least, named))
     assert one == two
 
 
@@ -286,8 +311,8 @@ OPTIONS = {name: one for name, one in inspect.signature(build, eval_str=True).pa
     ids=str,
 )
 def test_options_expand(options: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
-    found = list(matrix.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
-    assert repr(found) == repr(wanted)
+    planned = list(choices.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
+    assert repr(planned) == repr(wanted)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +332,7 @@ def test_options_expand(options: dict[str, Any], wanted: list[dict[str, Any]]) -
 )
 def test_a_wrong_option_is_refused_with_what_is_allowed(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError) as caught:
-        list(matrix.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
+        list(choices.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
     assert str(caught.value) == message
 
 
@@ -339,27 +364,85 @@ def test_a_wrong_plan_is_told_before_anything_runs(changes: dict[str, Any], mess
 @pytest.mark.parametrize("name", REGISTRY.variants)
 def test_parameters_match_the_nearest_by_brute_force(name: str, task: str) -> None:
     variant, noun = REGISTRY.variant(name).noun, REGISTRY.task(task).noun
-    counts = {size: model.count_parameters(model.build(variant, {}, noun, size, "reference", 0)) for size in range(1, 65)}
+    counts = {size: model.count_parameters(model.build(variant, {}, noun, size, REFERENCE.name, 0)) for size in range(1, 65)}
+    counter = matching.Counter(variant, {}, noun)
+    assert {size: counter(size) for size in counts} == counts
     for budget in (1, 150, 1_000, 1_999, counts[32], (counts[20] + counts[21]) // 2):
-        found, parameters = model.match_hidden_size(variant, {}, noun, budget)
-        assert abs(parameters - budget) == min(abs(count - budget) for count in counts.values())
-        assert counts[found] == parameters
+        for guess in (1, 3, 32, 500):
+            size, parameters = counter.nearest(budget, guess)
+            assert abs(parameters - budget) == min(abs(count - budget) for count in counts.values())
+            assert counts[size] == parameters
+
+
+class Wide(nn.Module):
+    """A core whose output grows with the square of the hidden size, which no straight line predicts."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(input_size, hidden_size**2 + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)  # type: ignore[no-any-return]
+
+
+class OnTheCpu(nn.Module):
+    """A core that looks at its numbers, so that the meta device cannot build it."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(input_size, hidden_size)
+        self.scale = float(self.layer.weight.detach().abs().max())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) / self.scale  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("build", [Wide, OnTheCpu])
+def test_what_cannot_be_predicted_is_counted_all_the_same(build: type[nn.Module]) -> None:
+    variant, noun = Variant("mine", build), REGISTRY.task("copy").noun
+    counts = {size: model.count_parameters(model.build(variant, {}, noun, size, REFERENCE.name, 0)) for size in range(1, 40)}
+    size, parameters = matching.Counter(variant, {}, noun).nearest(counts[17] + 1, 32)
+    assert (size, parameters) == (17, counts[17])
+
+
+def test_each_variant_is_counted_once_for_each_task_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, str]] = []
+    real = matching.Counter
+
+    def counted(variant: Variant, options: Any, task: Task) -> matching.Counter:
+        made.append((variant.name, task.name))
+        return real(variant, options, task)
+
+    monkeypatch.setattr(matching, "Counter", counted)
+    trials(matching={"rule": "parameters"}, training={"learning_rates": [0.1, 0.2, 0.3]})
+    assert sorted(made) == [("lstm", "adding"), ("residual", "adding")]
+
+
+def test_a_variant_that_does_not_grow_is_told() -> None:
+    with pytest.raises(SuiteError, match=r"it has 7 parameters at hidden_size 65536 and never reaches 1000; does it use hidden_size\?"):
+        matching.nearest_size(lambda _size: 7, 1000, 32)
+
+
+def test_a_complex_weight_counts_as_two() -> None:
+    module = nn.Linear(3, 2)
+    module.weight = nn.Parameter(torch.zeros(2, 3, dtype=torch.complex64))
+    assert model.count_parameters(module) == 2 * 6 + 2
 
 
 def test_the_budget_is_the_lstms() -> None:
-    found = trials(matching={"rule": "parameters", "hidden_size": 16}, variants=["rnn", "lstm", "bilstm"])
+    planned = trials(matching={"rule": "parameters", "hidden_size": 16}, variants=["rnn", "lstm", "bilstm"])
     lstm = 4 * 16 * (2 + 16) + 4 * 16 + 16 + 1  # four gates of x, h and a bias; a readout of one
-    assert {trial.budget for trial in found} == {lstm}
-    assert {(trial.hidden_size, trial.parameters) for trial in found if trial.variant == "lstm"} == {(16, lstm)}
-    assert {abs(trial.parameters / lstm - 1) < 0.05 for trial in found} == {True}
-    assert len({trial.hidden_size for trial in found}) == 3
+    assert {trial.budget for trial in planned} == {lstm}
+    assert {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "lstm"} == {(16, lstm)}
+    assert {abs(trial.parameters / lstm - 1) < 0.05 for trial in planned} == {True}
+    assert len({trial.hidden_size for trial in planned}) == 3
 
 
 def test_matching_by_hidden_size_leaves_the_counts_apart() -> None:
-    found = trials(matching={"rule": "hidden_size", "hidden_size": 5}, variants=["rnn", "lstm"])
+    planned = trials(matching={"rule": "hidden_size", "hidden_size": 5}, variants=["rnn", "lstm"])
     rnn = 5 * (2 + 5) + 5 + 5 + 1
-    assert {(trial.variant, trial.hidden_size, trial.parameters) for trial in found} >= {("rnn", 5, rnn)}
-    assert {trial.hidden_size for trial in found} == {5}
+    assert {(trial.variant.name, trial.hidden_size, trial.parameters) for trial in planned} >= {("rnn", 5, rnn)}
+    assert {trial.hidden_size for trial in planned} == {5}
 
 
 def fails(_input_size: int, _hidden_size: int) -> Any:
@@ -373,24 +456,62 @@ def exits(_input_size: int, _hidden_size: int) -> Any:
 @pytest.mark.parametrize("build", [fails, exits, lambda _d, _h: "not a module", lambda _d, _h: nn.Identity()])
 @pytest.mark.parametrize("rule", ["parameters", "hidden_size"])
 def test_a_variant_that_cannot_be_built_keeps_its_trials(build: Any, rule: str) -> None:
-    found = trials(with_variant(Variant("broken", build)), variants=["lstm", "broken"], matching={"rule": rule})
-    broken = [trial for trial in found if trial.variant == "broken"]
-    assert len(broken) == len(found) // 2
+    planned = trials(with_variant(Variant("broken", build)), variants=["lstm", "broken"], matching={"rule": rule})
+    broken = [trial for trial in planned if trial.variant.name == "broken"]
+    assert len(broken) == len(planned) // 2
     assert {trial.hidden_size for trial in broken} == {3}
 
 
 def test_engines_are_resolved_before_the_key() -> None:
-    found = trials(variants=["lstm", "layernorm"])
-    assert {(trial.variant, trial.engine) for trial in found} == {("lstm", "vendor"), ("layernorm", "reference")}
-    found = trials(variants=["lstm", "layernorm"], training={"engine": "reference"})
-    assert {trial.engine for trial in found} == {"reference"}
+    planned = trials(variants=["lstm", "layernorm"])
+    assert {(trial.variant.name, trial.engine) for trial in planned} == {("lstm", VENDOR.name), ("layernorm", REFERENCE.name)}
+    planned = trials(variants=["lstm", "layernorm"], training={"engine": REFERENCE.name})
+    assert {trial.engine for trial in planned} == {REFERENCE.name}
+
+
+# Limits
+
+
+@pytest.mark.parametrize("rule", ["parameters", "hidden_size"])
+def test_a_model_beyond_memory_is_refused_before_anything_is_built(rule: str) -> None:
+    with pytest.raises(SuiteError, match=r"`lstm` of hidden size 60000 has .* needs at least .* GiB and there are .* GiB here; lower"):
+        trials(matching={"rule": rule, "hidden_size": 60000})
+
+
+def test_a_sequence_beyond_memory_is_refused() -> None:
+    with pytest.raises(SuiteError, match=r"task 'adding', length 1000000: a t.* needs at least .* GiB and there are .* GiB here; shorten it"):
+        trials(tasks=[{"name": "adding", "lengths": [1_000_000]}], matching={"hidden_size": 64}, training={"batch_size": 64})
+
+
+def test_what_a_step_keeps_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of an LSTM keeps its gates and states: some ten values of the hidden size for each sample and step, of four bytes each."""
+    from suite.plan import limits
+
+    (trial, *_) = trials(variants=["lstm"], tasks=[{"name": "adding", "lengths": [100]}], matching={"hidden_size": 64})
+    kept = limits.step_bytes(replace(trial, engine=REFERENCE.name), REGISTRY)
+    state = trial.training.batch_size * 100 * 64 * 4
+    assert 6 * state < kept < 25 * state
+    monkeypatch.setattr(limits, "memory", lambda _device: kept // 2)
+    monkeypatch.setattr(limits, "SMALL", 0.0)
+    with pytest.raises(SuiteError, match="length 100: a training step of `lstm` needs at least"):
+        limits.check_sequences([replace(trial, engine=REFERENCE.name)], REGISTRY)
+
+
+def test_a_task_whose_draw_raises_anything_is_told_in_one_line() -> None:
+    def draw(_rng: Any, _batch_size: int, _length: int) -> Batch:
+        raise KeyError("no\nsuch luck")
+
+    task = Task("mine", draw, 1, 1, "mse", lambda _length: 1.0, lambda _length: None, lengths=(3,))  # type: ignore[arg-type, return-value]
+    with pytest.raises(SuiteError) as caught:
+        trials(with_task(task), tasks=["mine"])
+    assert str(caught.value) == "task 'mine' (here), length 3: draw raised KeyError: 'no\\nsuch luck'; try: suite check mine"
 
 
 # Timings
 
 
 def timings(**changes: Any) -> list[tuple[str, str, int]]:
-    return [(one.variant_label, one.engine, one.length) for one in matrix.timings(plan(**changes), REGISTRY, "cpu")]
+    return [(timing.variant.label, timing.engine, timing.length) for timing in planning.timings(plan(**changes), REGISTRY, "cpu")]
 
 
 def test_every_variant_is_timed_on_every_engine_with_the_baseline_beside() -> None:
@@ -411,7 +532,7 @@ def test_no_length_is_no_timing() -> None:
 
 @pytest.mark.parametrize("change", [{"repeats": 8}, {"batch_size": 31}, {"input_size": 7}, {"hidden_size": 31}, {"lengths": [5]}], ids=str)
 def test_a_timings_shape_changes_its_key(change: dict[str, Any]) -> None:
-    before, after = (matrix.timings(plan(timing={"lengths": [4], **one}), REGISTRY, "cpu") for one in ({}, change))
+    before, after = (planning.timings(plan(timing={"lengths": [4], **fields}), REGISTRY, "cpu") for fields in ({}, change))
     assert disjoint([one.key for one in before], [one.key for one in after])
 
 
@@ -432,9 +553,27 @@ def test_a_task_of_ones_own_stands_in_the_grid() -> None:
 
 def test_a_corruption_of_ones_own_is_asked_at_its_severities() -> None:
     mine = Corruption("mine", lambda _rng, x, _protected, _severity: x, (1, 2, 3, 4, 5))
-    registry = replace(REGISTRY, corruptions={**REGISTRY.corruptions, "mine": Provided(mine, "here", None, {})})
+    (measure,) = robustness.suite_measures({"mine": mine})
+    registry = replace(
+        REGISTRY,
+        corruptions={**REGISTRY.corruptions, "mine": Provided(mine, "here", None, {"mine": "0"})},
+        measures={**REGISTRY.measures, "mine": Provided(measure, "there", None, {})},
+    )
     for trial in trials(registry, evaluations={"corruptions": ["mine"]}):
-        assert [(one.kind, one.name, one.at) for one in trial.evaluations] == [
-            ("length", "length", (1.0, 2.0)),
-            ("corruption", "mine", (1.0, 2.0, 3.0, 4.0, 5.0)),
+        assert [(asked.axis, asked.measure, asked.at) for asked in trial.evaluations] == [
+            ("long_range", "length", (1.0, 2.0)),
+            ("robustness", "mine", (1.0, 2.0, 3.0, 4.0, 5.0)),
         ]
+        assert trial.evaluations[1].sources["mine"] == "0"
+
+
+def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:
+    mine = Measure("mine", "memory", lambda *_: None, (3.0, 4.0))  # type: ignore[arg-type, return-value]
+    registry = replace(REGISTRY, measures={**REGISTRY.measures, "mine": Provided(mine, "here", None, {"mine": "0"})})
+    for trial in trials(registry, evaluations={"measures": ["mine"]}):
+        assert (trial.evaluations[-1].axis, trial.evaluations[-1].measure, trial.evaluations[-1].at) == ("memory", "mine", (3.0, 4.0))
+
+
+def test_names_are_compared_without_case() -> None:
+    assert trials(variants=["LSTM", "Residual"], tasks=[{"name": "Adding", "lengths": [6, 9]}]) == trials()
+    assert trials()[0].variant == Plugin("lstm")

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from suite import model, trainer
-from suite.manager import discover
-from suite.spec import Measure, Trial
+from suite.ops.engines import VENDOR
+from suite.registry.finder import discover
+from suite.spec import Plugin
+from suite.training import model, trainer
+from suite.trial import Trial, Validation
 
 D, H = 3, 5
 
@@ -31,8 +33,8 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def assert_same(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+def assert_same(output: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(output, wanted, rtol=0, atol=1e-12)
 
 
 def sigmoid(z: float) -> float:
@@ -208,7 +210,7 @@ def test_attention_scores_are_the_papers(score: str, span: str) -> None:
     h = noise(2, 37, H).tanh()
     combine, bias = (parameter.detach().numpy() for parameter in (core.combine.weight, core.combine.bias))
     W, U, v = (getattr(core, name).weight.detach().numpy() if hasattr(core, name) else None for name in ("keys", "queries", "energy"))
-    found = core.attend(h).detach().numpy()
+    output = core.attend(h).detach().numpy()
     for b, states in enumerate(h.numpy()):
         for t, state in enumerate(states):
             scores = []
@@ -221,18 +223,19 @@ def test_attention_scores_are_the_papers(score: str, span: str) -> None:
                     scores.append((v @ np.tanh(W @ other + U @ state)).item())
             weights = np.exp(scores) / np.exp(scores).sum()
             context = weights @ states[: len(scores)]
-            np.testing.assert_allclose(found[b, t], np.tanh(combine @ np.concatenate([context, state]) + bias), rtol=0, atol=1e-12)
+            np.testing.assert_allclose(output[b, t], np.tanh(combine @ np.concatenate([context, state]) + bias), rtol=0, atol=1e-12)
 
 
 MEMORY = """
 import resource, sys, torch
-from suite import model
-from suite.manager import discover
+from suite.ops.engines import VENDOR
+from suite.registry.finder import discover
+from suite.training import model
 torch.set_num_threads(1)
 variant = discover().variant("attention").noun
 core = model.build_core(variant, {}, 8, 128, 0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.run(variant, core, torch.ones(32, 1000, 8), "vendor").mean().backward()
+VENDOR.run(variant, core, torch.ones(32, 1000, 8)).mean().backward()
 unit = 1 if sys.platform == "darwin" else 1024
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**30)
 """
@@ -268,10 +271,10 @@ def test_residual_stack_as_in_the_paper() -> None:
 
 def test_residual_blocks_may_hold_more_layers_than_one() -> None:
     core, x = build("residual", depth=3, layers=2), noise(2, 6, D)
-    (one, two), (three, four) = core.blocks
+    (second, third), (fourth, fifth) = core.blocks
     y1 = core.first(x)
-    y2 = two(one(y1)) + y1
-    assert_same(core(x), four(three(y2)) + y2)
+    y2 = third(second(y1)) + y1
+    assert_same(core(x), fifth(fourth(y2)) + y2)
 
 
 def test_residual_needs_a_layer() -> None:
@@ -290,7 +293,7 @@ def test_residual_gradients_reach_the_first_of_eight_layers() -> None:
 def test_residual_of_eight_layers_learns(task: str, steps: int, tiny: Trial) -> None:
     variant, noun = discover().variant("residual").noun, discover().task(task).noun
     training = replace(tiny.training, steps=steps, validate_every=steps, batch_size=32, evaluation_samples=256)
-    trial = replace(tiny, task=task, training=training)
-    net = model.build(variant, {"depth": 8}, noun, 16, "vendor", seed=0)
-    (last,) = [found for found in trainer.train(trial, noun, net) if isinstance(found, Measure)]
+    trial = replace(tiny, task=Plugin(task), training=training)
+    net = model.build(variant, {"depth": 8}, noun, 16, VENDOR.name, seed=0)
+    (last,) = [event for event in trainer.train(trial, noun, net) if isinstance(event, Validation)]
     assert last.scores["loss"] < noun.baseline(trial.length) / 2

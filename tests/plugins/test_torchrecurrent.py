@@ -22,9 +22,9 @@ def test_without_the_package_it_offers_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchrecurrent") is None, reason="torchrecurrent (extra zoo) is not installed")
 def test_with_the_package_every_layer_is_a_variant() -> None:
-    found = {variant.name: variant for variant in bridge.suite_variants()}
-    assert len(found) > 30
+    layers = {variant.name: variant for variant in bridge.suite_variants()}
+    assert len(layers) > 30
     torch.manual_seed(0)
     for name in ("tr_mgu", "tr_peepholelstm"):
-        y = found[name].build(3, 5)(torch.zeros(2, 4, 3))
+        y = layers[name].build(3, 5)(torch.zeros(2, 4, 3))
         assert y.shape == (2, 4, 5)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from suite import check
-from suite.manager import discover
+from suite.registry.finder import discover
 
 from ..contract import SUBJECTS, each_check, hold
 
-TWINS = [one for one in SUBJECTS if one.kind == "variant" and one.noun.vendor]
+TWINS = [subject for subject in SUBJECTS if subject.kind == "variant" and subject.noun.vendor]
 
 
 def test_the_seven_variants_are_there() -> None:
@@ -19,12 +19,12 @@ def test_the_seven_variants_are_there() -> None:
 
 
 @each_check("variant")
-def test_contract(subject: check.Subject[Any], one: check.Check) -> None:
-    hold(subject, one)
+def test_contract(subject: check.Subject[Any], promise: check.Check) -> None:
+    hold(subject, promise)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("subject", TWINS, ids=lambda subject: subject.label)
 def test_vendor_twin_equals_the_reference_on_cuda(subject: check.Subject[Any]) -> None:
-    [twin] = [one for one in check.checks_for(subject) if one.name == "twin"]
+    [twin] = [promise for promise in check.checks_for(subject) if promise.name == "twin"]
     hold(subject, twin)  # on every device there is

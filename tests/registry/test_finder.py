@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from suite import SuiteError, manager
-from suite.manager import discover
+from suite import SuiteError
+from suite.registry import registry, sources
+from suite.registry.finder import discover
 
 GOOD = """
 from suite import Variant, hookimpl
@@ -45,10 +46,11 @@ ONE = {
     "plugins/wrong_kind.py": good("wrong_kind").replace("yield Variant", "yield ").replace(", nn.Linear", ""),
     "plugins/no_value.py": good("no_value").replace("yield", "if False: yield"),
     "plugins/not_yielded.py": good("not_yielded").replace("yield", "return"),
-    "plugins/bad_name.py": good("Bad-Name"),
-    "plugins/same_noun.py": good("gru"),
+    "plugins/bad_name.py": good("bad name"),
+    "plugins/same_noun.py": good("GRU"),
     "plugins/gru.py": good("another"),
     "plugins/raises.py": good("half_way") + "    raise RuntimeError('no such luck')\n",
+    "plugins/capitals.py": good("Res-Net.2"),
     "plugins/deaf.py": good("deaf") + "@hookimpl\ndef suite_trial_finished(trail): ...\n",
     "plugins/twice.py": good("twice"),
     "tasks/variant_among_tasks.py": good("variant_among_tasks"),
@@ -73,15 +75,16 @@ SITE = {
 
 SCRIPT = """
 import json, pathlib, sys
-from suite import manager
 from suite.dropins import plugins
+from suite.registry.finder import discover
+from suite.registry.sources import imported_sources
 
-registry = manager.discover()
+registry = discover()
 folder = pathlib.Path(sys.argv[1]) / "plugins"
 name = "suite.dropins.plugins.good"
 
 def sources(name):
-    return manager.imported_sources(name)
+    return imported_sources(name)
 
 before = sources(name)
 edited = {}
@@ -149,8 +152,8 @@ def test_nothing_that_comes_with_the_suite_is_broken() -> None:
         ("wrong_kind.py", ["suite_variants yielded str; it must yield Variant"]),
         ("no_value.py", ["suite_variants yields no value"]),
         ("not_yielded.py", ["'Variant' object is not iterable"]),
-        ("bad_name.py", ["'Bad-Name'", "lower-case letters"]),
-        ("same_noun.py", ["'gru' is already provided by plugins/gru.py", "rename one"]),
+        ("bad_name.py", ["'bad name'", "must be letters, digits"]),
+        ("same_noun.py", ["'GRU' is already provided by plugins/gru.py", "rename one"]),
         ("gru.py", ["has the name of plugins/gru.py", "rename one"]),
         ("twice.py", ["has the name of", "one/plugins/twice.py", "rename one"]),
         ("raises.py", ["RuntimeError: no such luck"]),
@@ -170,7 +173,7 @@ def test_no_other_is_called_broken(found: Any) -> None:
 
 
 def test_all_others_are_found(found: Any) -> None:
-    own = {"good", "lazy", "twice", "variant_among_tasks", "good_among_tasks", "other", "thing"}
+    own = {"good", "lazy", "twice", "variant_among_tasks", "good_among_tasks", "other", "thing", "Res-Net.2"}
     assert set(found["variants"]) == set(discover().variants) | own
 
 
@@ -219,7 +222,7 @@ def test_a_compiled_helper_is_digested_unread(tmp_path: Path, monkeypatch: pytes
         module = ModuleType(name)
         module.__file__ = str(tmp_path / file)
         monkeypatch.setitem(sys.modules, name, module)
-    assert sorted(manager.imported_sources("fast")) == ["fast", "fast._kernel"]
+    assert sorted(sources.imported_sources("fast")) == ["fast", "fast._kernel"]
 
 
 @pytest.mark.parametrize(
@@ -249,5 +252,63 @@ def test_a_broken_name_is_answered_with_its_reason() -> None:
 def test_options_are_the_keyword_only_parameters() -> None:
     def build(input_size: int, hidden_size: int, *, depth: int = 2, score: str = "dot") -> None: ...
 
-    found = manager.options_of(build)
+    found = registry.options_of(build)
     assert {name: (one.annotation, one.default) for name, one in found.items()} == {"depth": (int, 2), "score": (str, "dot")}
+
+
+def test_a_name_is_found_whatever_its_case() -> None:
+    assert discover().variant("LSTM") is discover().variant("lstm")
+    assert discover().task("Adding").noun.name == "adding"
+
+
+def test_a_missing_entry_of_suite_path_is_said(tmp_path: Path) -> None:
+    script = "from suite.registry.finder import discover; print(*discover().notes)"
+    environment = {**os.environ, "SUITE_PATH": os.pathsep.join([str(tmp_path), "/no/such/folder"])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "SUITE_PATH names /no/such/folder, which is no folder; nothing is looked for there"
+
+
+def test_measures_are_handed_all_corruptions(tmp_path: Path) -> None:
+    """A measure may rest on a corruption that another file provides; where it raises, nothing of its file stays."""
+    write(
+        tmp_path,
+        {
+            "tasks/mine.py": """
+                from suite import Corruption, Measure, Point, hookimpl
+
+                @hookimpl
+                def suite_corruptions():
+                    yield Corruption("shift", lambda rng, x, protected, severity: x, (1, 2, 3, 4, 5))
+
+                @hookimpl
+                def suite_measures(corruptions):
+                    yield Measure("all_at_once", "robustness", lambda *_: None, points=tuple(range(len(corruptions))))
+            """,
+            "tasks/sad.py": """
+                from suite import Corruption, hookimpl
+
+                @hookimpl
+                def suite_corruptions():
+                    yield Corruption("sad", lambda rng, x, protected, severity: x, (1, 2, 3, 4, 5))
+
+                @hookimpl
+                def suite_measures(corruptions):
+                    raise RuntimeError("no such luck")
+                    yield
+            """,
+        },
+    )
+    script = """
+        import json
+        from suite.registry.finder import discover
+        found = discover()
+        points = found.measure("all_at_once").noun.points
+        print(json.dumps([sorted(found.measures), sorted(found.corruptions), len(points), [b.reason for b in found.broken]]))
+    """
+    environment = {**os.environ, "SUITE_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True, env=environment)
+    measures, corruptions, count, broken = json.loads(done.stdout)
+    assert {"length", "shift", "gaussian_noise", "all_at_once"} <= set(measures)
+    assert not {"sad"} & {*corruptions, *measures}
+    assert count == len(corruptions) + 1  # all those known when measures were asked for, the sad one among them
+    assert broken == ["RuntimeError: no such luck"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from suite import SuiteError, guard
+from suite import SuiteError
+from suite.registry import guard
 
 CHANGES: dict[str, Callable[[], object]] = {
     "the working directory": lambda: os.chdir("/"),

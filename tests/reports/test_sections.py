@@ -10,5 +10,5 @@ from ..contract import each_check, hold
 
 
 @each_check("section")
-def test_contract(subject: check.Subject[Any], one: check.Check) -> None:
-    hold(subject, one)
+def test_contract(subject: check.Subject[Any], promise: check.Check) -> None:
+    hold(subject, promise)

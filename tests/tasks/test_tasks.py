@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from suite import Batch, Corruption, Task, check, data
-from suite.manager import discover
-from suite.spec import Goal, Options
+from suite import Batch, Corruption, Goal, Task, check
+from suite.registry.finder import discover
+from suite.spec import Options
+from suite.training import data
 
 from ..contract import SUBJECTS, each_check, hold
 
@@ -26,7 +27,7 @@ CORRUPTIONS = {name: provided.noun for name, provided in discover().corruptions.
 STANDARD_ERRORS = 4
 
 
-CASES = {one.label: (one.noun, one.options) for one in SUBJECTS if one.kind == "task"}
+CASES = {subject.label: (subject.noun, subject.options) for subject in SUBJECTS if subject.kind == "task"}
 
 each = pytest.mark.parametrize(("task", "options"), CASES.values(), ids=CASES)
 each_corruption = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=CORRUPTIONS)
@@ -58,8 +59,8 @@ def test_the_three_tasks_and_two_corruptions_are_there() -> None:
 
 
 @each_check("task", "corruption")
-def test_contract(subject: check.Subject[Any], one: check.Check) -> None:
-    hold(subject, one)
+def test_contract(subject: check.Subject[Any], promise: check.Check) -> None:
+    hold(subject, promise)
 
 
 # Copy memory, Arjovsky et al., 2016
@@ -70,9 +71,9 @@ def test_copy_layout() -> None:
     symbols = batch.x[:, :10]
     assert batch.x.shape == batch.y.shape == (100, 3 + 20)
     assert set(np.unique(symbols)) == set(range(1, 9))
-    for x, y, said in zip(batch.x, batch.y, symbols, strict=True):
-        assert x.tolist() == [*said, 0, 0, 9, *[0] * 10]  # ten symbols, T − 1 blanks, the marker, ten blanks
-        assert y.tolist() == [*[0] * 13, *said]  # T + 10 blanks, the symbols
+    for x, y, symbol in zip(batch.x, batch.y, symbols, strict=True):
+        assert x.tolist() == [*symbol, 0, 0, 9, *[0] * 10]  # ten symbols, T − 1 blanks, the marker, ten blanks
+        assert y.tolist() == [*[0] * 13, *symbol]  # T + 10 blanks, the symbols
 
 
 def perfect(batch: Batch) -> NDArray[np.float64]:
@@ -129,8 +130,8 @@ def test_adding_may_mark_any_two_steps(length: int, seed: int) -> None:
 
 def test_adding_anywhere_marks_every_pair_alike() -> None:
     markers = draw(TASKS["adding"], {"markers": "anywhere"}, size=20_000, length=5).x[..., 1]
-    for one, other in itertools.combinations(range(5), 2):
-        assert_near(markers[:, one] * markers[:, other], 1 / 10)
+    for first, second in itertools.combinations(range(5), 2):
+        assert_near(markers[:, first] * markers[:, second], 1 / 10)
 
 
 def test_adding_marks_every_step_alike() -> None:
@@ -243,11 +244,11 @@ def test_protected_elements_hold_the_answer_under_the_harshest_damage(task: str,
     assert batch.protected is not None
     protected = batch.protected if batch.protected.ndim == 3 else batch.protected[..., None]
     damaged = data.corrupt(noun, batch, corruption, corruption.severities[-1], np.random.default_rng(0))
-    found = ANSWERS[task](np.where(protected, damaged, 0))
+    answer = ANSWERS[task](np.where(protected, damaged, 0))
     if task == "noisy" and options.get("form") == "b":  # even the best rule errs, at a rate 0.0127; and by the signal alone
-        assert (found == (batch.x[:, 0, 0] > 0)).all()
+        assert (answer == (batch.x[:, 0, 0] > 0)).all()
     else:
-        np.testing.assert_allclose(found, batch.y[:, -10:] if task == "copy" else batch.y, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(answer, batch.y[:, -10:] if task == "copy" else batch.y, rtol=0, atol=1e-12)
 
 
 # Corruptions
@@ -261,13 +262,13 @@ def test_corruption_leaves_protected_elements_to_the_bit(task: Task, options: Op
     protected = np.zeros(x.shape[:2], dtype=bool) if batch.protected is None else batch.protected
     mask = np.broadcast_to(protected if protected.ndim == 3 else protected[..., None], x.shape)
     for severity in corruption.severities:
-        for found in (
+        for output in (
             data.corrupt(task, batch, corruption, severity, np.random.default_rng(0)),
             corruption.apply(np.random.default_rng(0), x, mask, severity),
         ):
-            assert found.shape == x.shape
-            assert np.array_equal(found[mask], x[mask])
-            assert not np.array_equal(found[~mask], x[~mask])
+            assert output.shape == x.shape
+            assert np.array_equal(output[mask], x[mask])
+            assert not np.array_equal(output[~mask], x[~mask])
     assert np.array_equal(batch.x, kept)
 
 
@@ -288,9 +289,9 @@ def test_noise_has_the_power_its_ratio_says(task: Task, options: Options, snr: f
 @pytest.mark.parametrize("probability", CORRUPTIONS["step_drop"].severities)
 def test_steps_are_dropped_whole_and_at_their_rate(probability: float) -> None:
     x = np.random.default_rng(0).standard_normal((500, 40, 3))
-    found = CORRUPTIONS["step_drop"].apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), probability)
-    lost = (found == 0).all(axis=2)
-    assert np.array_equal(found[~lost], x[~lost])
+    output = CORRUPTIONS["step_drop"].apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), probability)
+    lost = (output == 0).all(axis=2)
+    assert np.array_equal(output[~lost], x[~lost])
     assert abs(lost.mean() - probability) <= STANDARD_ERRORS * math.sqrt(probability * (1 - probability) / lost.size)
     assert (lost.mean(axis=0) < 1).all()  # each sample loses its own steps
     assert (lost.mean(axis=0) > 0).all()

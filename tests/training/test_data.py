@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import Batch, Corruption, Task, data
-from suite.manager import discover
+from suite import Batch, Corruption, Task
+from suite.registry.finder import discover
+from suite.training import data
 
 TASKS = {name: provided.noun for name, provided in discover().tasks.items()}
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite import SuiteError, Variant, model
-from suite.manager import discover
+from suite import SuiteError, Variant
+from suite.registry.finder import discover
+from suite.training import model
 
 REGISTRY = discover()
 ADDING, COPY = REGISTRY.task("adding").noun, REGISTRY.task("copy").noun
@@ -51,11 +52,6 @@ def test_the_vendors_engine_is_used_where_it_is_asked() -> None:
     slow, fast = (model.build(variant, {}, ADDING, 4, engine, 0) for engine in ("reference", "vendor"))
     torch.testing.assert_close(slow(x), slow.readout(x[:, -1]))
     torch.testing.assert_close(fast(x), fast.readout(2 * x[:, -1]))
-
-
-def test_engines_are_fastest_first() -> None:
-    assert model.engines(REGISTRY.variant("lstm").noun) == ("vendor", "reference")
-    assert model.engines(REGISTRY.variant("layernorm").noun) == ("reference",)
 
 
 @pytest.mark.parametrize("name", REGISTRY.variants)
@@ -122,11 +118,6 @@ def test_a_summary_of_another_shape_is_told(summary: Any, message: str) -> None:
 def test_a_build_that_gives_no_module_is_told() -> None:
     with pytest.raises(SuiteError, match=r"variant 'mine': build returned str, not an nn.Module"):
         model.build_core(Variant("mine", lambda _d, _h: "a module"), {}, 1, 1, 0)  # type: ignore[arg-type, return-value]
-
-
-def test_a_variant_that_does_not_grow_is_told() -> None:
-    with pytest.raises(SuiteError, match="'keep' never reaches 1000 parameters; does it use hidden_size"):
-        model.match_hidden_size(Variant("keep", Keep), {}, ADDING, 1000)
 
 
 def test_options_reach_the_variant() -> None:

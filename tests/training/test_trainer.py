@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from suite import Batch, Goal, Task, data, model, trainer
-from suite.manager import discover
-from suite.spec import Measure, Snapshot, Trial
+from suite import Batch, Goal, Task
+from suite.ops.engines import AUTO, resolve
+from suite.registry.finder import discover
+from suite.spec import Plugin
+from suite.training import data, model, trainer
+from suite.trial import Snapshot, Trial, Validation
 
 ADDING = discover().task("adding").noun
 
@@ -21,32 +24,32 @@ def change(trial: Trial, **training: Any) -> Trial:
     return replace(trial, training=replace(trial.training, **training))
 
 
-def train(trial: Trial, task: Task = ADDING) -> tuple[list[Measure], list[Snapshot], model.Model]:
-    variant = discover().variant(trial.variant).noun
-    net = model.build(variant, trial.variant_options, task, trial.hidden_size, trial.engine, trainer.initial_seed(trial.seed))
-    found = list(trainer.train(trial, task, net))
-    return [one for one in found if isinstance(one, Measure)], [one for one in found if isinstance(one, Snapshot)], net
+def train(trial: Trial, task: Task = ADDING) -> tuple[list[Validation], list[Snapshot], model.Model]:
+    variant = discover().variant(trial.variant.name).noun
+    net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, trainer.initial_seed(trial.seed))
+    events = list(trainer.train(trial, task, net))
+    return [event for event in events if isinstance(event, Validation)], [event for event in events if isinstance(event, Snapshot)], net
 
 
 def test_a_gru_learns_the_adding_problem(tiny: Trial) -> None:
     trial = change(replace(tiny, hidden_size=32), steps=300, batch_size=32, validate_every=100, evaluation_samples=256)
-    measures, _, _ = train(trial)
-    assert measures[-1].scores["loss"] < 0.05  # the baseline is 0.167
+    validations, _, _ = train(trial)
+    assert validations[-1].scores["loss"] < 0.05  # the baseline is 0.167
 
 
 @pytest.mark.parametrize(("steps", "every", "wanted"), [(20, 5, [5, 10, 15, 20]), (7, 3, [3, 6, 7]), (3, 5, [3]), (4, 1, [1, 2, 3, 4])])
 def test_validation_comes_as_often_as_asked_and_at_the_end(tiny: Trial, steps: int, every: int, wanted: list[int]) -> None:
-    measures, _, _ = train(change(tiny, steps=steps, validate_every=every))
-    assert [one.step for one in measures] == wanted
+    validations, _, _ = train(change(tiny, steps=steps, validate_every=every))
+    assert [one.step for one in validations] == wanted
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.3])
 def test_the_last_snapshot_is_of_the_least_validation_loss(tiny: Trial, rate: float) -> None:
     trial = change(tiny, learning_rate=rate, steps=40)
-    measures, snapshots, net = train(trial)
-    losses = [one.scores["loss"] for one in measures]
+    validations, snapshots, net = train(trial)
+    losses = [one.scores["loss"] for one in validations]
     assert min(losses) < losses[-1] or rate < 0.1  # at the greater rate the best is not the last
-    records = [one.step for one, best in zip(measures, itertools.accumulate(losses, min), strict=True) if one.scores["loss"] == best]
+    records = [one.step for one, best in zip(validations, itertools.accumulate(losses, min), strict=True) if one.scores["loss"] == best]
     assert [one.step for one in snapshots] == records
     net.load_state_dict(dict(snapshots[-1].state))
     assert trainer.score(net, ADDING, trial, "validation")["loss"] == min(losses)
@@ -65,13 +68,13 @@ def test_a_snapshot_does_not_move_with_the_model(tiny: Trial) -> None:
 def test_the_train_loss_is_the_mean_since_the_last_measure(tiny: Trial) -> None:
     """A model that cannot move (a rate next to nothing) has the loss of its first weights on every batch."""
     trial = change(tiny, optimizer="sgd", learning_rate=1e-30, steps=7, validate_every=3, dtype="float64")
-    measures, _, net = train(trial)
+    validations, _, net = train(trial)
     losses = []
     for step in range(1, 8):
         batch = data.draw(ADDING, {}, trial.length, "train", trial.seed, step, trial.training.batch_size)
         losses.append(data.loss(ADDING, net(data.inputs(batch.x, torch.float64, "cpu")), batch).item())
     wanted = [np.mean(losses[:3]), np.mean(losses[3:6]), losses[6]]
-    assert [one.scores["train_loss"] for one in measures] == pytest.approx(wanted, abs=1e-12)
+    assert [one.scores["train_loss"] for one in validations] == pytest.approx(wanted, abs=1e-12)
 
 
 def test_the_step_is_clipped_after_the_backward_pass(tiny: Trial) -> None:
@@ -109,7 +112,7 @@ def test_solved_stops_only_where_the_plan_says(tiny: Trial) -> None:
 
 @pytest.mark.parametrize("name", discover().variants)
 def test_the_same_trial_is_the_same_to_the_bit(tiny: Trial, name: str) -> None:
-    one, two = (train(replace(tiny, variant=name, engine=model.engines(discover().variant(name).noun)[0])) for _ in range(2))
+    one, two = (train(replace(tiny, variant=Plugin(name), engine=resolve(discover().variant(name).noun, AUTO))) for _ in range(2))
     assert one[0] == two[0]
     assert all(torch.equal(value, two[1][-1].state[key]) for key, value in one[1][-1].state.items())
 
@@ -118,7 +121,7 @@ def test_the_same_trial_is_the_same_to_the_bit(tiny: Trial, name: str) -> None:
 @pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk")  # the equations have one bias a gate
 @pytest.mark.parametrize("name", discover().variants)
 def test_the_same_trial_is_the_same_to_the_bit_on_cuda(tiny: Trial, name: str) -> None:
-    trial = replace(tiny, variant=name, engine=model.engines(discover().variant(name).noun)[0], device="cuda")
+    trial = replace(tiny, variant=Plugin(name), engine=resolve(discover().variant(name).noun, AUTO), device="cuda")
     one, two = (train(trial) for _ in range(2))
     assert one[0] == two[0]
     assert all(torch.equal(value, two[1][-1].state[key]) for key, value in one[1][-1].state.items())

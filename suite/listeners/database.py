@@ -1,0 +1,199 @@
+"""Opens MLflow's store, and keeps its SQLite file whole: it is made under another name, and one left unfinished is made again."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from ..errors import SuiteError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Condition: TypeAlias = Literal["absent", "unfinished", "unreadable", "made"]
+
+TRIAL_KEY, CONTENT, FOLDER = "suite.trial_key", "suite.content", "suite.folder"
+"""Tags of a run in MLflow: the trial it shows, a digest of what it shows, and the runs folder that it was written from."""
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # with MLflow's own defaults a server that is gone blocks each call for about four minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # a connection kept open would go on writing into a file that was renamed or deleted
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+}
+"""What is set before MLflow is imported, unless the user has set it."""
+
+QUIET = {
+    "alembic": logging.WARNING,  # announces each of some seventy migrations
+    "mlflow.store.db.utils": logging.CRITICAL,  # prints the traceback of an error that is raised as well, and then told in one line
+    "urllib3.connectionpool": logging.ERROR,  # announces each retry
+}
+"""Loggers with the level from which on they may speak."""
+
+MADE_BY_MIGRATIONS = frozenset({"alembic_version", "workspaces"})
+"""Tables that have rows before anybody has written anything."""
+
+SPOILED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+LOCKED_SECONDS = 20.0
+"""How long a reader waits for another process's transaction, as MLflow's own do."""
+
+MAKING_SECONDS = 120.0
+"""How long to wait for another process that makes the same database; it takes about five seconds on an idle machine."""
+
+FAILED_TO_MAKE: Mapping[Condition, str] = {
+    "absent": "cannot be made",
+    "unfinished": "was left unfinished and cannot be made again",
+    "unreadable": "cannot be read and cannot be made again",
+}
+
+
+def uri(runs: Path) -> str:
+    """The tracking URI: MLFLOW_TRACKING_URI, or a database in the runs folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default(runs)}"
+
+
+def default(runs: Path) -> Path:
+    """The database in the runs folder."""
+    return runs.resolve() / "mlflow.db"
+
+
+def file_of(address: str) -> Path | None:
+    """The SQLite file of a tracking URI; None for a server."""
+    path = address.removeprefix("sqlite:///")
+    return Path(path).absolute() if path not in {address, "", ":memory:"} and "?" not in path else None
+
+
+def shown(address: str) -> str:
+    """A tracking URI as it may be printed: without user name and password."""
+    place = urlsplit(address).netloc
+    return address.replace(place, f"…@{place.rpartition('@')[2]}", 1) if "@" in place else address
+
+
+def client(address: str) -> MlflowClient:
+    """MLflow's client for a tracking URI."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of MLflow's imports are for its developers
+        from mlflow import MlflowClient
+
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
+        return MlflowClient(tracking_uri=address)
+
+
+def condition(path: Path) -> Condition:
+    """How a database file stands.
+
+    unfinished: nothing but empty tables, as a process leaves it that is killed while MLflow's migrations run; nothing can be lost
+    unreadable: no SQLite database, or a truncated one
+    made: anything else, also what cannot be looked at now
+    """
+    if not path.is_file():
+        return "absent"
+    try:
+        # opened for writing, so that SQLite takes back what a killed process had begun to write
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as connection:
+            return "made" if any(_filled(connection)) else "unfinished"
+    except sqlite3.DatabaseError as error:
+        return "unreadable" if error.sqlite_errorcode & 0xFF in SPOILED else "made"
+
+
+def _filled(connection: sqlite3.Connection) -> Iterator[bool]:
+    """For each table that only users fill, whether it has a row."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    for table in tables:
+        if table not in MADE_BY_MIGRATIONS:
+            [(filled,)] = connection.execute(f'SELECT EXISTS (SELECT 1 FROM "{table}")')
+            yield bool(filled)
+
+
+def ensure(path: Path) -> str:
+    """Make the database where there is none, or none that can be used; what was wrong with it, as the end of a sentence, else empty.
+
+    An unreadable file is kept under another name.
+
+    Raises SuiteError where the database cannot be made.
+    """
+    import filelock
+
+    state = condition(path)
+    if state == "made":
+        return ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # several processes that make a database at once spoil its migrations
+        with filelock.FileLock(path.with_name(f".{path.stem}.lock"), timeout=MAKING_SECONDS):
+            state = condition(path)
+            return _made(path, state) if state != "made" else ""
+    except filelock.Timeout:
+        raise SuiteError(f"{path}: another process has been making it for two minutes; end that one, or wait") from None
+    except OSError as error:
+        raise SuiteError(f"{path} {FAILED_TO_MAKE[state]}: {error.strerror}") from None
+    except Exception as error:  # whatever MLflow and its libraries raise
+        raise SuiteError(f"{path} {FAILED_TO_MAKE[state]}: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _made(path: Path, state: Condition) -> str:
+    """Make a database in a folder of its own and rename it into place, so that a kill at any time leaves nothing unfinished there."""
+    for leftover in path.parent.glob(f".{path.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        partial = folder / path.name
+        client(f"sqlite:///{partial}")
+        kept = _set_aside(path) if state == "unreadable" else path
+        for beside in ("-journal", "-wal", "-shm"):  # SQLite would apply those of the old file to the new one
+            path.with_name(path.name + beside).unlink(missing_ok=True)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if state == "unreadable":
+        return f"could not be read and has been made again; the unreadable file is kept as {kept.name}"
+    return "was left unfinished and has been made again" if state == "unfinished" else ""
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a file to the first free name like ``mlflow.db.unreadable-1``."""
+    names = (path.with_name(f"{path.name}.unreadable-{number}") for number in itertools.count(1))
+    return path.rename(next(name for name in names if not name.exists()))
+
+
+def shows(path: Path, plan: str, contents: Mapping[str, str], folder: str) -> bool:
+    """Whether the experiment of a plan has a run with the right content for each trial, and none left running from the folder.
+
+    Read without MLflow, whose import takes seconds; false also where the file cannot be read or has another schema.
+    """
+    query = """
+        SELECT runs.run_uuid, runs.status, tags.key, tags.value
+        FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+        WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+        AND tags.key IN (?, ?, ?)
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)) as connection:
+            rows = connection.execute(query, (plan, TRIAL_KEY, CONTENT, FOLDER)).fetchall()
+    except sqlite3.Error:
+        return False
+    tags: dict[str, dict[str, str]] = {}
+    for run, status, key, value in rows:
+        if status == "RUNNING" and key == FOLDER and value == folder:
+            return False
+        tags.setdefault(run, {})[key] = value
+    mirrored = {(run.get(TRIAL_KEY), run.get(CONTENT)) for run in tags.values()}
+    return mirrored.issuperset(contents.items())

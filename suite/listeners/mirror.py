@@ -1,0 +1,265 @@
+"""Writes trials into an MLflow experiment: a run for each, a run above them for the invocation, every value once."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..keys import digest
+from ..measures import length
+from ..measures.scores import skill_of
+from ..registry.finder import discover
+from ..spec import Machine
+from ..store.store import Store
+from ..trial import Evaluation, Invocation, Outcome, Trial
+from .database import CONTENT, FOLDER, TRIAL_KEY
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+BATCH = 1000
+"""MLflow takes so many metrics in one call."""
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""With this tag the pages of an experiment show training runs first."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a metric, at a step of the training."""
+
+    name: str
+    value: float
+    step: int
+
+
+def content_of(outcome: Outcome) -> str:
+    """A digest of what a run in MLflow shows of an outcome."""
+    return digest([outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
+
+
+def folder_of(runs: Path) -> str:
+    """A digest that tells this machine's runs folder from those of others, on a server that they share."""
+    return digest([platform.node(), str(runs.resolve())])
+
+
+class Mirror:
+    """The experiment of one plan, as one invocation writes into it.
+
+    The store's lock is held while it lives, so that runs of the same folder that are still running were left so by a process that
+    has ended: they are ended here, and completed where their trial is shown again.
+    """
+
+    def __init__(self, client: MlflowClient, invocation: Invocation) -> None:
+        self._client = client
+        self._invocation = invocation
+        self._store = Store(invocation.runs, invocation.plan)
+        self._folder = folder_of(invocation.runs)
+        self._experiment = self._find_experiment()
+        self._parent = ""
+        self._running: dict[str, str] = {}  # status that a run is to be ended with, by its id
+        self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
+        for run in self._runs():
+            if run.info.status == "RUNNING" and run.data.tags.get(FOLDER) == self._folder:
+                client.set_terminated(run.info.run_id, status="KILLED")
+            if key := run.data.tags.get(TRIAL_KEY):
+                self._shown[key] = (run.info.run_id, run.data.tags.get(CONTENT, ""))
+
+    def show(self, trial: Trial, outcome: Outcome) -> None:
+        """Bring one trial's run up to date; a run that shows this outcome already is left alone."""
+        content = content_of(outcome)
+        run_id, shown = self._shown.get(trial.key, ("", ""))
+        if shown == content:
+            return
+        parameters, values = _parameters(trial), [value for value in _values(trial, outcome) if math.isfinite(value.value)]
+        duration = int((outcome.train_seconds or 0.0) * 1000)
+        run = self._extendable(run_id, parameters, values) if run_id else None
+        if run is None:
+            run = self._create(trial, int(time.time() * 1000) - duration)
+        run_id, start = run.info.run_id, run.info.start_time
+        self._running[run_id] = "KILLED"
+        logged = {(value.name, value.step) for value in self._logged(run, values)}
+        self._log(run_id, [value for value in values if (value.name, value.step) not in logged], start, duration / trial.training.steps)
+        self._describe(run_id, trial, outcome, {name: value for name, value in parameters.items() if name not in run.data.params})
+        self._end(run_id, "FINISHED" if outcome.status == "ok" else "FAILED", start + duration)
+        self._client.set_tag(run_id, CONTENT, content)  # last, so that a mirroring that breaks off is done again
+        self._shown[trial.key] = (run_id, content)
+
+    def attach(self, report: Path) -> None:
+        """Keep a copy of the report with the run of this invocation."""
+        self._client.log_artifacts(self._above(), str(report), "report")
+
+    @property
+    def wrote(self) -> bool:
+        """Whether this invocation has a run of its own, since it had something to show."""
+        return bool(self._parent)
+
+    def end(self, status: str) -> None:
+        """End the run of this invocation, and what broke off below it."""
+        if self._parent in self._running:
+            self._end(self._parent, status)
+        for run_id, broken_off in list(self._running.items()):
+            self._end(run_id, broken_off)
+
+    def _end(self, run_id: str, status: str, end_time: int | None = None) -> None:
+        self._client.set_terminated(run_id, status=status, end_time=end_time)
+        self._running.pop(run_id, None)
+
+    def _find_experiment(self) -> str:
+        """The experiment of the plan's name, made where it is not there; a deleted one comes back."""
+        plan, runs = self._invocation.plan, self._invocation.runs
+        experiment = self._client.get_experiment_by_name(plan)
+        if experiment is None:
+            local = urlsplit(self._client.tracking_uri).scheme == "sqlite"
+            location = (runs.resolve() / "artifacts" / plan).as_uri() if local else None
+            return str(self._client.create_experiment(plan, artifact_location=location, tags=KIND))
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _runs(self) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _above(self) -> str:
+        """The run of this invocation, made when the first thing is written below it."""
+        from mlflow.entities import Param
+
+        if not self._parent:
+            invocation, name = self._invocation, f"suite run {self._invocation.plan}"
+            tags = {**_machine_tags(invocation.machine), **self._origin, "mlflow.source.name": name}
+            self._parent = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
+            self._running[self._parent] = "KILLED"
+            counts = {"plan": invocation.plan, "trials": len(invocation.trials), "trials run": len(invocation.pending)}
+            self._client.log_batch(self._parent, params=[Param(name, str(value)) for name, value in counts.items()])
+        return self._parent
+
+    @property
+    def _origin(self) -> dict[str, str]:
+        return {FOLDER: self._folder, "mlflow.source.type": "LOCAL"}
+
+    def _create(self, trial: Trial, start: int) -> Run:
+        tags = {**self._origin, "mlflow.parentRunId": self._above(), TRIAL_KEY: trial.key}
+        name = f"{trial.variant.label} · {trial.task.label} · T={trial.length} · seed {trial.seed}"
+        return self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
+
+    def _extendable(self, run_id: str, parameters: Mapping[str, str], values: Sequence[Value]) -> Run | None:
+        """A trial's run, to which values can be added; None where it shows other ones, as after a trial was trained anew.
+
+        MLflow changes neither a parameter nor a value of a metric, so that such a run is deleted and made again.
+        """
+        run = self._client.get_run(run_id)
+        now = {(value.name, value.step): value.value for value in values}
+        same = all(math.isclose(now[value.name, value.step], value.value, rel_tol=1e-6) for value in self._logged(run, values))
+        if same and all(run.data.params.get(name, value) == value for name, value in parameters.items()):
+            return run
+        self._client.delete_run(run_id)
+        return None
+
+    def _logged(self, run: Run, values: Iterable[Value]) -> Iterator[Value]:
+        """Those of the values that a run shows already, as it shows them."""
+        steps: dict[str, set[int]] = {}
+        for value in values:
+            steps.setdefault(value.name, set()).add(value.step)
+        for name in steps.keys() & run.data.metrics.keys():
+            if len(steps[name]) == 1:  # there is no history to ask for
+                yield Value(name, run.data.metrics[name], *steps[name])
+            else:
+                history = self._client.get_metric_history(run.info.run_id, name)
+                yield from (Value(name, point.value, point.step) for point in history if point.step in steps[name])
+
+    def _log(self, run_id: str, values: Sequence[Value], start: int, milliseconds_a_step: float) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(value.name, value.value, start + int(value.step * milliseconds_a_step), value.step) for value in values]
+        for first in range(0, len(metrics), BATCH):
+            self._client.log_batch(run_id, metrics[first : first + BATCH])
+
+    def _describe(self, run_id: str, trial: Trial, outcome: Outcome, parameters: Mapping[str, str]) -> None:
+        """Give a run its parameters, its tags, the trial's file and the sources of what was trained."""
+        from mlflow.entities import Param, RunTag
+
+        stored = self._store.trial(trial.key)
+        tags = {
+            "suite.status": outcome.status,
+            "suite.reason": outcome.reason[:500],
+            "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
+            "mlflow.source.name": f"suite run {self._invocation.plan}",
+            **_machine_tags(stored.machine if stored else self._invocation.machine),
+        }
+        params = [Param(name, value) for name, value in parameters.items()]
+        self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._client.log_artifact(run_id, str(self._store.file("trials", trial.key)))
+        registry = discover()
+        for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
+            if provided and provided.path:
+                self._client.log_artifact(run_id, str(provided.path), "source")
+
+
+def _machine_tags(machine: Machine) -> dict[str, str]:
+    return {f"suite.{name.replace(' ', '_')}": value for name, value in machine.described().items()}
+
+
+def _parameters(trial: Trial) -> dict[str, str]:
+    parameters: dict[str, Any] = {
+        "variant": trial.variant.label,
+        "task": trial.task.label,
+        "length": trial.length,
+        "seed": trial.seed,
+        "eval_seed": trial.eval_seed,
+        "hidden_size": trial.hidden_size,
+        "parameters": trial.parameters,
+        "engine": trial.engine,
+        "causal": trial.causal,
+        **asdict(trial.training),
+        **{f"variant.{name}": value for name, value in trial.variant.options.items()},
+        **{f"task.{name}": value for name, value in trial.task.options.items()},
+    }
+    return {_permitted(name): str(value) for name, value in parameters.items()}
+
+
+def _values(trial: Trial, outcome: Outcome) -> Iterator[Value]:
+    """Every score of a trial: the curve by step, the final ones at the last, no name twice at one step."""
+    values = {(value.name, value.step): value for value in _scores(trial, outcome)}
+    return iter(values.values())
+
+
+def _scores(trial: Trial, outcome: Outcome) -> Iterator[Value]:
+    learning = outcome.learning
+    for validation in learning.curve if learning else ():
+        for name, score in validation.scores.items():
+            yield Value(_permitted(name if name == "train_loss" else f"validation/{name}"), score, validation.step)
+    last = learning.curve[-1].step if learning and learning.curve else 0
+    if outcome.train_seconds is not None:
+        yield Value("train_seconds", outcome.train_seconds, last)
+    if learning and learning.steps_to_solve:
+        yield Value("steps_to_solve", float(learning.steps_to_solve), last)
+    for evaluation in trial.evaluations:
+        for point in outcome.evaluations.get(evaluation.key, ()):
+            for name, score in {**point.scores, "skill": skill_of(point)}.items():
+                yield Value(_permitted(f"{_place(evaluation, point.at)}/{name}"), score, last)
+
+
+def _place(evaluation: Evaluation, at: float) -> str:
+    """Under which heading the pages show what a measure found at one of its points."""
+    if evaluation.measure == length.NAME:
+        return "test" if at == 1 else f"{evaluation.axis}/{at:g}x"
+    return f"{evaluation.axis}/{evaluation.measure}/{at:g}"
+
+
+def _permitted(name: str) -> str:
+    """A name with ``_`` in place of the characters that MLflow refuses."""
+    return re.sub(r"[^\w\-. :/]", "_", name)

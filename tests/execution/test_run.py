@@ -1,0 +1,91 @@
+"""Checks that work is done once, that a death loses no row, and that what is told fits its pipe."""
+
+from __future__ import annotations
+
+import json
+import select
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.execution import worker
+from suite.execution.executor import Died
+from suite.execution.run import timed_together
+from suite.measures.timing import Rounds
+from suite.ops.engines import REFERENCE, VENDOR
+from suite.spec import Plugin
+from suite.trial import Timed, Timing
+
+
+def timing(variant: str, engine: str) -> Timing:
+    return Timing(Plugin(variant), engine, 4, 2, 3, 5, 0, 3, "float32", "cpu", True, {}, {})
+
+
+class Clock:
+    """An executor whose process dies whenever one of the deadly timings is among those of a call."""
+
+    channel = Path("nowhere")
+
+    def __init__(self, *deadly: Timing, failing: Mapping[str, str] | None = None) -> None:
+        self.deadly, self.failing = {one.key for one in deadly}, dict(failing or {})
+
+    def __enter__(self) -> Clock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        return []
+
+    def submit(self, _call: Callable[..., Any], group: Sequence[Timing]) -> Future[Any]:
+        future: Future[Any] = Future()
+        if {one.key for one in group} & self.deadly:
+            future.set_exception(Died("its process was killed"))
+        else:
+            seconds = {one.key: {"forward": (float(len(one.variant.name)),)} for one in group if one.key not in self.failing}
+            future.set_result(Rounds(seconds, {key: why for key, why in self.failing.items() if key in {one.key for one in group}}))
+        return future
+
+
+GROUP = [timing(name, engine.name) for name, engine in (("lstm", VENDOR), ("lstm", REFERENCE), ("gru", REFERENCE), ("layernorm", REFERENCE))]
+WHOLE = {one.key: Timed({"forward": (float(len(one.variant.name)),)}, {"forward": (4.0,)}) for one in GROUP}
+
+
+def test_a_group_is_timed_with_the_baseline_of_its_engine() -> None:
+    assert {one.key: timed for one, timed in timed_together(Clock(), GROUP)} == WHOLE
+
+
+@pytest.mark.parametrize("deadly", GROUP, ids=lambda one: one.cell)
+def test_a_death_loses_its_own_timing_and_skips_none(deadly: Timing) -> None:
+    """Also where only the baseline has an engine, and so stands beside nobody."""
+    timed = {one.key: result for one, result in timed_together(Clock(deadly), GROUP)}
+    assert set(timed) == set(WHOLE)
+    touched = {one.key for one in GROUP if one.key == deadly.key or (deadly.variant == Plugin("lstm") and one.engine == deadly.engine)}
+    for key, result in timed.items():
+        assert result == (Timed(failed="its process was killed") if key in touched else WHOLE[key])
+
+
+def test_one_that_raises_loses_its_own_timing_and_a_baseline_those_beside_it() -> None:
+    gru = GROUP[2]
+    timed = {one.key: result for one, result in timed_together(Clock(failing={gru.key: "no such luck"}), GROUP)}
+    assert timed == {**WHOLE, gru.key: Timed(failed="no such luck")}
+    baseline = GROUP[1]
+    timed = {one.key: result for one, result in timed_together(Clock(failing={baseline.key: "no such luck"}), GROUP)}
+    assert timed[gru.key] == Timed(failed="the baseline it is compared with failed: no such luck")
+    assert timed[GROUP[0].key] == WHOLE[GROUP[0].key]
+
+
+@pytest.mark.parametrize("count", [0, 5, 500])
+def test_an_event_fits_the_pipe_and_says_what_was_cut(count: int) -> None:
+    scores = {"loss": 0.5, **{f"metric_{number}": float(number) for number in range(count)}}
+    line = worker.line_of({"event": "validated", "key": "k", "step": 3, "scores": scores})
+    assert len(line) <= select.PIPE_BUF
+    assert line.endswith(b"\n")
+    event = json.loads(line)
+    assert event["scores"]["loss"] == 0.5
+    assert len(event["scores"]) + event.get("cut", 0) == count + 1
+    assert ("cut" in event) == (count == 500)
