@@ -66,8 +66,9 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     asked = schema.narrow(plan, request)
     store = Store(runs, plan.name)
     check_origin(store.ledger(), request, store.folder)
-    planned = trials.trials(asked, registry, device)
-    timings = trials.timings(asked, registry, device)
+    with machine.one_thread():
+        planned = trials.trials(asked, registry, device)
+        timings = trials.timings(asked, registry, device)
     gradings = trials.gradings(asked, registry, device)
     return Work(
         plan=plan,

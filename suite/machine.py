@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import SuiteError
@@ -83,6 +85,19 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):  # no git, or a checkout without a commit
         return "unknown"
     return head + ("+changes" if status else "")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread inside: where other processes are at work, more threads wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def memory(device: str) -> int:

@@ -15,10 +15,11 @@ import pytest
 from suite.registry import hookspecs
 from suite.registry.registry import HOOKS
 
+from .rooms import ORDER, diagram
 from .running import environment, suite
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -31,10 +32,14 @@ def hooks_page() -> str:
     lines = [
         "# Hooks",
         "",
-        "Every hook a plugin may implement, from `suite/hookspecs.py`. Mark the function with `@suite.hookimpl`, and take those of the",
-        "arguments you need. The nouns are dataclasses of `suite/spec.py`, whose docstrings give shapes and meaning.",
+        "Every hook a plugin may implement, in the order of a run, from `suite/registry/hookspecs.py`. Mark the function with",
+        "`@suite.hookimpl`, and take those of the arguments you need. The nouns are dataclasses of `suite/spec.py`, and what a run tells of",
+        "are those of `suite/trial.py`; their docstrings give shapes and meaning.",
+        "",
+        "The hooks that yield nouns are called when plugins are found. The others tell of a run, in the parent process: what one raises is",
+        "noted, shown at the end, and harms nobody. pluggy calls them, so that `tryfirst`, `trylast` and `wrapper` mean what they mean there.",
     ]
-    for name, hook in inspect.getmembers(hookspecs, inspect.isfunction):
+    for name, hook in vars(hookspecs).items():
         if name.startswith("suite_"):
             lines += ["", f"## `{name}{inspect.signature(hook)}`".replace("'", ""), "", inspect.getdoc(hook) or ""]
     return "\n".join(lines) + "\n"
@@ -45,6 +50,22 @@ def test_the_reference_of_hooks_is_true() -> None:
     if os.environ.get("WRITE_DOCS"):
         page.write_text(hooks_page())
     assert page.read_text() == hooks_page(), "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    before, _, rest = page.read_text().partition("<!-- rooms -->\n")
+    drawn, _, after = rest.partition("<!-- /rooms -->")
+    if os.environ.get("WRITE_DOCS"):
+        page.write_text(f"{before}<!-- rooms -->\n{diagram()}\n<!-- /rooms -->{after}")
+        drawn = f"{diagram()}\n"
+    assert drawn == f"{diagram()}\n", "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_every_room_is_described() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for room in ORDER[1:]:
+        assert f"| `{room}/" in text or f"`{room}.py`" in text or f"`{room}/`" in text, room
 
 
 def test_the_tutorial_runs(tmp_path: Path) -> None:

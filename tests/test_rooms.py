@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import suite
 
-from .rooms import ORDER, room_of
+from .rooms import ORDER, imports, room_of, rooms_imported
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "suite"
 MODULES = sorted(file for file in SUITE.rglob("*.py") if file != SUITE / "__init__.py")
 DROP_INS = sorted(file for folder in ("plugins", "tasks", "reports") for file in (ROOT / folder).glob("*.py"))
-
-
-def imports(file: Path) -> Iterator[str]:
-    """The dotted names a file imports, in functions and under TYPE_CHECKING too, relative ones resolved."""
-    package = ".".join(file.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def rooms_imported(file: Path) -> set[str]:
-    dotted = (name.split(".") for name in imports(file) if name.startswith("suite."))
-    return {parts[1] for parts in dotted} & set(ORDER)
 
 
 def test_every_room_has_its_place_in_the_order() -> None:

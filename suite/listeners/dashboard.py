@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .spec import SuiteError
+from ..errors import SuiteError
+from . import database
 
 PORTS = 100
 """How many ports are tried, from the asked one on."""
@@ -29,16 +30,27 @@ def free_port(first: int) -> int:
     raise SuiteError(f"no free port from {first} on; choose another with --port")
 
 
+def usable(runs: Path) -> Path:
+    """The database in the runs folder; one that was left unfinished is made again, and a line says so.
+
+    Raises SuiteError where nothing was tracked yet, and where the database cannot be made again.
+    """
+    file = database.default(runs)
+    if database.condition(file) == "absent":
+        raise SuiteError(f"{file}: nothing has been tracked yet; `suite run quick` comes first")
+    if fault := database.ensure(file):
+        print(f"{file} {fault}; `suite run PLAN` mirrors what is stored", flush=True)  # noqa: T201
+    return file
+
+
 def serve(runs: Path, port: int) -> int:
     """Serve until interrupted; returns the server's exit code.
 
-    Raises SuiteError where nothing was tracked yet.
+    Raises SuiteError where there is no database to serve, or no free port.
     """
-    database = runs.resolve() / "mlflow.db"
-    if not database.is_file():
-        raise SuiteError(f"{database}: nothing has been tracked yet; `suite run quick` comes first")
+    file = usable(runs)
     port = free_port(port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{file}"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # the server's job runner would start a dozen more processes that nothing here uses
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

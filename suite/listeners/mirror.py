@@ -81,13 +81,16 @@ class Mirror:
             return
         parameters, values = _parameters(trial), [value for value in _values(trial, outcome) if math.isfinite(value.value)]
         duration = int((outcome.train_seconds or 0.0) * 1000)
-        run = self._extendable(run_id, parameters, values) if run_id else None
-        if run is None:
-            run = self._create(trial, int(time.time() * 1000) - duration)
+        run = self._client.get_run(run_id) if run_id else None
+        logged = list(self._logged(run, values)) if run else []
+        if run and _contradicts(run, parameters, values, logged):
+            self._client.delete_run(run_id)
+            run, logged = None, []
+        run = run or self._create(trial, int(time.time() * 1000) - duration)
         run_id, start = run.info.run_id, run.info.start_time
         self._running[run_id] = "KILLED"
-        logged = {(value.name, value.step) for value in self._logged(run, values)}
-        self._log(run_id, [value for value in values if (value.name, value.step) not in logged], start, duration / trial.training.steps)
+        steps = {(value.name, value.step) for value in logged}
+        self._log(run_id, [value for value in values if (value.name, value.step) not in steps], start, duration / trial.training.steps)
         self._describe(run_id, trial, outcome, {name: value for name, value in parameters.items() if name not in run.data.params})
         self._end(run_id, "FINISHED" if outcome.status == "ok" else "FAILED", start + duration)
         self._client.set_tag(run_id, CONTENT, content)  # last, so that a mirroring that breaks off is done again
@@ -156,19 +159,6 @@ class Mirror:
         name = f"{trial.variant.label} · {trial.task.label} · T={trial.length} · seed {trial.seed}"
         return self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
 
-    def _extendable(self, run_id: str, parameters: Mapping[str, str], values: Sequence[Value]) -> Run | None:
-        """A trial's run, to which values can be added; None where it shows other ones, as after a trial was trained anew.
-
-        MLflow changes neither a parameter nor a value of a metric, so that such a run is deleted and made again.
-        """
-        run = self._client.get_run(run_id)
-        now = {(value.name, value.step): value.value for value in values}
-        same = all(math.isclose(now[value.name, value.step], value.value, rel_tol=1e-6) for value in self._logged(run, values))
-        if same and all(run.data.params.get(name, value) == value for name, value in parameters.items()):
-            return run
-        self._client.delete_run(run_id)
-        return None
-
     def _logged(self, run: Run, values: Iterable[Value]) -> Iterator[Value]:
         """Those of the values that a run shows already, as it shows them."""
         steps: dict[str, set[int]] = {}
@@ -207,6 +197,17 @@ class Mirror:
         for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
             if provided and provided.path:
                 self._client.log_artifact(run_id, str(provided.path), "source")
+
+
+def _contradicts(run: Run, parameters: Mapping[str, str], values: Iterable[Value], logged: Iterable[Value]) -> bool:
+    """Whether a trial's run shows something else than it should, as after the trial was trained anew.
+
+    MLflow changes neither a parameter nor a value of a metric, so that such a run must be replaced.
+    """
+    right = {(value.name, value.step): value.value for value in values}
+    if any(run.data.params.get(name, value) != value for name, value in parameters.items()):
+        return True
+    return not all(math.isclose(right[value.name, value.step], value.value, rel_tol=1e-6) for value in logged)
 
 
 def _machine_tags(machine: Machine) -> dict[str, str]:

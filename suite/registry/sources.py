@@ -33,7 +33,8 @@ def imported_sources(name: str) -> dict[str, str]:
         file = None if module in digests else file_of(module)
         if file is None:
             continue
-        digests[module], imports = _read(file, module)
+        status = file.stat()
+        digests[module], imports = _read(file, module, (status.st_mtime_ns, status.st_size))
         own = [target for target in imports if target.startswith(home + ".")]
         queue += [*own, *(parent for target in own if (parent := target.rpartition(".")[0]) != home)]
         packages |= {target.partition(".")[0] for target in imports}
@@ -78,14 +79,15 @@ def _search_path(package: str) -> list[str]:
     return [str(file.parent)] if file and file.name == "__init__.py" else []
 
 
-def _read(file: Path, module: str) -> tuple[str, list[str]]:
-    """The digest of a file, and the dotted names it imports when it runs."""
+@functools.cache
+def _read(file: Path, module: str, _version: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
+    """The digest of a file, and the dotted names it imports when it runs; a file is read once in each of its versions."""
     content = file.read_bytes()
     value = hashlib.sha256(content).hexdigest()
     if file.suffix != ".py":  # compiled
-        return value, []
+        return value, ()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return value, list(_imports(ast.parse(content), package))
+    return value, tuple(_imports(ast.parse(content), package))
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:

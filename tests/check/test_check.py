@@ -1,4 +1,4 @@
-"""Checks how a target is found, how findings are told, and that checks leave no trace."""
+"""Checks how a target is found, how findings are shown, and that checks leave no trace."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from suite import SuiteError, Variant, check, guard, scaffold
-from suite.manager import discover
+from suite import SuiteError, Variant, check
+from suite.registry import guard, scaffold
+from suite.registry.finder import discover
 
 from ..contract import SUBJECTS
 from ..running import environment, suite
@@ -44,7 +45,7 @@ def suite_variants():
 
 
 def labels(target: str) -> list[str]:
-    return [f"{one.kind}:{one.label}" for one in check.resolve(target).subjects]
+    return [f"{subject.kind}:{subject.label}" for subject in check.resolve(target).subjects]
 
 
 # What is checked
@@ -67,7 +68,7 @@ def test_options_may_be_chosen() -> None:
 def test_all_is_everything() -> None:
     registry = discover()
     names = {*registry.variants, *registry.tasks, *registry.corruptions, *registry.sections}
-    assert {one.noun.name for one in check.resolve("all").subjects} == names
+    assert {subject.noun.name for subject in check.resolve("all").subjects} == names
 
 
 def test_a_file_among_the_drop_ins_is_what_it_provides() -> None:
@@ -100,7 +101,7 @@ def test_a_broken_file_is_a_failure_with_its_reason(tmp_path: Path, source: str,
     path.write_text(source)
     target = check.resolve(str(path))
     assert not target.subjects
-    assert [one.status for one in target.findings] == ["failed"]
+    assert [finding.status for finding in target.findings] == ["failed"]
     assert reason in target.findings[0].reason
 
 
@@ -110,7 +111,67 @@ def test_a_file_with_the_name_of_a_drop_in_is_refused(tmp_path: Path) -> None:
     assert "has the name of plugins/lstm.py" in check.resolve(str(path)).findings[0].reason
 
 
-def test_what_is_not_there_is_told() -> None:
+@pytest.mark.parametrize("name", ["lstm", "LSTM", "Lstm"])
+def test_the_case_of_a_name_does_not_matter(name: str) -> None:
+    assert labels(name) == ["variant:lstm"]
+
+
+def test_a_name_may_end_as_a_file_does(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "net.py").write_text(
+        LEAKY.replace("NAME", "Net.py").replace(", bias: bool = True", "").replace("bias=bias", "")
+    )
+    printed = suite("check", "net.py", "--path", ".", cwd=tmp_path).stdout
+    assert printed.startswith("variant Net.py\n")
+
+
+MEASURE = """
+from suite import Measure, hookimpl
+
+@hookimpl
+def suite_measures():
+    yield Measure("NAME", "a part", lambda *_: None)
+"""
+LISTENER = """
+from suite import Listener, hookimpl
+
+@hookimpl
+def suite_listeners():
+    yield Listener("NAME", lambda: None)
+"""
+BELL = """
+from suite import hookimpl
+
+@hookimpl
+def suite_plan_finished(invocation):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "what"),
+    [
+        ("only_measures", MEASURE, "provides the measure 'only_measures'"),
+        ("only_a_listener", LISTENER, "provides the listener 'only_a_listener'"),
+        ("only_hooks", BELL, "listens to runs"),
+    ],
+)
+def test_a_kind_without_checks_is_said_to_have_none(tmp_path: Path, name: str, source: str, what: str) -> None:
+    path = tmp_path / f"{name}.py"
+    path.write_text(source.replace("NAME", name))
+    target = check.resolve(str(path))
+    assert not target.subjects
+    [finding] = target.findings
+    assert (finding.status, finding.reason) == ("skipped", f"{what}; there are no checks of measures and listeners yet")
+    assert finding.reason in suite("check", path, cwd=tmp_path).stdout
+
+
+def test_a_measure_by_name_is_said_to_have_no_checks() -> None:
+    [finding] = check.resolve("length").findings
+    assert finding.reason.startswith("provides the measure 'length'")
+
+
+def test_what_is_not_there_is_named() -> None:
     with pytest.raises(SuiteError, match="did you mean 'lstm'"):
         check.resolve("lstmm")
     with pytest.raises(SuiteError, match="no such file"):
@@ -144,15 +205,16 @@ def test_an_exception_is_a_failure_with_its_line_and_the_rest_waits() -> None:
     first, *rest = check.examine(subject)
     assert (first.check, first.status, first.reason) == ("shapes", "failed", "RuntimeError: too warm")
     assert first.where.startswith("tests/check/test_check.py:") or first.where.startswith(__file__)
-    assert {one.status for one in rest} == {"skipped"}
-    assert all("'shapes'" in one.reason for one in rest)
+    assert {finding.status for finding in rest} == {"skipped"}
+    assert all("'shapes'" in finding.reason for finding in rest)
 
 
-@pytest.mark.parametrize(
-    "one", {one.body: one for subject in SUBJECTS for one in check.checks_for(subject, long=True)}.values(), ids=lambda one: one.name
-)
-def test_every_check_says_what_it_means_and_what_to_do(one: check.Check) -> None:
-    for sentence in (one.means, one.remedy):
+PROMISES = {promise.body: promise for subject in SUBJECTS for promise in check.checks_for(subject, long=True)}.values()
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.name)
+def test_every_check_says_what_it_means_and_what_to_do(promise: check.Check) -> None:
+    for sentence in (promise.means, promise.remedy):
         assert sentence.endswith(".")
         assert "\n" not in sentence
 
@@ -191,8 +253,8 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
 # The pytest plugin
 
 
-def run_pytest(folder: Path, *words: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *words]
+def run_pytest(folder: Path, *arguments: str, code: int = 0) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -200,22 +262,22 @@ def run_pytest(folder: Path, *words: str, code: int = 0) -> str:
 
 def test_pytest_runs_each_check_as_a_test(tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
-    told = run_pytest(tmp_path, "--suite-check", "gru", "--suite-check", "noisy(form=b)", "-v")
-    assert "suite-check::variant:gru:causality PASSED" in told
-    assert "suite-check::task:noisy(form=b):baseline PASSED" in told
-    assert "test_own.py::test_own PASSED" in told
+    output = run_pytest(tmp_path, "--suite-check", "gru", "--suite-check", "noisy(form=b)", "-v")
+    assert "suite-check::variant:gru:causality PASSED" in output
+    assert "suite-check::task:noisy(form=b):baseline PASSED" in output
+    assert "test_own.py::test_own PASSED" in output
     chosen = run_pytest(tmp_path, "--suite-check", "gru", "-k", "causality", "-v")
     assert "1 passed" in chosen
 
 
-def test_pytest_tells_a_failure_as_a_finding(tmp_path: Path) -> None:
+def test_pytest_shows_a_failure_as_a_finding(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(LEAKY.replace("NAME", "late").replace("return ops.scan(", "return x.sum((1, 2), True) * ops.scan("))
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
-    told = run_pytest(tmp_path, "--suite-check", "late.py", "--suite-check", "broken.py", "-k", "late:causality or broken", code=1)
-    assert "→ Let y at step t read x up to t alone" in told
-    assert "imports 'nothing_of_this_name', which is not installed" in told
-    assert "Traceback" not in told
-    assert "2 failed" in told
+    output = run_pytest(tmp_path, "--suite-check", "late.py", "--suite-check", "broken.py", "-k", "late:causality or broken", code=1)
+    assert "→ Let y at step t read x up to t alone" in output
+    assert "imports 'nothing_of_this_name', which is not installed" in output
+    assert "Traceback" not in output
+    assert "2 failed" in output
 
 
 def test_pytest_refuses_an_unknown_name(tmp_path: Path) -> None:
@@ -224,6 +286,6 @@ def test_pytest_refuses_an_unknown_name(tmp_path: Path) -> None:
 
 def test_pytest_without_the_option_pays_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text(
-        "import sys\ndef test_own():\n    assert 'suite.pytest_plugin' in sys.modules\n    assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "import sys\ndef test_own():\n    assert 'suite.check.pytest_plugin' in sys.modules\n    assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
     )
     assert "1 passed" in run_pytest(tmp_path)

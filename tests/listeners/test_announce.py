@@ -11,20 +11,11 @@ from typing import Any
 import pluggy
 import pytest
 
-from suite import Listener, SuiteError, hookimpl
+from suite import SuiteError, hookimpl
 from suite.listeners.announce import EVENTS, Audience
 from suite.registry import hookspecs
-from suite.registry.registry import Provided, Registry
 
-
-def registry(*plugins: object, **starts: Callable[..., object | None]) -> Registry:
-    """A registry of plugins with event hooks, and of listeners by name."""
-    hooks = pluggy.PluginManager("suite")
-    hooks.add_hookspecs(hookspecs)
-    for plugin in plugins:
-        hooks.register(plugin)
-    listeners = {name: Provided(Listener(name, start), "here", None, {}) for name, start in starts.items()}
-    return Registry({}, {}, {}, {}, listeners, {}, broken=(), unavailable=(), notes=(), hooks=hooks)
+from .pretended import registry
 
 
 def tell(*listeners: object, count: int = 3) -> Audience:

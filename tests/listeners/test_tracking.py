@@ -1,0 +1,384 @@
+"""Checks on a real database that every trial stands in MLflow once, whatever breaks off, and that nothing is done where nothing is new."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.listeners import database, tracking
+from suite.listeners.mirror import folder_of
+from suite.spec import Plugin
+from suite.trial import Outcome, Trial
+
+from .pretended import PLAN, Pair, Pretended, asked, learned
+
+SCORES = {"loss", "accuracy", "skill"}
+
+
+def pair(trial: Trial, *corruptions: str, **changes: Any) -> Pair:
+    trial = asked(trial, *corruptions, **changes)
+    return trial, learned(trial)
+
+
+def broken(name: str, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
+    """Make a method of MLflow's client raise, after it has been called so many times."""
+    from mlflow import MlflowClient
+
+    working, calls = getattr(MlflowClient, name), iter(range(after))
+
+    def method(*arguments: Any, **named: Any) -> Any:
+        if next(calls, None) is None:
+            raise ConnectionError(f"{name} is out of order")
+        return working(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, name, method)
+
+
+def test_a_trial_is_shown_with_all_that_is_known_of_it(plan: Pretended, tiny: Trial) -> None:
+    trial, outcome = pair(tiny, "gaussian_noise", variant=Plugin("attention", {"score": "additive"}))
+    plan.run((trial, outcome))
+    assert plan.problems == []
+    [parent] = plan.parents()
+    [child] = plan.children().values()
+    assert parent.info.status == child.info.status == "FINISHED"
+    assert parent.data.params == {"plan": PLAN, "trials": "1", "trials run": "1"}
+    assert plan.artifacts(parent) == ["report"]
+    assert plan.artifacts(child) == [f"{trial.key}.json", "source"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.tags["suite.status"] == "ok"
+    assert child.data.tags["suite.device_model"] == plan.machine.device_model
+    assert child.info.run_name == "attention(score=additive) · adding · T=10 · seed 0"
+    assert child.info.end_time - child.info.start_time == 2000
+    expected = {
+        "variant": "attention(score=additive)",
+        "variant.score": "additive",
+        "task": "adding",
+        "learning_rate": "0.01",
+        "steps": "20",
+    }
+    assert expected.items() <= child.data.params.items()
+    places = ("test", "long_range/2x", "robustness/gaussian_noise/10", "robustness/gaussian_noise/20")
+    finals = {f"{place}/{score}" for place in places for score in SCORES} | {"train_seconds", "steps_to_solve"}
+    curves = {"validation/loss", "validation/accuracy", "train_loss"}
+    steps = plan.histories(child)
+    assert steps == {**dict.fromkeys(finals, [20]), **dict.fromkeys(curves, [5, 10, 15, 20])}
+    assert child.data.metrics["test/skill"] == pytest.approx(0.95)
+    assert child.data.metrics["robustness/gaussian_noise/20/loss"] == pytest.approx(0.2)
+
+
+def test_a_trial_that_failed_or_gave_names_that_mlflow_refuses_is_shown_too(plan: Pretended, tiny: Trial) -> None:
+    odd, outcome = pair(tiny)
+    curve = outcome.learning.curve if outcome.learning else ()
+    scores = {"loss": float("nan"), "accuracy@5": 0.5, "[share]": 0.25}
+    spoilt = replace(outcome, learning=replace(outcome.learning, curve=(replace(curve[0], scores=scores),)))  # type: ignore[type-var]
+    failed = asked(tiny, seed=1)
+    plan.run((odd, spoilt), (failed, Outcome(failed.key, "failed", reason="no such luck", traceback="Traceback")))
+    assert plan.problems == []
+    children = plan.children()
+    assert {"validation/accuracy_5", "validation/_share_"} <= set(children[odd.key].data.metrics)
+    assert "validation/loss" not in children[odd.key].data.metrics
+    assert children[failed.key].info.status == "FAILED"
+    assert children[failed.key].data.tags["suite.reason"] == "no such luck"
+    assert children[failed.key].data.metrics == {}
+
+
+def test_a_new_evaluation_is_added_and_no_value_is_doubled(plan: Pretended, tiny: Trial) -> None:
+    first = pair(tiny)
+    plan.run(first)
+    [before] = plan.children().values()
+    more = pair(tiny, "gaussian_noise")
+    assert more[0].key == first[0].key
+    plan.run(more)
+    assert plan.problems == []
+    [child] = plan.children().values()
+    assert child.info.run_id == before.info.run_id
+    assert (child.info.start_time, child.info.end_time) == (before.info.start_time, before.info.end_time)
+    assert set(child.data.metrics) - set(before.data.metrics) == {
+        f"robustness/gaussian_noise/{at}/{score}" for at in (10, 20) for score in SCORES
+    }
+    for name, steps in plan.histories(child).items():
+        assert steps == ([5, 10, 15, 20] if name in {"validation/loss", "validation/accuracy", "train_loss"} else [20]), name
+
+
+def test_a_trial_that_was_trained_anew_replaces_its_run(plan: Pretended, tiny: Trial) -> None:
+    trial, outcome = pair(tiny)
+    plan.run((trial, outcome))
+    [before] = plan.children().values()
+    plan.run((trial, replace(outcome, train_seconds=5.0)))
+    assert plan.problems == []
+    [child] = plan.children().values()
+    assert child.info.run_id != before.info.run_id
+    assert child.data.metrics["train_seconds"] == 5
+    assert all(len(set(steps)) == len(steps) for steps in plan.histories(child).values())
+
+
+def test_a_failed_trial_that_is_trained_at_last_keeps_its_run(plan: Pretended, tiny: Trial) -> None:
+    trial, outcome = pair(tiny)
+    plan.run((trial, Outcome(trial.key, "failed", reason="no such luck")))
+    plan.run((trial, outcome))
+    [child] = plan.children().values()
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["suite.reason"] == ""
+    assert child.data.metrics["test/skill"] == pytest.approx(0.95)
+
+
+CALLS = ("search_runs", "create_run", "log_batch", "log_artifact", "set_tag", "set_terminated", "log_artifacts", "get_experiment_by_name")
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("name", CALLS)
+def test_whatever_breaks_off_is_told_once_and_mended_by_the_next_run(
+    name: str, after: int, plan: Pretended, tiny: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = (pair(tiny), pair(tiny, seed=1))
+    with monkeypatch.context() as patch:
+        broken(name, patch, after)
+        plan.run(*pairs)
+    calls = {"search_runs": 1, "get_experiment_by_name": 1, "log_artifacts": 1, "create_run": 3, "set_terminated": 3}
+    told = 1 if after < calls.get(name, 4) else 0
+    assert len(plan.problems) == told
+    for problem in plan.problems:
+        assert problem.startswith(f"MLflow at sqlite:///{plan.runs}/mlflow.db: ConnectionError: {name} is out of order; ")
+        assert problem.endswith(f"the results are safe in {plan.store.folder}, and the next run mirrors them")
+    if name != "set_terminated":  # even then nothing is left running, since the end is always tried
+        assert all(run.info.status != "RUNNING" for run in plan.shown())
+    plan.problems.clear()
+    plan.run(before=pairs)
+    assert plan.problems == []
+    assert all(run.info.status in {"FINISHED", "KILLED", "FAILED"} for run in plan.shown())
+    children = plan.children()
+    assert set(children) == {trial.key for trial, _ in pairs}
+    for child in children.values():
+        assert child.info.status == "FINISHED"
+        assert plan.histories(child)["validation/loss"] == [5, 10, 15, 20]
+        assert all(len(set(steps)) == len(steps) for steps in plan.histories(child).values())
+        assert plan.artifacts(child) == [f"{child.data.tags[database.TRIAL_KEY]}.json", "source"]
+    assert plan.parents()[0].info.status == "FINISHED"
+    assert "report" in plan.artifacts(plan.parents()[0])
+
+
+def test_a_parent_of_a_failed_mirroring_is_failed_and_of_an_interrupted_run_killed(
+    plan: Pretended, tiny: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        broken("log_artifact", patch)
+        plan.run(pair(tiny))
+    [parent] = plan.parents()
+    assert parent.info.status == "FAILED"
+    [child] = plan.children().values()
+    assert child.info.status == "KILLED"
+
+    def interrupt(trial: Trial) -> None:
+        if trial.seed == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.run(pair(tiny, seed=1), pair(tiny, seed=2), during=interrupt)
+    assert plan.parents()[0].info.status == "KILLED"
+
+
+def killed(plan: Pretended, *pairs: Pair) -> None:
+    """Run, and be killed before the end: nothing is told of it, and nothing is ended."""
+    from mlflow import MlflowClient
+
+    class Killed(BaseException):
+        pass
+
+    def end(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "set_terminated", end)
+        patch.setattr(tracking.Tracking, "_end", lambda _: None)
+        plan.run(*pairs, report=False)
+    plan.problems.clear()
+
+
+@pytest.mark.parametrize("report", [True, False])
+def test_what_a_killed_run_left_running_is_ended_by_the_next(report: bool, plan: Pretended, tiny: Trial) -> None:
+    first, second = pair(tiny), pair(tiny, seed=1)
+    killed(plan, first, second)
+    left = plan.shown()
+    assert {run.info.status for run in left} == {"RUNNING"}
+    assert len(left) == 3
+    plan.run(before=(first,), report=report)
+    assert plan.problems == []
+    status = {run.info.run_id: run.info.status for run in plan.shown()}
+    assert sorted(status[run.info.run_id] for run in left) == ["FINISHED", "KILLED", "KILLED"]
+    assert plan.children()[first[0].key].info.status == "FINISHED"
+
+
+def test_what_other_folders_have_running_is_left_alone(
+    plan: Pretended, tiny: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{plan.runs}/mlflow.db")
+    elsewhere = Pretended(tmp_path / "elsewhere", plan.machine)
+    killed(elsewhere, pair(tiny))
+    plan.run(pair(tiny, seed=1))
+    assert sorted(run.info.status for run in plan.shown()) == ["FINISHED", "FINISHED", "RUNNING", "RUNNING"]
+    assert folder_of(elsewhere.runs) != folder_of(plan.runs)
+    elsewhere.run(pair(tiny))
+    assert all(run.info.status != "RUNNING" for run in plan.shown())
+    assert plan.problems == elsewhere.problems == []
+
+
+def unchanged(path: Path, action: Callable[[], None]) -> bool:
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    action()
+    return before == (path.read_bytes(), path.stat().st_mtime_ns)
+
+
+def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: str) -> None:
+        raise AssertionError(f"{address} is opened")
+
+    monkeypatch.setattr(database, "client", refuse)
+
+
+def test_where_nothing_is_new_mlflow_is_not_opened(plan: Pretended, tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = (pair(tiny), pair(tiny, seed=1))
+    plan.run(*pairs)
+    no_client(monkeypatch)
+    assert unchanged(plan.runs / "mlflow.db", lambda: plan.run(before=pairs, report=False))
+    assert plan.problems == []
+
+
+def test_where_nothing_is_new_mlflow_is_not_imported(plan: Pretended, tiny: Trial, tmp_path: Path) -> None:
+    plan.run(pair(tiny))
+    script = tmp_path / "nothing.py"
+    script.write_text(f"""
+import sys
+from pathlib import Path
+from suite import machine
+from suite.listeners.announce import Audience
+from suite.listeners.tracking import start
+from suite.registry.finder import discover
+from suite.store.store import Store
+from suite.trial import Invocation
+
+store = Store(Path({str(plan.runs)!r}), {PLAN!r})
+trials = [store.trial(file.stem).trial for file in (store.folder / "trials").glob("*.json")]
+finished = {{trial.key: store.get(trial) for trial in trials}}
+invocation = Invocation({PLAN!r}, store.folder.parent, "cpu", tuple(trials), frozenset(), finished, machine.describe("cpu"))
+audience = Audience(discover(), {{}})
+audience.tell("suite_plan_started", invocation=invocation)
+audience.tell("suite_plan_finished", invocation=invocation)
+print(audience.problems, "mlflow" in sys.modules)
+""")
+    stored = plan.store.trial(pair(tiny)[0].key)
+    assert stored is not None
+    done = subprocess.run([sys.executable, script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    # the stored trial has no evaluations of its own, so that its content is another and it is mirrored once more
+    assert done.stdout.split() == ["{}", "True"]
+    done = subprocess.run([sys.executable, script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["{}", "False"]
+
+
+def alter(runs: Path, statement: str) -> None:
+    with sqlite3.connect(runs / "mlflow.db") as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM tags WHERE key = 'suite.content'",
+        "UPDATE tags SET value = 'another' WHERE key = 'suite.content'",
+        "UPDATE runs SET lifecycle_stage = 'deleted'",
+        "UPDATE runs SET status = 'RUNNING'",
+        "UPDATE experiments SET lifecycle_stage = 'deleted'",
+    ],
+)
+def test_what_the_database_lacks_is_mirrored_without_a_run_to_do(damage: str, plan: Pretended, tiny: Trial) -> None:
+    done = pair(tiny)
+    plan.run(done)
+    alter(plan.runs, damage)
+    plan.run(before=(done,), report=False)
+    assert plan.problems == []
+    [child] = plan.children().values()
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["suite.content"] not in {"", "another"}
+    assert plan.histories(child)["validation/loss"] == [5, 10, 15, 20]
+    if "RUNNING" not in damage:
+        assert "report" in plan.artifacts(plan.parents()[0])
+    assert all(run.info.status != "RUNNING" for run in plan.shown())
+
+
+def test_a_database_that_is_gone_is_made_again_without_a_run_to_do(plan: Pretended, tiny: Trial) -> None:
+    done = pair(tiny)
+    plan.run(done)
+    (plan.runs / "mlflow.db").unlink()
+    plan.run(before=(done,), report=False)
+    assert plan.problems == []
+    assert list(plan.children()) == [done[0].key]
+    assert plan.artifacts(plan.parents()[0]) == ["report"]
+
+
+def test_another_run_at_work_is_not_disturbed(plan: Pretended, tiny: Trial) -> None:
+    killed(plan, pair(tiny))
+    with plan.store.writing():
+        plan.run(before=(pair(tiny),), report=False)
+    assert plan.problems == []
+    assert {run.info.status for run in plan.shown()} == {"RUNNING"}
+
+
+def test_a_server_is_asked_and_gets_no_parent_where_nothing_is_new(plan: Pretended, tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pair(tiny)
+    plan.run(done)
+    monkeypatch.setattr(database, "file_of", lambda _: None)  # as if the database were a server's
+    plan.run(before=(done,), report=False)
+    assert len(plan.parents()) == 1
+    plan.run(before=(done, pair(tiny, seed=1)), report=False)
+    assert plan.problems != []  # the second trial has no file in the store
+    plan.problems.clear()
+    plan.run(pair(tiny, seed=1), before=(done,))
+    assert len(plan.children()) == 2
+
+
+def test_track_false_stays_away() -> None:
+    assert tracking.start(track=False) is None
+    assert isinstance(tracking.start(), tracking.Tracking)
+
+
+@pytest.mark.parametrize("moment", ["first", "second", "report"])
+def test_a_runs_folder_that_is_removed_ends_in_one_line(
+    moment: str, plan: Pretended, tiny: Trial, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pairs = (pair(tiny), pair(tiny, seed=1), pair(tiny, seed=2))
+
+    def remove(trial: Trial) -> None:
+        if {"first": 0, "second": 1, "report": 2}[moment] == trial.seed:
+            shutil.rmtree(plan.runs)
+
+    plan.run(*pairs, during=remove)
+    if moment != "first":  # with nothing opened yet the database is made anew
+        [problem] = plan.problems
+        assert problem.startswith("MLflow at sqlite:///")
+        assert "\n" not in problem
+        assert len(problem) < 1000
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    plan.problems.clear()
+    for trial, outcome in pairs:
+        plan.store.put(trial, outcome, plan.machine)
+    plan.run(before=pairs, report=False)
+    assert len(plan.children()) == 3
+
+
+def test_a_password_is_not_printed(plan: Pretended, tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9/mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    plan.run(pair(tiny))
+    [problem] = plan.problems
+    assert problem.startswith("MLflow at http://…@127.0.0.1:9/mlflow: ")
+    assert "secret" not in problem
+    assert tracking.state(plan.runs) == "http://…@127.0.0.1:9/mlflow"

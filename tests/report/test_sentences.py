@@ -1,0 +1,214 @@
+"""Checks that the sections say what the results are, and no more than that."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from suite import Prose, Results
+from suite.check.imagined import even, fill
+from suite.ops.engines import REFERENCE, VENDOR
+from suite.registry.finder import discover
+from suite.spec import Grade, Machine, Stale
+from suite.store import frame
+
+from .drawing import GRU, TIMES, age, answers, elements_of, mixed, nothing_learned, one_trial, section_of, tables_of, write
+
+LSTM = "suite.dropins.plugins.lstm"
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _file: None)
+
+
+# The answer
+
+
+def test_leading_is_not_claimed_where_ranges_overlap(tmp_path: Path) -> None:
+    close = {"lstm": 0.0, "gru": 0.001, "bilstm": 0.05}
+    said = answers(fill(tmp_path, lambda v, t, n, s: even(v, t, n, s) + close[v], times=TIMES))
+    assert said["Long range"].startswith("`gru` 0.94 (0.93–0.94) leads, level with `lstm` 0.94 (0.93–0.94): the ranges overlap.")
+    assert said["Robustness"].startswith("`gru` ")
+    assert "level with `lstm`" in said["Robustness"]
+    assert not re.search(r"\b(best|ranked|significant\w*|wins?)\b", " ".join(said.values()))
+    assert "a p under 0.5." in said["How far to trust it"]
+    assert "Untuned: one learning rate, 0.01, for all." in said["How far to trust it"]
+
+
+def test_a_lead_is_said_with_its_range(tmp_path: Path) -> None:
+    said = answers(fill(tmp_path, lambda v, t, n, s: even(v, t, n, s) - 0.3 * (v == "lstm"), times=TIMES))
+    assert said["Long range"].startswith(
+        "`gru` 0.94 (0.93–0.94) leads, ahead of `lstm` 0.64 (0.63–0.64). Apart, not causal: `bilstm †` 0.94"
+    )
+    assert said["Robustness"].startswith("Only `gru` ")
+    assert "Not compared, since not solved so: `lstm`." in said["Robustness"]
+
+
+def test_speed_is_compared_within_an_engine_and_a_variant_that_is_not_causal_never_leads(tmp_path: Path) -> None:
+    said = answers(fill(tmp_path, times=TIMES))
+    assert said[f"Speed, {REFERENCE.name} engine"].startswith(
+        "`gru` 0.50 (0.49–0.51) leads, ahead of `lstm` 1.00. Apart, not causal: `bilstm †` 0.25"
+    )
+    assert said[f"Speed, {VENDOR.name} engine"].startswith("Only `lstm` 1.00 has a score. ")
+    assert "Not timed on this engine: `gru`, `bilstm †`." in said[f"Speed, {VENDOR.name} engine"]
+
+
+def test_a_slower_plugin_that_solves_nothing_looks_neither_robust_nor_able(tmp_path: Path) -> None:
+    store = nothing_learned(tmp_path)
+    said, results = answers(store), frame.read(store)
+    assert said["Robustness"].startswith("No variant solved a task with every seed")
+    assert said["Long range"].startswith("Nobody does better than not looking at the input.")
+    assert "Nobody solved any task at any length" in said["Long range"]
+    assert [type(element) for element in elements_of("robustness", results)] == [Prose, Prose]
+    board = tables_of("scoreboard", results)[0].frame
+    assert set(board["Robustness"]) == {"not solved"}
+    assert set(board["Solved"]) == {"0 of 8"}
+
+
+def test_the_baseline_is_named_where_it_neither_leads_nor_follows(tmp_path: Path) -> None:
+    skills = {"gru": 0.9, "rnn": 0.6, "lstm": 0.3}
+    said = answers(fill(tmp_path, lambda v, *_: skills[v], variants=list(skills)))
+    assert said["Long range"].startswith("`gru` 0.90 (0.90–0.90) leads, ahead of `rnn` 0.60 (0.60–0.60); `lstm` 0.30 (0.30–0.30).")
+
+
+# Stale, missing, failed
+
+
+def test_stale_results_are_counted_and_what_changed_is_named(tmp_path: Path) -> None:
+    said = answers(age(fill(tmp_path / "some", times=TIMES), GRU))
+    assert (
+        "8 results are left out, since suite.dropins.plugins.gru changed after they were made: run the plan again."
+        in said["How far to trust it"]
+    )
+    assert "`gru`" not in said["Long range"]
+    assert "missing" not in said["How far to trust it"]
+    said = answers(age(one_trial(tmp_path / "one"), GRU))
+    assert "No trial is finished." in said["How far to trust it"]
+    assert (
+        "1 result is left out, since suite.dropins.plugins.gru changed after it was made: run the plan again."
+        in (said["How far to trust it"])
+    )
+    assert "left out" not in answers(fill(tmp_path / "none"))["How far to trust it"]
+
+
+def test_stale_results_are_listed_with_what_changed(tmp_path: Path) -> None:
+    results = frame.read(age(fill(tmp_path), GRU, LSTM))
+    (table,) = tables_of("failures", results)
+    assert table.caption.startswith("Results left out, since the code behind them changed after they were made: run the plan again")
+    assert table.frame.shape == (16, 2)
+    assert set(table.frame["Changed since"]) == {GRU, LSTM}
+    assert "gru | adding | 10 | 0 | 0.01" in set(table.frame["Left out"])
+
+
+def test_a_long_list_of_stale_results_is_cut(tmp_path: Path) -> None:
+    results = frame.read(one_trial(tmp_path))
+    many = tuple(Stale(f"cell {index}", ("a", "b", "c", "d", "e", "f", "g")) for index in range(300))
+    results = replace(results, provenance=replace(results.provenance, stale=many))
+    (table,) = tables_of("failures", results)
+    assert len(table.frame) == 200
+    assert table.caption.endswith(" The first 200 of 300.")
+    (table,) = tables_of("answer", results)
+    assert "300 results are left out, since a, b, c, d, e and 2 more changed after they were made" in table.frame.to_string(
+        max_colwidth=None, index=False
+    )
+
+
+def test_failures_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    text = section_of(write(mixed(tmp_path / "mixed")), "failures")
+    assert "it was too warm" in text
+    assert "<details><summary>it was too warm</summary><pre>Traceback\n  in a plugin" in text
+    assert "Trials without a result" in text
+    calm = section_of(write(one_trial(tmp_path / "calm")), "failures")
+    assert "Nothing failed: 1 of 1 trials" in calm
+
+
+def test_a_diverged_trial_has_no_skill_and_a_failed_one_no_say(tmp_path: Path) -> None:
+    ways: dict[str, tuple[float | str | None, ...]] = {"lstm": (0.8, None), "gru": (0.8, "failed"), "bilstm": (0.8, 0.8)}
+    results = frame.read(fill(tmp_path, lambda v, _task, _length, s: ways[v][s]))
+    board = tables_of("scoreboard", results)[0].frame
+    assert board.set_index("Variant")["Test skill"].to_dict() == {
+        "lstm": "0.40 (0.00–0.80)",
+        "gru": "0.80 (0.80–0.80)",
+        "bilstm †": "0.80 (0.80–0.80)",
+    }
+    assert board["Lost"].tolist() == [4, 4, 0]
+    assert board["Parameters"].tolist() == ["1,010", "1,100 ⚑", "1,010"]
+
+
+def test_a_choice_at_the_edge_of_the_grid_is_flagged_and_no_choice_is_called_untuned(tmp_path: Path) -> None:
+    tuned, untuned = (section_of(write(make(tmp_path / make.__name__)), "scoreboard") for make in (mixed, one_trial))
+    assert "0.01 ⚑" in tuned
+    assert "Untuned" not in tuned
+    assert "Untuned: every variant was trained with the one learning rate 0.01" in untuned
+
+
+# Provenance
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return frame.read(one_trial(tmp_path))
+
+
+def prose(results: Results, **changes: object) -> list[str]:
+    """What the section says of provenance in which something is changed."""
+    changed = replace(results, provenance=replace(results.provenance, **changes))  # type: ignore[arg-type]
+    return [element.text for element in elements_of("provenance", changed) if isinstance(element, Prose)]
+
+
+def test_the_command_is_shown_as_it_stands(results: Results) -> None:
+    command = "suite run quick --seeds 1 --device cpu; suite run quick --device cpu"
+    assert prose(results, command=command)[0] == f"Made again by `{command}`"
+    assert prose(results, command="")[0] == "The plan below was made in Python, and is run by `suite.run`."
+
+
+def test_a_plan_edited_since_is_flagged_with_its_fields(results: Results) -> None:
+    assert not [text for text in prose(results) if "⚑" in text]
+    flagged = [text for text in prose(results, edited=("training.steps", "timing.lengths")) if "⚑" in text]
+    assert flagged == ["⚑ The plan has since been edited in training.steps, timing.lengths; the one behind these results is below."]
+
+
+def test_machines_that_differ_are_flagged(results: Results) -> None:
+    machine = results.provenance.machine
+    machines = (machine, replace(machine, commit="def", packages={"torch": "2", "extra": "1"}))
+    changed = replace(results, provenance=replace(results.provenance, machines=machines))
+    assert any("2 different sets of machine" in text for text in prose(results, machines=machines))
+    table = tables_of("provenance", changed)[0].frame.set_index("")
+    assert table.loc["commit"].tolist() == ["abc", "def", "⚑"]
+    assert table.loc["extra"].tolist() == ["–", "1", "⚑"]
+    assert table.loc["python", "differs"] == ""
+    (alone,) = (table.frame for table in tables_of("provenance", results) if table.caption == "Machine and versions of the trials.")
+    assert dict(alone.itertuples(index=False)) == Machine.described(machine)
+
+
+def test_grades_are_shown_in_plain_terms(results: Results) -> None:
+    grades = {"lstm": Grade(True, False), "gru": Grade(failed="it raised")}
+    changed = replace(results, provenance=replace(results.provenance, grades=grades))
+    (table,) = (table.frame for table in tables_of("provenance", changed) if table.caption.startswith("How far"))
+    assert table.to_numpy().tolist() == [["lstm", "yes", "no", "one device only"], ["gru", "failed", "failed", "failed"]]
+
+
+def test_the_plan_shows_options_that_are_off(results: Results) -> None:
+    plan = {**results.plan, "variants": [{"name": "gru", "options": {"bias": False, "depth": 0}}]}
+    (table,) = (table.frame for table in tables_of("provenance", replace(results, plan=plan)) if "Plan" in table.frame)
+    assert ("variants", "gru; bias False; depth 0") in list(table.itertuples(index=False, name=None))
+
+
+def test_a_source_in_two_versions_is_flagged(results: Results) -> None:
+    changed = replace(results, provenance=replace(results.provenance, sources=(("a", "1"), ("a", "2"), ("b", "3"))))
+    (table,) = (table for table in tables_of("provenance", changed) if "Source" in table.frame)
+    assert table.frame["Source"].tolist() == ["⚑ a", "⚑ a", "b"]
+    assert "more than one version" in table.caption
+
+
+def test_every_section_has_a_title_and_a_place() -> None:
+    sections = discover().sections
+    places = [
+        sections[name].noun.order for name in ("answer", "scoreboard", "speed", "robustness", "long_range", "learning_curves", "failures")
+    ]
+    assert places == sorted(places)
