@@ -12,10 +12,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from suite import Batch, data, machine, model
-from suite.manager import discover
-from suite.timing import Stopwatch
-from suite.trainer import prepare
+from suite import Batch, machine
+from suite.measures.timing import Stopwatch
+from suite.ops.engines import REFERENCE, VENDOR, engines_of
+from suite.registry.finder import discover
+from suite.training import data, model
+from suite.training.trainer import prepare
 
 ROUNDS = 15
 
@@ -40,13 +42,13 @@ def engines(device: str) -> None:
     calls = {f"torch {name}": backward(lambda x, layer=layer: layer(x)[0], x) for name, layer in native.items()}  # type: ignore[misc]
     for name, provided in discover().variants.items():
         core = model.build_core(provided.noun, {}, size, hidden, seed=0).to(device)
-        for engine in model.engines(provided.noun):
-            run = lambda x, variant=provided.noun, core=core, engine=engine: model.run(variant, core, x, engine)  # noqa: E731
-            calls[f"{engine} {name}"] = backward(run, x)
+        for engine in engines_of(provided.noun):
+            run = lambda x, variant=provided.noun, core=core, engine=engine: engine.run(variant, core, x)  # noqa: E731
+            calls[f"{engine.name} {name}"] = backward(run, x)
     seconds = interleaved(calls, device)
     print(f"\nforward+backward on {device}, B={batch}, T={steps}, D={size}, H={hidden}")
     for name, value in seconds.items():
-        over = f"torch {name.split()[1]}" if f"torch {name.split()[1]}" in seconds else "reference lstm"
+        over = f"torch {name.split()[1]}" if f"torch {name.split()[1]}" in seconds else f"{REFERENCE.name} lstm"
         print(f"  {name:22} {1000 * value:8.2f} ms  {value / seconds[over]:6.2f} × {over}")
 
 
@@ -54,7 +56,7 @@ def overheads() -> None:
     """What the harness adds to a training step, and how long the commands take to answer."""
     registry = discover()
     task = registry.tasks["adding"].noun
-    net = model.build(registry.variants["lstm"].noun, {}, task, 32, "vendor", seed=0)
+    net = model.build(registry.variants["lstm"].noun, {}, task, 32, VENDOR.name, seed=0)
 
     def drawn() -> Batch:
         return data.draw(task, {}, 50, "train", 0, 1, 32)

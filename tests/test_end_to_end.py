@@ -182,16 +182,23 @@ def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: P
 def test_an_edited_plugin_leaves_its_older_results_out_and_names_them(tmp_path: Path) -> None:
     (tmp_path / "more" / "plugins").mkdir(parents=True)
     plugin = tmp_path / "more" / "plugins" / "mine.py"
-    plugin.write_text("from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n")
+    plugin.write_text(
+        "from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n"
+    )
     plan = tiny_plan(tmp_path, **{'"gru"': '"mine"'})
     suite("run", plan, "--path", tmp_path / "more", cwd=tmp_path)
     plugin.write_text(plugin.read_text() + "# an edit\n")
     suite("run", plan, "--variants", "mine", "--tasks", "adding", "--path", tmp_path / "more", cwd=tmp_path)
     told = suite("report", plan, "--path", tmp_path / "more", cwd=tmp_path).stderr
-    assert "left out of the report, since the code behind them has changed: mine | noisy | 6 | 0 | 0.01 (suite.dropins.plugins.mine); " in told
+    assert (
+        "left out of the report, since the code behind them has changed: mine | noisy | 6 | 0 | 0.01 (suite.dropins.plugins.mine); " in told
+    )
     frame = pd.read_csv(tmp_path / "runs" / "tiny" / "report" / "results.csv")
     assert set(zip(frame["variant"], frame["task"], strict=True)) == {("lstm", "adding"), ("lstm", "noisy"), ("mine", "adding")}
-    assert "2 results are left out, since suite.dropins.plugins.mine changed" in (tmp_path / "runs" / "tiny" / "report" / "index.html").read_text()
+    assert (
+        "2 results are left out, since suite.dropins.plugins.mine changed"
+        in (tmp_path / "runs" / "tiny" / "report" / "index.html").read_text()
+    )
 
 
 def test_two_plan_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
@@ -205,9 +212,11 @@ def test_two_plan_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
 def test_a_model_whose_code_has_changed_is_not_loaded_unasked(tmp_path: Path) -> None:
     (tmp_path / "more" / "plugins").mkdir(parents=True)
     plugin = tmp_path / "more" / "plugins" / "mine.py"
-    plugin.write_text("from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n")
-    where = {"SUITE_PATH": str(tmp_path / "more")}
-    suite("run", tiny_plan(tmp_path), "--variants", "mine", "--tasks", "adding", "--seeds", "1", cwd=tmp_path, **where)
+    plugin.write_text(
+        "from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n"
+    )
+    where = str(tmp_path / "more")
+    suite("run", tiny_plan(tmp_path), "--variants", "mine", "--tasks", "adding", "--seeds", "1", cwd=tmp_path, SUITE_PATH=where)
     plugin.write_text(plugin.read_text() + "# an edit\n")
     script = """
 import suite
@@ -218,7 +227,9 @@ except suite.SuiteError as error:
     print(error)
 print(type(suite.load(key, stale=True)).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(**where), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(SUITE_PATH=where), capture_output=True, text=True, check=True
+    )
     assert "suite.dropins.plugins.mine changed since it was trained" in done.stdout
     assert done.stdout.strip().endswith("Model")
 

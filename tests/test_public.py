@@ -9,13 +9,13 @@ import sys
 import pytest
 
 import suite
-from suite import hookspecs
+from suite.registry import hookspecs
 
 PUBLIC = {
-    *("Variant", "Task", "Batch", "Corruption", "Section", "Goal"),  # what plugins provide
+    *("Variant", "Task", "Batch", "Corruption", "Measure", "Point", "Listener", "Section", "Goal"),  # what plugins provide
     *("Results", "Element", "Prose", "Plot", "Table"),  # what report sections take and give
     *("SuiteError", "Unavailable", "hookimpl"),
-    *("ops", "stats", "figures"),  # modules that plugins build on
+    *("ops", "stats", "figures", "verdict"),  # modules that plugins build on
     *("run", "load"),
 }
 

@@ -14,7 +14,7 @@ from . import probe
 from .contract import Subject
 from .surroundings import sealed
 
-SPREADS_OVER_ROWS = frozenset({"shapes", "causality", "batch", "gradients", "summary", "step", "learns", "remembers"})
+MIXED_AXES = frozenset({"shapes", "causality", "batch", "gradients", "summary", "step", "learns", "remembers"})
 """Checks that fail where batch and time are mistaken for each other."""
 
 
@@ -60,14 +60,14 @@ def _says(pattern: str) -> Callable[[Failure], str]:
 
 def _layer_with_time_first(failure: Failure) -> str:
     """The class of a torch layer without ``batch_first=True`` that is handed (B, T, D)."""
-    if failure.subject.kind != "variant" or failure.check not in SPREADS_OVER_ROWS:
+    if failure.subject.kind != "variant" or failure.check not in MIXED_AXES:
         return ""
     rows, steps = 5, 3
     culprits: list[str] = []
 
     def note(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments and isinstance(arguments[0], Tensor) and arguments[0].shape[:2] == (rows, steps):
-            culprits.append(type(layer).__name__)
+            culprits.append(str(layer.mode).partition("_")[0])  # LSTM, GRU, or RNN with its nonlinearity
 
     core = probe.build(failure.subject, 2, 4)
     for layer in core.modules():

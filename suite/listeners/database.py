@@ -156,7 +156,7 @@ def _made(path: Path, state: Condition) -> str:
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         partial = folder / path.name
-        client(f"sqlite:///{partial}")
+        _create(partial)
         kept = _set_aside(path) if state == "unreadable" else path
         for beside in ("-journal", "-wal", "-shm"):  # SQLite would apply those of the old file to the new one
             path.with_name(path.name + beside).unlink(missing_ok=True)
@@ -166,6 +166,11 @@ def _made(path: Path, state: Condition) -> str:
     if state == "unreadable":
         return f"could not be read and has been made again; the unreadable file is kept as {kept.name}"
     return "was left unfinished and has been made again" if state == "unfinished" else ""
+
+
+def _create(path: Path) -> None:
+    """Let MLflow make its tables in a file that is not there, which takes seconds."""
+    client(f"sqlite:///{path}")
 
 
 def _set_aside(path: Path) -> Path:

@@ -65,13 +65,15 @@ class Mirror:
         self._folder = folder_of(invocation.runs)
         self._experiment = self._find_experiment()
         self._parent = ""
-        self._running: dict[str, str] = {}  # status that a run is to be ended with, by its id
+        self._open: list[str] = []  # ids of the runs that this invocation has still to end
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
         for run in self._runs():
-            if run.info.status == "RUNNING" and run.data.tags.get(FOLDER) == self._folder:
+            tags = run.data.tags
+            left = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder
+            if left:
                 client.set_terminated(run.info.run_id, status="KILLED")
-            if key := run.data.tags.get(TRIAL_KEY):
-                self._shown[key] = (run.info.run_id, run.data.tags.get(CONTENT, ""))
+            if TRIAL_KEY in tags:
+                self._shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left else tags.get(CONTENT, ""))
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
         """Bring one trial's run up to date; a run that shows this outcome already is left alone."""
@@ -79,16 +81,17 @@ class Mirror:
         run_id, shown = self._shown.get(trial.key, ("", ""))
         if shown == content:
             return
+        parent = self._above()
         parameters, values = _parameters(trial), [value for value in _values(trial, outcome) if math.isfinite(value.value)]
-        duration = int((outcome.train_seconds or 0.0) * 1000)
         run = self._client.get_run(run_id) if run_id else None
         logged = list(self._logged(run, values)) if run else []
         if run and _contradicts(run, parameters, values, logged):
             self._client.delete_run(run_id)
             run, logged = None, []
-        run = run or self._create(trial, int(time.time() * 1000) - duration)
+        duration = int((outcome.train_seconds or 0.0) * 1000)
+        run = run or self._create(trial, parent, int(time.time() * 1000) - duration)
         run_id, start = run.info.run_id, run.info.start_time
-        self._running[run_id] = "KILLED"
+        self._open.append(run_id)
         steps = {(value.name, value.step) for value in logged}
         self._log(run_id, [value for value in values if (value.name, value.step) not in steps], start, duration / trial.training.steps)
         self._describe(run_id, trial, outcome, {name: value for name, value in parameters.items() if name not in run.data.params})
@@ -106,15 +109,13 @@ class Mirror:
         return bool(self._parent)
 
     def end(self, status: str) -> None:
-        """End the run of this invocation, and what broke off below it."""
-        if self._parent in self._running:
-            self._end(self._parent, status)
-        for run_id, broken_off in list(self._running.items()):
-            self._end(run_id, broken_off)
+        """End the run of this invocation, and those of trials whose mirroring broke off."""
+        for run_id in tuple(self._open):
+            self._end(run_id, status if run_id == self._parent else "KILLED")
 
     def _end(self, run_id: str, status: str, end_time: int | None = None) -> None:
         self._client.set_terminated(run_id, status=status, end_time=end_time)
-        self._running.pop(run_id, None)
+        self._open.remove(run_id)
 
     def _find_experiment(self) -> str:
         """The experiment of the plan's name, made where it is not there; a deleted one comes back."""
@@ -145,7 +146,7 @@ class Mirror:
             invocation, name = self._invocation, f"suite run {self._invocation.plan}"
             tags = {**_machine_tags(invocation.machine), **self._origin, "mlflow.source.name": name}
             self._parent = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
-            self._running[self._parent] = "KILLED"
+            self._open.append(self._parent)
             counts = {"plan": invocation.plan, "trials": len(invocation.trials), "trials run": len(invocation.pending)}
             self._client.log_batch(self._parent, params=[Param(name, str(value)) for name, value in counts.items()])
         return self._parent
@@ -154,8 +155,8 @@ class Mirror:
     def _origin(self) -> dict[str, str]:
         return {FOLDER: self._folder, "mlflow.source.type": "LOCAL"}
 
-    def _create(self, trial: Trial, start: int) -> Run:
-        tags = {**self._origin, "mlflow.parentRunId": self._above(), TRIAL_KEY: trial.key}
+    def _create(self, trial: Trial, parent: str, start: int) -> Run:
+        tags = {**self._origin, "mlflow.parentRunId": parent, TRIAL_KEY: trial.key}
         name = f"{trial.variant.label} · {trial.task.label} · T={trial.length} · seed {trial.seed}"
         return self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
 

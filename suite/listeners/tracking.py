@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,14 @@ from . import database
 
 if TYPE_CHECKING:
     from .mirror import Mirror
+
+
+LONGEST_REASON = 400
+"""Characters of an error's text that are shown."""
+
+
+ROOTS = (ConnectionError, TimeoutError, socket.gaierror, sqlite3.Error)
+"""Errors that MLflow and its libraries wrap in several others, which say less."""
 
 
 class Tracking:
@@ -83,10 +93,9 @@ class Tracking:
     def _sentence(self, error: Exception) -> str:
         """What a failure comes to for the user, in one line."""
         address = database.uri(self._run.runs)
-        reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        reason = reason.replace("<database_uri>", address).replace(address, database.shown(address)).partition(" NOTE:")[0].rstrip(".")
-        safe = f"the results are safe in {self._store.folder}, and the next run mirrors them"
-        return f"MLflow at {database.shown(address)}: {reason}; {safe}"
+        place, folder = database.shown(address), self._store.folder
+        reason = _reason(error).replace("<database_uri>", address).replace(address, place)
+        return f"MLflow at {place}: {reason}; the results are safe in {folder}, and the next run mirrors them"
 
     def _opened(self) -> Mirror:
         """The plan's experiment, its database made first where it is a file that is not there or was left unfinished."""
@@ -141,6 +150,18 @@ class Tracking:
         if mirror.wrote and self._store.report.is_dir():
             mirror.attach(self._store.report)
         self._reported = True
+
+
+def _reason(error: BaseException) -> str:
+    """Why something failed, in one line: what the network or the database said first, where it was one of these, else the error's text."""
+    first = error
+    while cause := first.__cause__ or first.__context__:
+        first = cause
+    source = first if isinstance(first, ROOTS) else error
+    if isinstance(source, OSError) and source.strerror:
+        return f"{source.filename}: {source.strerror}" if source.filename else source.strerror
+    text = " ".join(str(source).split()).partition(" NOTE:")[0].rstrip(".")
+    return text if isinstance(source, SuiteError) else f"{type(source).__name__}: {text[:LONGEST_REASON]}"
 
 
 def state(runs: Path) -> str:

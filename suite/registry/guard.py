@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import random
 import sys
 import time
@@ -34,21 +35,9 @@ def shared() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
             torch.get_rng_state().numpy().tobytes(),
             lambda state: torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8)),
         ),
-        "NumPy's global random state": (_Whole(np.random.get_state()), lambda whole: np.random.set_state(whole.value)),
+        "NumPy's global random state": (pickle.dumps(np.random.get_state()), lambda state: np.random.set_state(pickle.loads(state))),
         "random's global state": (random.getstate(), random.setstate),
     }
-
-
-class _Whole:
-    """A state that holds arrays, which is equal to another one where all of it is."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Whole) and repr(self.value) == repr(other.value)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -68,9 +57,8 @@ def watched() -> Iterator[None]:
             value, restore = before[name]
             restore(value)
     if changed:
-        raise SuiteError(
-            f"changes {' and '.join(changed)} when imported, which all plugins share; leave it as it is, and draw random numbers in build and draw"
-        )
+        names = " and ".join(changed)
+        raise SuiteError(f"changes {names} when imported, which all plugins share; leave it as it is, and draw at random in build and draw")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .. import dropins
@@ -87,21 +87,22 @@ def _read(file: Path, module: str, _version: tuple[int, int]) -> tuple[str, tupl
     if file.suffix != ".py":  # compiled
         return value, ()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return value, tuple(_imports(ast.parse(content), package))
+    return value, tuple(_imports(ast.parse(content).body, package))
 
 
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """What a syntax tree imports, in functions too; what stands under TYPE_CHECKING never runs."""
-    for node in ast.iter_child_nodes(tree):
+def _imports(statements: Iterable[ast.AST], package: str) -> Iterator[str]:
+    """What statements import, those inside functions too; what stands under TYPE_CHECKING never runs."""
+    for node in statements:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from _imports(ast.Module(node.orelse, []), package)
+            yield from _imports(node.orelse, package)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
-        else:
-            yield from _imports(node, package)
+        else:  # an import is a statement, so expressions need no look
+            for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+                yield from _imports(getattr(node, field, ()), package)
 
 
 def _version(package: str) -> str:

@@ -65,7 +65,9 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> Writ
         raise SuiteError(
             f"{store.folder}: nothing has been run here, or the folder was removed while the run was at work; `suite run` comes first"
         )
-    fingerprint = inputs.fingerprint(store, registry, selection)  # taken first: with what changes from here on, the report is outdated
+    fingerprint = inputs.fingerprint(
+        store, registry, selection
+    )  # taken first, so that it does not fit what changes while sections are drawn
     results = presentable(frame.read(store, selection), registry)
     with figures.theme():
         sections = [draw(provided, results) for provided in inputs.in_order(registry)]

@@ -1,9 +1,9 @@
-"""Applies the protocol of the report: which trials count, what is compared with what, who leads, and how far to trust it."""
+"""Applies the protocol of the report: what counts, what is compared with what, who leads, and how far to trust it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,12 +12,42 @@ import numpy as np
 from .. import trial
 from ..ops.engines import ENGINES
 from . import stats
+from .counted import at_longest, listed, lost, pooled, scores, steps, times, trials, variants
 from .stats import Interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from ..spec import Results
+
+__all__ = [
+    "BASELINE",
+    "TOLERANCE",
+    "Cell",
+    "Comparison",
+    "Losses",
+    "Solved",
+    "Summary",
+    "Trust",
+    "at_longest",
+    "compare",
+    "listed",
+    "long_range",
+    "longest_solved",
+    "losses",
+    "lost",
+    "pooled",
+    "robustness",
+    "scores",
+    "solvers_of_longest",
+    "speed",
+    "steps",
+    "summaries",
+    "times",
+    "trials",
+    "trust",
+    "variants",
+]
 
 BASELINE = trial.BASELINE.label
 """The variant that every other is compared with."""
@@ -99,7 +129,7 @@ class Trust:
     """What limits the trust in a comparison.
 
     seeds: of a cell, at most; least_p: what a paired test of so many could give
-    rates: the learning rates that were tried; at_edge: trials whose chosen one stands at an end of the grid
+    rates: the learning rates that were tried; at_edge: how many trials have a chosen rate that stands at an end of the grid
     """
 
     seeds: int
@@ -140,105 +170,7 @@ class Losses:
         return self.well + self.lost
 
 
-# Which trials and scores count
-
-
-def variants(results: Results) -> dict[str, bool]:
-    """Whether each variant is causal, by label, in the order of the results; those that were only timed come last."""
-    causal: dict[str, bool] = {}
-    for table in (results.trials, results.frame):
-        for variant, value in table[["variant", "causal"]].drop_duplicates().itertuples(index=False):
-            causal.setdefault(str(variant), bool(value))
-    return causal
-
-
-def listed(results: Results, *, timed: bool = False) -> list[str]:
-    """The variants as tables and figures list them, causal ones first.
-
-    timed: whether variants that were only timed, not trained, belong to it
-    """
-    causal, trained = variants(results), set(results.trials["variant"])
-    return sorted((name for name in causal if timed or name in trained), key=lambda name: not causal[name])
-
-
-def trials(results: Results) -> DataFrame:
-    """The trials at the learning rates that validation chose; the column `value` has the skill on the test stream that counts.
-
-    A diverged trial counts as skill 0. A failed one has no value, since it says nothing about its variant's skill.
-    """
-    chosen = results.trials[results.trials["chosen"].eq(True)]
-    value = chosen["skill"].where(chosen["status"] != "diverged", 0.0).where(chosen["status"] != "failed")
-    return chosen.assign(value=value.astype(float), solved=chosen["solved"].eq(True), edge=chosen["edge"].eq(True))
-
-
-def scores(results: Results, axis: str, metric: str, *, solved: bool = False) -> DataFrame:
-    """The rows of the frame that count on an axis: those of trials that ended well, at the chosen learning rates.
-
-    solved: whether only those of trials that solved their task
-    """
-    frame = results.frame
-    counted = frame["chosen"].eq(True) & frame["status"].eq("ok") & frame["axis"].eq(axis) & frame["metric"].eq(metric)
-    return frame[counted & frame["solved"].eq(True)] if solved else frame[counted]
-
-
-def steps(results: Results) -> DataFrame:
-    """Of the trials at the chosen learning rates, those that did not fail, with the steps to solve as `value`.
-
-    `censored` marks a trial that never solved its task, or diverged; its value is then the steps that it was given.
-    """
-    counted = trials(results)
-    counted = counted[counted["status"] != "failed"]
-    never = counted["steps_to_solve"].isna() | counted["status"].eq("diverged")
-    return counted.assign(value=counted["steps_to_solve"].where(~never, counted["steps"]).astype(float), censored=never)
-
-
-def lost(results: Results) -> DataFrame:
-    """The trials that failed or diverged, at any learning rate."""
-    return results.trials[results.trials["status"] != "ok"]
-
-
-def losses(results: Results) -> Losses:
-    """Counts what was lost, what is missing and what is stale."""
-    status, stale = results.trials["status"], results.provenance.stale
-    return Losses(
-        well=int((status == "ok").sum()),
-        failed=int((status == "failed").sum()),
-        diverged=int((status == "diverged").sum()),
-        missing=len(results.provenance.missing),
-        stale=len(stale),
-        changed=tuple(sorted({name for result in stale for name in result.changed})),
-    )
-
-
-def times(results: Results) -> DataFrame:
-    """Times by variant, engine, condition and length x: the median in seconds, and its ratio to the baseline's as mean, low and high.
-
-    `mean` is the median of the ratios over the rounds; from low to high is the middle half of the rounds. Engines stand in their order.
-    """
-    import pandas as pd
-
-    columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds"]
-    timed = results.frame[results.frame["axis"].eq("speed")]
-    if timed.empty:
-        return pd.DataFrame(columns=columns)
-    table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
-    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})[columns]
-    order = {engine.name: place for place, engine in enumerate(ENGINES)}
-    return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
-
-
-def at_longest(timed: DataFrame) -> DataFrame:
-    """Of a table of `times`, the rows of each engine's longest timed length."""
-    return timed[timed["x"] == timed.groupby("engine")["x"].transform("max")] if len(timed) else timed
-
-
 # Comparisons
-
-
-def pooled(rows: DataFrame, by: Sequence[str]) -> Interval:
-    """The mean of the column `value` over groups of rows, each of the same weight, with its interval."""
-    groups = [group.to_numpy() for _, group in rows.groupby(list(by), sort=True)["value"]]
-    return stats.pooled(groups, np.random.default_rng(0))
 
 
 def compare(results: Results, known: Mapping[str, Interval], cells: Collection[Cell], *, timed: bool = False) -> Comparison:
@@ -292,7 +224,7 @@ def robustness(results: Results) -> Comparison:
 def _solvers_with_every_seed(results: Results, areas: DataFrame) -> dict[Cell, frozenset[str]]:
     """The variants that solved a cell with every seed that did not fail, and have an area under each of the cell's corruptions."""
     counted = trials(results)
-    unsolved = counted[~counted["solved"] & (counted["status"] != "failed")]
+    unsolved = counted[~counted["solved"] & counted["value"].notna()]
     solvers = {}
     for cell in _cells(areas):
         conditions = _rows_in(areas, [cell]).groupby("condition")["variant"]
@@ -386,6 +318,19 @@ def _summary(counted: DataFrame, solving: DataFrame, areas: DataFrame, ratios: M
 
 def _distinct(values: Series[int]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in values}))
+
+
+def losses(results: Results) -> Losses:
+    """Counts what was lost, what is missing and what is stale."""
+    status, stale = results.trials["status"], results.provenance.stale
+    return Losses(
+        well=int((status == "ok").sum()),
+        failed=int((status == "failed").sum()),
+        diverged=int((status == "diverged").sum()),
+        missing=len(results.provenance.missing),
+        stale=len(stale),
+        changed=tuple(sorted({name for result in stale for name in result.changed})),
+    )
 
 
 def trust(results: Results) -> Trust:

@@ -116,6 +116,13 @@ def test_the_case_of_a_name_does_not_matter(name: str) -> None:
     assert labels(name) == ["variant:lstm"]
 
 
+def test_a_broken_file_is_known_by_the_name_of_its_plugin(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "my_net_2.py").write_text("import nothing_of_this_name\n")
+    printed = suite("check", "My-Net.2", "--path", ".", cwd=tmp_path, code=1).stdout
+    assert "imports 'nothing_of_this_name', which is not installed" in printed
+
+
 def test_a_name_may_end_as_a_file_does(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "net.py").write_text(

@@ -61,7 +61,7 @@ def test_events_arrive_whole(executor: Executor) -> None:
     calls = [executor.submit(_tell, executor.channel, number) for number in range(50)]
     for call in calls:
         call.result(60)
-    heard = []
+    heard: list[int] = []
     deadline = time.monotonic() + 10
     while len(heard) < 50 and time.monotonic() < deadline:
         heard += [int(event["key"]) for event in executor.events()]

@@ -51,7 +51,9 @@ class Clock:
         return future
 
 
-GROUP = [timing(name, engine.name) for name, engine in (("lstm", VENDOR), ("lstm", REFERENCE), ("gru", REFERENCE), ("layernorm", REFERENCE))]
+GROUP = [
+    timing(name, engine.name) for name, engine in (("lstm", VENDOR), ("lstm", REFERENCE), ("gru", REFERENCE), ("layernorm", REFERENCE))
+]
 WHOLE = {one.key: Timed({"forward": (float(len(one.variant.name)),)}, {"forward": (4.0,)}) for one in GROUP}
 
 

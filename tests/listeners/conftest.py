@@ -50,3 +50,9 @@ def this_machine() -> Machine:
 @pytest.fixture
 def plan(runs: Path, this_machine: Machine) -> Pretended:
     return Pretended(runs, this_machine)
+
+
+@pytest.fixture
+def _made_at_once(monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> None:
+    """A database is copied from one that MLflow made, where how it is made is not in question."""
+    monkeypatch.setattr(database, "_create", lambda path: shutil.copy(empty_database, path))

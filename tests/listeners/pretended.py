@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +56,13 @@ def learned(trial: Trial, train_seconds: float = 2.0) -> Outcome:
     return Outcome(trial.key, "ok", learning=learning, evaluations=evaluations, train_seconds=train_seconds)
 
 
+def alter(database_file: Path, statement: str) -> None:
+    """Change a database behind MLflow's back."""
+    with sqlite3.connect(database_file) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
 @dataclass(frozen=True)
 class Pretended:
     """A plan's store and its tracking; `problems` gathers what the listener had to say in all runs."""
@@ -68,6 +75,17 @@ class Pretended:
     def store(self) -> Store:
         return Store(self.runs, PLAN)
 
+    def invocation(self, done: tuple[Pair, ...], before: tuple[Pair, ...]) -> Invocation:
+        return Invocation(
+            plan=PLAN,
+            runs=self.runs,
+            device="cpu",
+            trials=tuple(trial for trial, _ in (*before, *done)),
+            pending=frozenset(trial.key for trial, _ in done),
+            finished={trial.key: outcome for trial, outcome in before},
+            machine=self.machine,
+        )
+
     def run(
         self, *done: Pair, before: tuple[Pair, ...] = (), report: bool = True, during: Callable[[Trial], None] = lambda _: None
     ) -> None:
@@ -75,16 +93,7 @@ class Pretended:
 
         Without `done` and `report` it has nothing to do, and holds no lock.
         """
-        everything = (*before, *done)
-        invocation = Invocation(
-            plan=PLAN,
-            runs=self.runs,
-            device="cpu",
-            trials=tuple(trial for trial, _ in everything),
-            pending=frozenset(trial.key for trial, _ in done),
-            finished={trial.key: outcome for trial, outcome in before},
-            machine=self.machine,
-        )
+        invocation = self.invocation(done, before)
         audience = Audience(registry(), {}, [Tracking()])
         try:
             if done or report:
@@ -112,10 +121,6 @@ class Pretended:
         finally:
             audience.tell("suite_plan_finished", invocation=invocation)
 
-    def forget(self) -> None:
-        """Remove the whole runs folder."""
-        shutil.rmtree(self.runs)
-
     # What MLflow shows
 
     def shown(self) -> list[Run]:
@@ -134,10 +139,10 @@ class Pretended:
         """The runs of invocations, the latest first."""
         return [run for run in self.shown() if database.TRIAL_KEY not in run.data.tags]
 
-    def histories(self, run: Run) -> Mapping[str, list[int]]:
+    def histories(self, run: Run) -> Mapping[str, tuple[int, ...]]:
         """The steps at which each metric of a run has a value, as often as it has one."""
         client = database.client(database.uri(self.runs))
-        return {name: sorted(point.step for point in client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+        return {name: tuple(sorted(point.step for point in client.get_metric_history(run.info.run_id, name))) for name in run.data.metrics}
 
     def artifacts(self, run: Run) -> list[str]:
         client = database.client(database.uri(self.runs))

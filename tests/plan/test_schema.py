@@ -207,14 +207,14 @@ def narrowed(text: str, **lists: Any) -> schema.Plan:
     return schema.narrow(schema.check(tomllib.loads(text), "mine"), schema.Request("mine", **lists))
 
 
-TWICE = '''
+TWICE = """
 variants = ["lstm"]
 tasks = [
   { name = "noisy", lengths = [5], options = { form = "a" } },
   { name = "noisy", lengths = [9], steps = 7, options = { form = "b" } },
   { name = "adding", lengths = [6] },
 ]
-'''
+"""
 
 
 def entries(plan: schema.Plan) -> list[tuple[Any, ...]]:

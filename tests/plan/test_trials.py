@@ -89,7 +89,10 @@ def test_a_task_without_lengths_trains_at_its_own() -> None:
 
 def test_a_tasks_own_steps_hold_and_bound_the_validations() -> None:
     planned = trials(tasks=[{"name": "adding", "lengths": [6], "steps": 7}, {"name": "noisy", "lengths": [6]}])
-    assert {(trial.task.name, trial.training.steps, trial.training.validate_every) for trial in planned} == {("adding", 7, 7), ("noisy", 1000, 50)}
+    assert {(trial.task.name, trial.training.steps, trial.training.validate_every) for trial in planned} == {
+        ("adding", 7, 7),
+        ("noisy", 1000, 50),
+    }
 
 
 def test_a_list_of_options_is_one_choice_an_entry() -> None:
@@ -252,7 +255,7 @@ def test_the_sources_that_training_imports_change_every_key(
     module: str, training: bool, evaluation: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which modules of the suite count is read from their imports; the best weights are picked in the trainer."""
-    before, real = trials(), planning.harness_sources
+    before, real = trials(), sources.harness_sources
 
     def edited(name: str) -> dict[str, str]:
         return {source: "0" if source == module else value for source, value in real(name).items()}
@@ -479,7 +482,9 @@ def test_a_model_beyond_memory_is_refused_before_anything_is_built(rule: str) ->
 
 
 def test_a_sequence_beyond_memory_is_refused() -> None:
-    with pytest.raises(SuiteError, match=r"task 'adding', length 1000000: a t.* needs at least .* GiB and there are .* GiB here; shorten it"):
+    with pytest.raises(
+        SuiteError, match=r"task 'adding', length 1000000: a t.* needs at least .* GiB and there are .* GiB here; shorten it"
+    ):
         trials(tasks=[{"name": "adding", "lengths": [1_000_000]}], matching={"hidden_size": 64}, training={"batch_size": 64})
 
 
@@ -568,7 +573,7 @@ def test_a_corruption_of_ones_own_is_asked_at_its_severities() -> None:
 
 
 def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:
-    mine = Measure("mine", "memory", lambda *_: None, (3.0, 4.0))  # type: ignore[arg-type, return-value]
+    mine = Measure("mine", "memory", lambda *_: None, (3.0, 4.0))  # type: ignore[arg-type]
     registry = replace(REGISTRY, measures={**REGISTRY.measures, "mine": Provided(mine, "here", None, {"mine": "0"})})
     for trial in trials(registry, evaluations={"measures": ["mine"]}):
         assert (trial.evaluations[-1].axis, trial.evaluations[-1].measure, trial.evaluations[-1].at) == ("memory", "mine", (3.0, 4.0))

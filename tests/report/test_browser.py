@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from suite import report
 from suite.check.imagined import fill
-from suite.manager import discover
+from suite.ops.engines import REFERENCE
+from suite.report import inputs
+
+from .drawing import GRU, age, working, write
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
 QUIET = (
     "--headless",
@@ -39,7 +41,7 @@ PROBE = """<!doctype html><body style="margin: 0"><iframe src="{page}" style="wi
 onload = () => {{
   const inner = document.querySelector("iframe").contentWindow, root = inner.document.documentElement;
   const small = [...inner.document.querySelectorAll("p, li, td, th, figcaption")].map(e => parseFloat(inner.getComputedStyle(e).fontSize));
-  const found = {{
+  const measured = {{
     overflow: root.scrollWidth - root.clientWidth,
     loaded: inner.performance.getEntriesByType("resource").map(entry => entry.name),
     sections: [...inner.document.querySelectorAll("main > section")].map(e => e.id),
@@ -47,17 +49,17 @@ onload = () => {{
     smallest: Math.min(...small),
   }};
   document.body.innerHTML = "";
-  document.body.dataset.found = JSON.stringify(found);
+  document.body.dataset.measured = JSON.stringify(measured);
 }};
 </script>"""
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    times = {(name, "reference"): 1.0 for name in ("lstm", "gru", "bilstm")}
+    times = {(name, REFERENCE.name): 1.0 for name in ("lstm", "gru", "bilstm")}
     reason = "a_reason_without_any_place_to_break_" * 8
     store = fill(tmp_path_factory.mktemp("runs"), lambda *cell: "failed" if cell[-1] else 0.95, times=times, reason=reason)
-    return report.write(store, discover()) / "index.html"
+    return write(age(store, GRU)) / "index.html"
 
 
 def chromium(folder: Path, *words: str) -> str:
@@ -68,18 +70,18 @@ def chromium(folder: Path, *words: str) -> str:
 def probe(page: Path, folder: Path, width: int) -> dict[str, Any]:
     (folder / "probe.html").write_text(PROBE.format(page=page.as_uri(), width=width))
     dom = chromium(folder, "--window-size=1400,900", "--dump-dom", (folder / "probe.html").as_uri())
-    return json.loads(html.unescape(dom.partition('data-found="')[2].partition('"')[0]))  # type: ignore[no-any-return]
+    return json.loads(html.unescape(dom.partition('data-measured="')[2].partition('"')[0]))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_page_fits_its_screen_and_loads_nothing(page: Path, tmp_path: Path, width: int) -> None:
-    found = probe(page, tmp_path, width)
-    assert found["overflow"] == 0
-    assert found["loaded"] == []
-    assert found["sections"] == sorted(discover().sections, key=lambda name: (discover().sections[name].noun.order, name))
-    assert len(found["figures"]) >= 6
-    assert min(found["figures"]) >= 600, "narrower figures have text too small to read; they scroll instead"
-    assert found["smallest"] >= 12
+    measured = probe(page, tmp_path, width)
+    assert measured["overflow"] == 0
+    assert measured["loaded"] == []
+    assert measured["sections"] == [provided.noun.name for provided in inputs.in_order(working())]
+    assert len(measured["figures"]) >= 6
+    assert min(measured["figures"]) >= 600, "narrower figures have text too small to read; they scroll instead"
+    assert measured["smallest"] >= 12
 
 
 @pytest.mark.parametrize("width", [1200, 500])

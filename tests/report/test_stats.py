@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from suite import stats
-from suite.stats import Interval
+from suite.report.stats import Interval
 
 
 def rng() -> np.random.Generator:
@@ -32,16 +32,16 @@ def test_interval_of_few_is_their_range() -> None:
 
 
 def test_interval_of_five_is_a_bootstrap_of_the_mean() -> None:
-    found = stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
-    assert found == (0.2, 0.0, 0.6, 5)  # of Binomial(5, 0.2) ones, 2.5 % and 97.5 % are 0 and 3
+    spread = stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
+    assert spread == (0.2, 0.0, 0.6, 5)  # of Binomial(5, 0.2) ones, 2.5 % and 97.5 % are 0 and 3
     assert stats.interval([4.0] * 9, rng()) == (4.0, 4.0, 4.0, 9)
     assert stats.interval([5.0, 1.0, 4.0, 2.0, 3.0], rng()) == stats.interval([1.0, 2.0, 3.0, 4.0, 5.0], rng())
 
 
 def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
     draws, generator = rng(), rng()
-    hits = [(found := stats.interval(draws.standard_normal(40), generator, 400)).low <= 0 <= found.high for _ in range(200)]
-    assert 0.89 <= np.mean(hits) <= 0.99
+    intervals = [stats.interval(draws.standard_normal(40), generator, 400) for _ in range(200)]
+    assert 0.89 <= np.mean([interval.low <= 0 <= interval.high for interval in intervals]) <= 0.99
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_pooled_gives_every_group_the_same_weight() -> None:
 
 def test_pooled_resamples_within_groups() -> None:
     far = [[0.0] * 5, [1.0] * 5]
-    assert stats.pooled(far, rng()) == (0.5, 0.5, 0.5, 10)  # seeds do not wander between groups
-    one = stats.pooled([[0.0, 0.0, 0.0, 0.0, 1.0]], rng())
-    assert one == stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
+    assert stats.pooled(far, rng()) == (0.5, 0.5, 0.5, 10)  # a seed is never drawn for another group
+    alone = stats.pooled([[0.0, 0.0, 0.0, 0.0, 1.0]], rng())
+    assert alone == stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
 
 
 def test_intervals_keep_the_order_and_depend_on_no_other_group() -> None:
     frame = pd.DataFrame({"who": ["b", "a", "b", "a"], "value": [1.0, 5.0, 3.0, math.nan]})
-    found = stats.intervals(frame, ["who"])
-    assert found.columns.tolist() == ["who", "mean", "low", "high", "n"]
-    assert found.to_numpy().tolist() == [["b", 2.0, 1.0, 3.0, 2], ["a", 5.0, 5.0, 5.0, 1]]
+    table = stats.intervals(frame, ["who"])
+    assert table.columns.tolist() == ["who", "mean", "low", "high", "n"]
+    assert table.to_numpy().tolist() == [["b", 2.0, 1.0, 3.0, 2], ["a", 5.0, 5.0, 5.0, 1]]
     many = pd.DataFrame({"who": ["a"] * 6 + ["b"] * 6, "value": rng().random(12)})
     alone = stats.intervals(many[many["who"] == "b"], ["who"])
     assert stats.intervals(many, ["who"]).iloc[1].tolist() == alone.iloc[0].tolist()

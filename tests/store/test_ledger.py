@@ -37,7 +37,9 @@ def test_a_run_of_a_part_keeps_the_rest(tiny: Trial) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"training": {"batch_size": 7}}, {"eval_seed": 3}, {"matching": {"hidden_size": 5}}, {"training": {"learning_rates": [0.5]}}], ids=str
+    "changes",
+    [{"training": {"batch_size": 7}}, {"eval_seed": 3}, {"matching": {"hidden_size": 5}}, {"training": {"learning_rates": [0.5]}}],
+    ids=str,
 )
 def test_another_protocol_begins_anew(tiny: Trial, changes: dict[str, Any]) -> None:
     other = schema.check({**PLAN.model_dump(), **changes}, "mine")
@@ -180,7 +182,7 @@ def test_rows_of_what_an_edited_plan_no_longer_has_are_gone(store: Store) -> Non
 
 def test_the_command_makes_each_narrowed_run_again(store: Store, tiny: Trial) -> None:
     command = "suite run mine.toml --variants 'lstm,attention(score=additive)' --tasks 'noisy(form=b)' --seeds 2 --device cpu"
-    lists = {"variants": "lstm,attention(score=additive)", "tasks": "noisy(form=b)", "seeds": 2}
+    lists: dict[str, Any] = {"variants": "lstm,attention(score=additive)", "tasks": "noisy(form=b)", "seeds": 2}
     assert frame.read(store, selected(**lists)).provenance.command == command
     run(store, versioned(tiny, "gru", 0), request=Request("mine.toml", variants="gru"))
     whole = "suite run mine.toml --device cpu; suite run mine.toml --variants gru --device cpu"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from suite import Element, Prose, Results, Section, Table, hookimpl
+from suite import Element, Prose, Results, Section, Table, hookimpl, verdict
 
-suite_api = 1
+suite_api = 2
 
 
 def draw(results: Results) -> Iterator[Element]:
-    trials = results.trials[results.trials["chosen"].astype(bool)]
+    trials = verdict.trials(results)  # those at the learning rates that validation chose
     if trials.empty:
         yield Prose("No trial has been run.")
         return

@@ -1,0 +1,101 @@
+"""Says which trials, scores and times of a report count, and pools them: the part of the protocol that all its sections share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ops.engines import ENGINES
+from . import stats
+from .stats import Interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..spec import Results
+
+
+def variants(results: Results) -> dict[str, bool]:
+    """Whether each variant is causal, by label, in the order of the results; those that were only timed come last."""
+    causal: dict[str, bool] = {}
+    for table in (results.trials, results.frame):
+        for variant, value in table[["variant", "causal"]].drop_duplicates().itertuples(index=False):
+            causal.setdefault(str(variant), bool(value))
+    return causal
+
+
+def listed(results: Results, *, timed: bool = False) -> list[str]:
+    """The variants as tables and figures list them, causal ones first.
+
+    timed: whether variants that were only timed, not trained, belong to it
+    """
+    causal, trained = variants(results), set(results.trials["variant"])
+    return sorted((name for name in causal if timed or name in trained), key=lambda name: not causal[name])
+
+
+def trials(results: Results) -> DataFrame:
+    """The trials at the learning rates that validation chose; the column `value` has the skill on the test stream that counts.
+
+    A diverged trial counts as skill 0. A failed trial has no value, since it says nothing about its variant's skill. A trial that ended
+    well, but whose test is stale or gone, is not among them: whether it solved its task is unknown.
+    """
+    every = results.trials
+    chosen = every[every["chosen"].eq(True) & ~(every["status"].eq("ok") & every["skill"].isna())]
+    value = chosen["skill"].where(chosen["status"] != "diverged", 0.0).where(chosen["status"] != "failed")
+    return chosen.assign(value=value.astype(float), solved=chosen["solved"].eq(True), edge=chosen["edge"].eq(True))
+
+
+def scores(results: Results, axis: str, metric: str, *, solved: bool = False) -> DataFrame:
+    """The rows of the frame that count on an axis: those of trials that ended well, at the chosen learning rates.
+
+    solved: whether only those of trials that solved their task
+    """
+    frame = results.frame
+    counted = frame["chosen"].eq(True) & frame["status"].eq("ok") & frame["axis"].eq(axis) & frame["metric"].eq(metric)
+    return frame[counted & frame["solved"].eq(True)] if solved else frame[counted]
+
+
+def steps(results: Results) -> DataFrame:
+    """Of the trials at the chosen learning rates, those that did not fail, with the steps to solve as `value`.
+
+    `censored` marks a trial that never solved its task, or diverged; its value is then the steps that it was given.
+    """
+    counted = trials(results)
+    counted = counted[counted["status"] != "failed"]
+    never = counted["steps_to_solve"].isna() | counted["status"].eq("diverged")
+    return counted.assign(value=counted["steps_to_solve"].where(~never, counted["steps"]).astype(float), censored=never)
+
+
+def lost(results: Results) -> DataFrame:
+    """The trials that failed or diverged, at any learning rate."""
+    return results.trials[results.trials["status"] != "ok"]
+
+
+def times(results: Results) -> DataFrame:
+    """Times by variant, engine, condition and length x: the median in seconds, and its ratio to the baseline's as mean, low and high.
+
+    `mean` is the median of the ratios over the rounds; from low to high is the middle half of the rounds. Engines stand in their order.
+    """
+    import pandas as pd
+
+    columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds"]
+    timed = results.frame[results.frame["axis"].eq("speed")]
+    if timed.empty:
+        return pd.DataFrame(columns=columns)
+    table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
+    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})[columns]
+    order = {engine.name: place for place, engine in enumerate(ENGINES)}
+    return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
+
+
+def at_longest(timed: DataFrame) -> DataFrame:
+    """Of a table of `times`, the rows of each engine's longest timed length."""
+    return timed[timed["x"] == timed.groupby("engine")["x"].transform("max")] if len(timed) else timed
+
+
+def pooled(rows: DataFrame, by: Sequence[str]) -> Interval:
+    """The mean of the column `value` over groups of rows, each of the same weight, with its interval."""
+    groups = [group.to_numpy() for _, group in rows.groupby(list(by), sort=True)["value"]]
+    return stats.pooled(groups, np.random.default_rng(0))
