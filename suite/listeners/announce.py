@@ -19,7 +19,7 @@ from ..registry.registry import HOOKS, Registry, options_of
 from ..spec import Value
 
 EVENTS = [name for name in vars(hookspecs) if name.startswith("suite_") and name not in HOOKS]
-"""The hooks that tell of something."""
+"""The hooks that tell of what happens; the others ask plugins for something."""
 
 Note = Callable[[Raised], None]
 
@@ -55,7 +55,7 @@ class Audience:
         self.problems.setdefault(who, what)
 
     def _raised(self, who: str, raised: Raised) -> None:
-        """Note what was raised: a SuiteError is a sentence for the user, anything else a fault that its author wants to trace."""
+        """Note what was raised: of a SuiteError its message, which is meant for the user, and of anything else the traceback too."""
         self.note(who, raised.reason if isinstance(raised.error, SuiteError) else f"{raised.reason}\n{raised.traceback}")
 
     def _started(self, registry: Registry, options: Mapping[str, Value]) -> dict[str, object]:
@@ -78,7 +78,7 @@ class Audience:
         return started
 
     def _admit(self, name: str, listener: object) -> None:
-        """Register a listener that no finder has looked at, and note what it cannot hear."""
+        """Register a listener that the finder has not checked, and note those of its hooks that are never called."""
         who = self._unique(name)
         names = self._register(who, listener)
         if not names:
@@ -95,7 +95,7 @@ class Audience:
         return who
 
     def _register(self, who: str, plugin: object) -> list[str]:
-        """Let pluggy call a plugin's event hooks; the names of all hooks that the plugin implements."""
+        """Let pluggy call a plugin's event hooks; returns the names of all hooks that the plugin implements."""
         implementations = list(_implementations(plugin))
         for implementation in implementations:
             if implementation.hook in EVENTS:
@@ -115,7 +115,7 @@ class _Implementation:
 
 
 def _implementations(plugin: object) -> Iterator[_Implementation]:
-    """The hook implementations of a module or an object; like pluggy, without evaluating its properties."""
+    """The hook implementations of a module or an object; its properties are not evaluated, as pluggy does not."""
     for name in dir(plugin):
         holder = inspect.getattr_static(plugin, name, None)
         if not inspect.isroutine(holder):
@@ -135,7 +135,7 @@ def _noting(note: Note) -> Iterator[None]:
 
 
 def _careful(implementation: _Implementation, note: Note) -> Callable[..., Any]:
-    """The implementation with the same parameters and marks, which notes what it raises."""
+    """A function with the parameters and marks of an implementation, which calls it and notes what it raises."""
     wraps = implementation.marks.get("wrapper") or implementation.marks.get("hookwrapper")
     careful = _careful_wrapper(implementation.function, note) if wraps else _careful_call(implementation.function, note)
     vars(careful)["suite_impl"] = {**implementation.marks, "specname": None}
@@ -161,9 +161,9 @@ def _careful_wrapper(function: Callable[..., Generator[None, Any, Any]], note: N
             generator = _begun(function(*arguments, **named))
         try:
             result = yield
-        except BaseException as interrupt:  # nothing else passes the other listeners
+        except BaseException as interrupt:  # the other listeners let nothing else through
             if generator is not None:
-                with _noting(note), contextlib.suppress(type(interrupt)):  # it usually comes out as it went in
+                with _noting(note), contextlib.suppress(type(interrupt)):  # the wrapper may let it pass
                     _finish(functools.partial(generator.throw, interrupt), generator)
             raise
         if generator is not None:
@@ -175,7 +175,10 @@ def _careful_wrapper(function: Callable[..., Generator[None, Any, Any]], note: N
 
 
 def _begun(generator: Generator[None, Any, Any]) -> Generator[None, Any, Any]:
-    """The generator at its yield."""
+    """The generator, advanced to its yield.
+
+    Raises SuiteError where it has none.
+    """
     try:
         next(generator)
     except StopIteration:
@@ -184,7 +187,10 @@ def _begun(generator: Generator[None, Any, Any]) -> Generator[None, Any, Any]:
 
 
 def _finish(go_on: Callable[[], object], generator: Generator[None, Any, Any]) -> None:
-    """Run what stands behind the yield."""
+    """Run what stands behind the yield.
+
+    Raises SuiteError where that yields again.
+    """
     try:
         go_on()
     except StopIteration:
@@ -195,9 +201,9 @@ def _finish(go_on: Callable[[], object], generator: Generator[None, Any, Any]) -
 
 @contextlib.contextmanager
 def _unchanged(result: object) -> Iterator[None]:
-    """Keep what an old-style wrapper is handed, a ``pluggy.Result``, as it was: an exception forced upon it raises here.
+    """Restore the ``pluggy.Result`` that an old-style wrapper was handed, and raise the exception that the wrapper put into it.
 
-    An interrupt in such a wrapper is handed on in the result, since pluggy would warn of one that is raised.
+    An interrupt that the wrapper raises is put into the result, from which pluggy raises it: of others it warns.
     """
     if not isinstance(result, pluggy.Result):
         yield

@@ -32,25 +32,30 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # a connection kept open would go on writing into a file that was renamed or deleted
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
 """What is set before MLflow is imported, unless the user has set it."""
 
+LOCAL_ENVIRONMENT = {
+    # a connection that is kept open would go on writing into a file that was renamed or deleted
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+}
+"""The same for a database in a file."""
+
 QUIET = {
-    "alembic": logging.WARNING,  # announces each of some seventy migrations
-    "mlflow.store.db.utils": logging.CRITICAL,  # prints the traceback of an error that is raised as well, and then told in one line
+    "alembic": logging.WARNING,  # announces each of about seventy migrations
+    "mlflow.store.db.utils": logging.CRITICAL,  # prints the traceback of an error that it also raises
     "urllib3.connectionpool": logging.ERROR,  # announces each retry
 }
-"""Loggers with the level from which on they may speak."""
+"""Loggers that say too much, with the lowest level that they may print."""
 
 MADE_BY_MIGRATIONS = frozenset({"alembic_version", "workspaces"})
 """Tables that have rows before anybody has written anything."""
 
 SPOILED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""SQLite's error codes for a file that it cannot read, now or later."""
 
 LOCKED_SECONDS = 20.0
-"""How long a reader waits for another process's transaction, as MLflow's own do."""
+"""How long a reader waits for another process's transaction; MLflow waits as long."""
 
 MAKING_SECONDS = 120.0
 """How long to wait for another process that makes the same database; it takes about five seconds on an idle machine."""
@@ -79,17 +84,17 @@ def file_of(address: str) -> Path | None:
 
 
 def shown(address: str) -> str:
-    """A tracking URI as it may be printed: without user name and password."""
+    """A tracking URI without user name and password, so that it may be printed."""
     place = urlsplit(address).netloc
     return address.replace(place, f"…@{place.rpartition('@')[2]}", 1) if "@" in place else address
 
 
 def client(address: str) -> MlflowClient:
     """MLflow's client for a tracking URI."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in {**ENVIRONMENT, **(LOCAL_ENVIRONMENT if file_of(address) else {})}.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of MLflow's imports are for its developers
+        warnings.simplefilter("ignore")  # MLflow's imports warn of what only its developers can change
         from mlflow import MlflowClient
 
         for name, level in QUIET.items():
@@ -100,14 +105,14 @@ def client(address: str) -> MlflowClient:
 def condition(path: Path) -> Condition:
     """How a database file stands.
 
-    unfinished: nothing but empty tables, as a process leaves it that is killed while MLflow's migrations run; nothing can be lost
-    unreadable: no SQLite database, or a truncated one
-    made: anything else, also what cannot be looked at now
+    unfinished: it has nothing but empty tables, as when a process was killed in the middle of MLflow's migrations; nothing can be lost
+    unreadable: it is no SQLite database, or a truncated one
+    made: anything else, also a file that cannot be looked at now
     """
     if not path.is_file():
         return "absent"
     try:
-        # opened for writing, so that SQLite takes back what a killed process had begun to write
+        # it is opened for writing, so that SQLite undoes what a killed process had begun to write
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as connection:
             return "made" if any(_filled(connection)) else "unfinished"
     except sqlite3.DatabaseError as error:
@@ -124,9 +129,9 @@ def _filled(connection: sqlite3.Connection) -> Iterator[bool]:
 
 
 def ensure(path: Path) -> str:
-    """Make the database where there is none, or none that can be used; what was wrong with it, as the end of a sentence, else empty.
+    """Make the database where there is none, and again where it is unfinished or unreadable; an unreadable file keeps another name.
 
-    An unreadable file is kept under another name.
+    Returns what was wrong with the file, as the end of a sentence, or nothing.
 
     Raises SuiteError where the database cannot be made.
     """
@@ -144,13 +149,13 @@ def ensure(path: Path) -> str:
     except filelock.Timeout:
         raise SuiteError(f"{path}: another process has been making it for two minutes; end that one, or wait") from None
     except OSError as error:
-        raise SuiteError(f"{path} {FAILED_TO_MAKE[state]}: {error.strerror}") from None
+        raise SuiteError(f"{path} {FAILED_TO_MAKE[state]}: {error.strerror or error}") from None
     except Exception as error:  # whatever MLflow and its libraries raise
         raise SuiteError(f"{path} {FAILED_TO_MAKE[state]}: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
 
 
 def _made(path: Path, state: Condition) -> str:
-    """Make a database in a folder of its own and rename it into place, so that a kill at any time leaves nothing unfinished there."""
+    """Make a database in a folder of its own and rename it into place: a kill at any time leaves nothing unfinished under its name."""
     for leftover in path.parent.glob(f".{path.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -158,7 +163,7 @@ def _made(path: Path, state: Condition) -> str:
         partial = folder / path.name
         _create(partial)
         kept = _set_aside(path) if state == "unreadable" else path
-        for beside in ("-journal", "-wal", "-shm"):  # SQLite would apply those of the old file to the new one
+        for beside in ("-journal", "-wal", "-shm"):  # SQLite would apply what the old file left to the new one
             path.with_name(path.name + beside).unlink(missing_ok=True)
         partial.replace(path)
     finally:
@@ -182,7 +187,7 @@ def _set_aside(path: Path) -> Path:
 def shows(path: Path, plan: str, contents: Mapping[str, str], folder: str) -> bool:
     """Whether the experiment of a plan has a run with the right content for each trial, and none left running from the folder.
 
-    Read without MLflow, whose import takes seconds; false also where the file cannot be read or has another schema.
+    The file is read without MLflow, whose import takes seconds. The answer is no also where it cannot be read or has another schema.
     """
     query = """
         SELECT runs.run_uuid, runs.status, tags.key, tags.value

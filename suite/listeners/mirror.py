@@ -1,4 +1,4 @@
-"""Writes trials into an MLflow experiment: a run for each, a run above them for the invocation, every value once."""
+"""Writes trials into an MLflow experiment: one run for each trial below a run for the invocation, and every value once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 BATCH = 1000
-"""MLflow takes so many metrics in one call."""
+"""How many metrics MLflow takes in one call."""
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""With this tag the pages of an experiment show training runs first."""
+"""A tag of the experiment, with which its pages show training runs first."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,21 @@ class Value:
 
 
 def content_of(outcome: Outcome) -> str:
-    """A digest of what a run in MLflow shows of an outcome."""
+    """A digest that changes when an outcome has more, or something else, to show in MLflow."""
     return digest([outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
 
 
 def folder_of(runs: Path) -> str:
-    """A digest that tells this machine's runs folder from those of others, on a server that they share."""
+    """A digest of this machine's name and the runs folder, which tells its runs from others on a shared server."""
     return digest([platform.node(), str(runs.resolve())])
 
 
 class Mirror:
     """The experiment of one plan, as one invocation writes into it.
 
-    The store's lock is held while it lives, so that runs of the same folder that are still running were left so by a process that
-    has ended: they are ended here, and completed where their trial is shown again.
+    Whoever makes one holds the lock of the plan's store. No other run of this folder is alive then: a run in MLflow that was written
+    from it and is still marked as running was left by a process that has ended. It is ended when the mirror is made, and completed when
+    its trial is shown again.
     """
 
     def __init__(self, client: MlflowClient, invocation: Invocation) -> None:
@@ -69,19 +70,19 @@ class Mirror:
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
         for run in self._runs():
             tags = run.data.tags
-            left = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder
-            if left:
+            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder
+            if left_running:
                 client.set_terminated(run.info.run_id, status="KILLED")
             if TRIAL_KEY in tags:
-                self._shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left else tags.get(CONTENT, ""))
+                self._shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left_running else tags.get(CONTENT, ""))
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
-        """Bring one trial's run up to date; a run that shows this outcome already is left alone."""
+        """Bring the run of one trial up to date; a run that shows this outcome already is left alone."""
         content = content_of(outcome)
         run_id, shown = self._shown.get(trial.key, ("", ""))
         if shown == content:
             return
-        parent = self._above()
+        parent = self._invocation_run()
         parameters, values = _parameters(trial), [value for value in _values(trial, outcome) if math.isfinite(value.value)]
         run = self._client.get_run(run_id) if run_id else None
         logged = list(self._logged(run, values)) if run else []
@@ -101,7 +102,7 @@ class Mirror:
 
     def attach(self, report: Path) -> None:
         """Keep a copy of the report with the run of this invocation."""
-        self._client.log_artifacts(self._above(), str(report), "report")
+        self._client.log_artifacts(self._invocation_run(), str(report), "report")
 
     @property
     def wrote(self) -> bool:
@@ -138,7 +139,7 @@ class Mirror:
             if not token:
                 return
 
-    def _above(self) -> str:
+    def _invocation_run(self) -> str:
         """The run of this invocation, made when the first thing is written below it."""
         from mlflow.entities import Param
 
@@ -256,7 +257,7 @@ def _scores(trial: Trial, outcome: Outcome) -> Iterator[Value]:
 
 
 def _place(evaluation: Evaluation, at: float) -> str:
-    """Under which heading the pages show what a measure found at one of its points."""
+    """The heading under which MLflow's pages show the scores of a measure at one of its points."""
     if evaluation.measure == length.NAME:
         return "test" if at == 1 else f"{evaluation.axis}/{at:g}x"
     return f"{evaluation.axis}/{evaluation.measure}/{at:g}"

@@ -18,10 +18,8 @@ from . import database
 if TYPE_CHECKING:
     from .mirror import Mirror
 
-
 LONGEST_REASON = 400
-"""Characters of an error's text that are shown."""
-
+"""How many characters of an error's text are shown."""
 
 ROOTS = (ConnectionError, TimeoutError, socket.gaierror, sqlite3.Error)
 """Errors that MLflow and its libraries wrap in several others, which say less."""
@@ -30,8 +28,8 @@ ROOTS = (ConnectionError, TimeoutError, socket.gaierror, sqlite3.Error)
 class Tracking:
     """A listener that keeps an MLflow experiment per plan, a parent run per invocation, and a run per trial.
 
-    A tracking server that fails ends the mirroring and not the run: the hook that met the failure raises a SuiteError about it, and the
-    next invocation mirrors what is missing from the trial files. MLflow is imported when there is something to mirror.
+    Where MLflow fails, the mirroring ends and the run goes on: the hook in which it failed raises a SuiteError, which the audience notes,
+    and the next invocation mirrors from the trial files what is missing. MLflow is imported only when there is something to mirror.
     """
 
     def __init__(self) -> None:
@@ -41,7 +39,7 @@ class Tracking:
         self._reported = False
         self._mended = ""
 
-    # trylast: a slow server keeps no other listener waiting
+    # The hooks are called last, so that no other listener waits for a slow server.
 
     @hookimpl(trylast=True)
     def suite_plan_started(self, invocation: Invocation) -> None:
@@ -81,7 +79,10 @@ class Tracking:
                 yield trial, self._run.finished[trial.key]
 
     def _attempt(self, action: Callable[[Mirror], None]) -> None:
-        """Do one thing with MLflow; after the first failure, nothing any more."""
+        """Do one thing with MLflow, unless something has failed before.
+
+        Raises SuiteError where it fails.
+        """
         if self._failed:
             return
         try:
@@ -91,14 +92,14 @@ class Tracking:
             raise SuiteError(self._sentence(error)) from error
 
     def _sentence(self, error: Exception) -> str:
-        """What a failure comes to for the user, in one line."""
+        """What the user is told of a failure, in one line."""
         address = database.uri(self._run.runs)
         place, folder = database.shown(address), self._store.folder
         reason = _reason(error).replace("<database_uri>", address).replace(address, place)
         return f"MLflow at {place}: {reason}; the results are safe in {folder}, and the next run mirrors them"
 
     def _opened(self) -> Mirror:
-        """The plan's experiment, its database made first where it is a file that is not there or was left unfinished."""
+        """The mirror of this invocation; it is made when it is first needed, and a local database before it."""
         from .mirror import Mirror
 
         if self._mirror is None:
@@ -116,7 +117,7 @@ class Tracking:
         mirror.attach(report)
 
     def _end(self) -> None:
-        """End the runs that this invocation has open, also after a failure, since the server may be back."""
+        """End the runs of this invocation in MLflow; this is tried after a failure too, since the server may be back."""
         if self._mirror is None:
             return
         try:
@@ -127,7 +128,7 @@ class Tracking:
                 raise SuiteError(self._sentence(error)) from error
 
     def _up_to_date(self) -> bool:
-        """Whether a local database shows every finished trial; of a server this is not known before it is asked."""
+        """Whether a local database shows every finished trial; for a server the answer is no, since only MLflow's client can ask it."""
         from .mirror import content_of, folder_of
 
         file = database.file_of(database.uri(self._run.runs))
@@ -135,11 +136,11 @@ class Tracking:
         return file is not None and database.shows(file, self._run.plan, contents, folder_of(self._run.runs))
 
     def _catch_up(self) -> None:
-        """Mirror what earlier invocations left out, in one that has nothing else to do and holds no lock yet."""
+        """Mirror what earlier invocations left out, where this one has nothing else to do and nobody holds the store's lock."""
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(self._store.writing())
-            except SuiteError:  # another run is at work and mirrors, or the folder is for reading only
+            except SuiteError:  # another run holds the lock and mirrors by itself, or the folder is read-only
                 return
             held.callback(self._end)
             self._attempt(self._mirror_earlier)
@@ -153,7 +154,7 @@ class Tracking:
 
 
 def _reason(error: BaseException) -> str:
-    """Why something failed, in one line: what the network or the database said first, where it was one of these, else the error's text."""
+    """Why something failed, in one line: the first error of the network or the database if one led to it, else the error itself."""
     first = error
     while cause := first.__cause__ or first.__context__:
         first = cause

@@ -128,16 +128,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from suite import Element, Prose, Results, Section, Table, hookimpl
+from suite import Element, Prose, Results, Section, Table, hookimpl, verdict
 
 
 def draw(results: Results) -> Iterator[Element]:
     """How many trials of each variant solved their task; suite.store.frame.COLUMNS describes the columns of results.frame."""
-    chosen = results.trials[results.trials["chosen"].astype(bool)]
-    if chosen.empty:
+    trials = verdict.trials(results)
+    if trials.empty:
         yield Prose("No trial has been run.")
         return
-    counts = chosen.groupby("variant", sort=False)["solved"].agg(["sum", "count"]).reset_index()
+    counts = trials.groupby("variant", sort=False)["solved"].agg(["sum", "count"]).reset_index()
     yield Table(counts.set_axis(["variant", "solved", "trials"], axis=1), caption="Trials that solved their task.")
 
 

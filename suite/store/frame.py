@@ -101,13 +101,17 @@ class _Reader:
             if entry is None or stored is None:
                 self.missing.append(cell)
             elif self._current(cell, stored.trial.sources):
-                yield Record(stored, tuple(self._evaluations(cell, entry, measures)))
+                yield Record(stored, tuple(self._evaluations(cell, entry, stored, measures)))
 
-    def _evaluations(self, cell: str, entry: Entry, measures: frozenset[str] | None) -> Iterator[StoredEvaluation]:
+    def _evaluations(
+        self, cell: str, entry: Entry, trial: StoredTrial, measures: frozenset[str] | None
+    ) -> Iterator[StoredEvaluation]:
         for measure, key in entry.evaluations.items():
             if measures is None or measure in measures:
                 stored = self._store.evaluation(key)
-                if stored is not None and self._current(f"{cell}, {measure}", stored.evaluation.sources):
+                if stored is None and trial.status == "ok":
+                    self.missing.append(f"{cell}, {measure}")
+                elif stored is not None and self._current(f"{cell}, {measure}", stored.evaluation.sources):
                     yield stored
 
     def timings(self, cells: tuple[str, ...]) -> Iterator[StoredTiming]:
@@ -154,7 +158,7 @@ def read(store: Store, selection: Selection | None = None) -> Results:
         broken=ledger.broken,
         failed_timings={stored.timing.cell: stored.timed.failed for stored in timings if stored.timed.failed},
         grades=reader.grades(selection.grades if selection else tuple(ledger.grades)),
-        sources=tuple(sorted({item for record in records for item in record.stored.trial.sources.items()})),
+        sources=tuple(sorted({item for record in records for item in record.stored.trial.sources.items() if " " not in item[0]})),
         missing=tuple(reader.missing),
         stale=tuple(reader.stale),
         edited=tuple(_edited(ledger, selection)) if selection else (),

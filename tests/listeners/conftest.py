@@ -18,7 +18,7 @@ from .pretended import Pretended
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tracking server of the user's is written to, and what MLflow is told here reaches no other test."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name, value in database.ENVIRONMENT.items():
+    for name, value in {**database.ENVIRONMENT, **database.LOCAL_ENVIRONMENT}.items():
         monkeypatch.setenv(name, value)
 
 
@@ -27,7 +27,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as MLflow makes it, which takes seconds."""
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in database.ENVIRONMENT.items():
+        for name, value in {**database.ENVIRONMENT, **database.LOCAL_ENVIRONMENT}.items():
             patch.setenv(name, value)
         assert database.ensure(path) == ""
     return path
