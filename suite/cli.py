@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -249,7 +250,7 @@ def new(
     if kind not in scaffold.KINDS:
         raise SuiteError(f"cannot make a '{kind}'{nearest(kind, scaffold.KINDS)}")
     path = scaffold.write(kind, name, root)
-    where = "" if root.resolve() in ROOTS else f" --path {root}"
+    where = "" if root.resolve() in ROOTS else f" --path {shlex.quote(str(root))}"
     run_it = f"; suite run smoke --variants lstm,{name}{where}" if kind == "variant" else ""
     say(f"{path}\nedit it, then: suite check {name}{where}{run_it}")
 
@@ -271,7 +272,7 @@ def check(
         failed = record["failed"]
     else:
         failed = 0
-        for line, bad in prose.told(subjects, long):
+        for line, bad in prose.report(subjects, long):
             say(line)
             failed += bad
     if failed:

@@ -239,7 +239,7 @@ def test_a_loaded_model_refuses_an_input_of_another_width(smoke: Path, monkeypat
 
     monkeypatch.chdir(smoke)
     row = next(row for cell, row in trials(smoke).items() if cell.startswith("lstm | adding"))
-    with pytest.raises(ValueError, match="x has 20 features a step, and weight_x of shape .* takes 2"):
+    with pytest.raises(ValueError, match=r"x has 20 features a step, and weight_x of shape .* takes 2"):
         load(row["key"])(torch.zeros(3, 5, 20))
 
 

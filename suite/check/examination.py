@@ -25,7 +25,7 @@ MODULES: dict[Kind, ModuleType] = {"variant": variants, "task": tasks, "corrupti
 REASON_LENGTH = 400
 """So much of an exception's message is shown."""
 
-GRADE_INPUT_SIZE, GRADE_HIDDEN_SIZE = 8, 32
+GRADE_HIDDEN_SIZE = 32
 
 
 def checks_for(subject: Subject[Any], long: bool = False) -> tuple[Check, ...]:
@@ -87,5 +87,5 @@ def grade_of(subject: Subject[Any]) -> Grade:
     device = machine.resolve_device("auto")
     with contained() as raised, sealed():
         trainer.prepare(device)
-        return repeatability.grade(subject.noun, subject.options, GRADE_INPUT_SIZE, GRADE_HIDDEN_SIZE, device)
+        return repeatability.grade(subject.noun, subject.options, repeatability.INPUT_SIZE, GRADE_HIDDEN_SIZE, device)
     return Grade(failed=raised.reason)

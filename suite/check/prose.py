@@ -12,7 +12,7 @@ from .contract import Finding, Subject
 from .target import Target
 
 
-def told(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
+def report(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
     """Lines as the checks go on, each with whether a failure begins there."""
     for finding in target.findings:
         yield from _marked(finding)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from .. import dropins
 from ..errors import SuiteError, nearest
 from ..plan.choices import Choice, expand, parse_choice
 from ..registry.finder import discover, place
-from ..registry.registry import Provided, Registry, options_of
+from ..registry.registry import Provided, Registry, normalised, options_of
 from ..spec import Broken, Options, Task, Variant, label
 from .contract import Finding, Kind, Status, Subject
 
@@ -86,16 +85,16 @@ def _name(target: str) -> Target:
     subjects = tuple(_subjects_of(registry, so_called, options))
     if subjects:
         return Target(subjects)
-    normal = _normal(name)
+    normal = normalised(name)
     by_name = _without_checks(registry, so_called)
     of_package = _gathered(
         registry,
         lambda provided: _distribution(provided.source) == normal,
-        lambda broken: normal in {_normal(Path(broken.source).stem), _distribution(broken.source)},
+        lambda broken: normal in {normalised(Path(broken.source).stem), _distribution(broken.source)},
     )
     if by_name or of_package.subjects or of_package.findings:
         return Target(of_package.subjects, (*by_name, *of_package.findings))
-    if normal in {_normal(distribution.name) for distribution in importlib.metadata.distributions()}:
+    if normal in {normalised(distribution.name) for distribution in importlib.metadata.distributions()}:
         raise SuiteError(f"the package '{name}' is installed and has no plugin in the entry-point group 'suite'")
     raise SuiteError(f"unknown plugin, file or package '{name}'{nearest(name, _names(registry))}")
 
@@ -105,14 +104,9 @@ def _names(registry: Registry) -> list[str]:
     return [name for kind in KINDS for name in _provided(registry, kind)]
 
 
-def _normal(name: str) -> str:
-    """A name as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _distribution(source: str) -> str:
     """The distribution that a source such as ``suite-plugin-example 1.0`` names, as package indexes compare it."""
-    return _normal(source.rpartition(" ")[0])
+    return normalised(source.rpartition(" ")[0])
 
 
 def _provided(registry: Registry, kind: Kind) -> Mapping[str, Provided[Any]]:

@@ -28,9 +28,6 @@ from ..trial import Grading, Learning, Outcome, Timing, Trial, Validation
 REASON_LENGTH = 500
 """A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
 
-GRADE_INPUT_SIZE = 8
-
-
 @dataclass(frozen=True)
 class Job:
     """A trial to do: its training unless a checkpoint is there, and the evaluations it still lacks."""
@@ -122,7 +119,7 @@ def work_grade(grading: Grading) -> Grade:
     trainer.prepare(grading.device)
     with contained() as raised:
         variant = discover().variant(grading.variant.name).noun
-        return repeatability.grade(variant, grading.variant.options, GRADE_INPUT_SIZE, grading.hidden_size, grading.device)
+        return repeatability.grade(variant, grading.variant.options, repeatability.INPUT_SIZE, grading.hidden_size, grading.device)
     return Grade(failed=raised.reason[:REASON_LENGTH])
 
 

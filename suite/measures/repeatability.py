@@ -11,7 +11,7 @@ from ..ops.engines import Engine, engines_of
 from ..spec import Grade, Options, Variant
 from ..training import model
 
-BATCH, STEPS = 8, 50
+BATCH, STEPS, INPUT_SIZE = 8, 50, 8
 DEVICE_TOLERANCE = 1e-5
 
 

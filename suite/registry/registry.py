@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +82,14 @@ class Registry:
             if known.casefold() == name.casefold():
                 return plugin
         for broken in self.broken:
-            if Path(broken.source).stem == name:
+            if normalised(Path(broken.source).stem) == normalised(name):
                 raise SuiteError(f"{role} '{name}' cannot be used: {broken.source}: {broken.reason}")
         raise SuiteError(f"unknown {role} '{name}'{nearest(name, provided)}")
+
+
+def normalised(name: str) -> str:
+    """A name as it is compared: case does not count, nor which of `-`, `_` and `.` stands in it."""
+    return re.sub(r"[-_.]+", "-", name).casefold()
 
 
 def options_of(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
