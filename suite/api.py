@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,15 +33,13 @@ if TYPE_CHECKING:
 class Executed:
     """A run that is over.
 
-    work: with the outcomes of its trials; report: the folder; written: whether it was written anew
-    stale: what was left out of it; problems: what listeners raised, by listener and hook
+    work: with the outcomes of its trials; report: the folder; written: whether it was written anew; stale: what was left out of it
     """
 
     work: Work
     report: Path
     written: bool
     stale: tuple[str, ...]
-    problems: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -86,29 +84,50 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     )
 
 
-def execute(work: Work, workers: int | None = None, options: Mapping[str, Value] | None = None, more: Sequence[object] = ()) -> Executed:
+def execute(
+    work: Work,
+    workers: int | None = None,
+    options: Mapping[str, Value] | None = None,
+    more: Sequence[object] = (),
+    warn: Callable[[str], None] = warnings.warn,
+) -> Executed:
     """Run what is pending, time and grade the models, write the report; where there is nothing to do, write nothing.
 
     options: those of listeners; more: objects with hook implementations, which hear this run alone
+    warn: is told at the end, however that comes, what listeners raised
     """
     from .listeners.announce import Audience
 
     audience = Audience(work.registry, options or {}, more)
+    try:
+        if _nothing_to_do(work):
+            return _told_of_nothing(work, audience)
+        with work.store.writing():
+            return _executed(work, workers, audience)
+    finally:
+        for name, problem in audience.problems.items():
+            warn(f"{name}: {problem}")
+
+
+def _told_of_nothing(work: Work, audience: Audience) -> Executed:
     invocation = invocation_of(work)
-    if _nothing_to_do(work):
-        audience.tell("suite_plan_started", invocation=invocation)
+    audience.tell("suite_plan_started", invocation=invocation)
+    audience.tell("suite_plan_finished", invocation=invocation)
+    return Executed(work, work.store.report, False, ())
+
+
+def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
+    """Carry the work out, telling listeners how it goes, and write the report."""
+    invocation = invocation_of(work)
+    work.store.keep(entered(work.store.ledger(), _entered(work)))
+    audience.tell("suite_plan_started", invocation=invocation)
+    try:
+        outcomes = _carry_out(work, invocation, audience, workers)
+        reported = _report(work.store, work.registry, work.selection)
+        audience.tell("suite_report_written", invocation=invocation, folder=reported.folder)
+    finally:
         audience.tell("suite_plan_finished", invocation=invocation)
-        return Executed(work, work.store.report, False, (), audience.problems)
-    with work.store.writing():
-        work.store.keep(entered(work.store.ledger(), _entered(work)))
-        audience.tell("suite_plan_started", invocation=invocation)
-        try:
-            outcomes = _carry_out(work, invocation, audience, workers)
-            reported = _report(work.store, work.registry, work.selection)
-            audience.tell("suite_report_written", invocation=invocation, folder=reported.folder)
-        finally:
-            audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(after(work, outcomes), reported.folder, True, reported.stale, audience.problems)
+    return Executed(after(work, outcomes), reported.folder, True, reported.stale)
 
 
 def _entered(work: Work) -> Entered:

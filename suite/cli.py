@@ -132,15 +132,13 @@ def run(
         return
     from . import api
 
-    executed = api.execute(work, workers, options)
+    executed = api.execute(work, workers, options, warn=warn)
     conclude(executed, runs)
 
 
 def conclude(executed: Executed, runs: Path) -> None:
     """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
     work = executed.work
-    for name, problem in executed.problems.items():
-        warn(f"{name}: {problem}")
     warn_of_stale(executed.stale)
     if not executed.written:
         say(f"nothing has changed: {executed.report / 'index.html'}")

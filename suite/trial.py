@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,12 @@ def cell_name(variant: Plugin, task: Plugin, length: int, seed: int, learning_ra
 def timing_name(variant: str, engine: str, length: int) -> str:
     """How a timing is named in ledgers and lists; `variant` is its label."""
     return f"{variant} | {engine} | {length}"
+
+
+def _digest(record: Trial | Timing | Grading, apart: tuple[str, ...]) -> str:
+    """The digest of a record's fields, some left apart; those that are records themselves count with theirs."""
+    values = {field.name: getattr(record, field.name) for field in fields(record) if field.name not in apart}
+    return digest({name: vars(value) if is_dataclass(value) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,7 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """A digest of all that can change what is learned; the budget and the evaluations cannot."""
-        record = asdict(self)
-        return digest({name: value for name, value in record.items() if name not in {"evaluations", "budget", "causal"}})
+        return _digest(self, apart=("evaluations", "budget", "causal"))
 
     @property
     def cell(self) -> str:
@@ -120,7 +125,7 @@ class Timing:
 
     @cached_property
     def key(self) -> str:
-        return digest({name: value for name, value in asdict(self).items() if name != "causal"})
+        return _digest(self, apart=("causal",))
 
     @property
     def cell(self) -> str:
@@ -139,7 +144,7 @@ class Grading:
 
     @cached_property
     def key(self) -> str:
-        return digest(asdict(self))
+        return _digest(self, apart=())
 
 
 @dataclass(frozen=True)

@@ -300,7 +300,8 @@ def test_a_tracking_server_that_is_gone_costs_no_result(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     words = ("run", plan, "--tasks", "adding", "--seeds", "1")
     done = suite(*words, cwd=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-    assert "warning: MLflow at http://127.0.0.1:9" in done.stderr
+    assert "MLflow at http://127.0.0.1:9" in done.stderr
+    assert "the next run mirrors them" in done.stderr
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
     suite(*words, cwd=tmp_path)
     script = "import sys, mlflow\nc = mlflow.MlflowClient('sqlite:///' + sys.argv[1])\ne = c.get_experiment_by_name('tiny')\n"

@@ -88,32 +88,42 @@ class Counter:
 
     def __init__(self, variant: Variant, options: Options, task: Task) -> None:
         self._variant, self._options, self._task = variant, options, task
-        first, second = (self._output_size(size) for size in SMALL)
+        self._exact = {size: self._counted(size) for size in SMALL}
+        (_, first), (_, second) = self._exact.values()
         self._slope = (second - first) / (SMALL[1] - SMALL[0])
         self._offset = first - self._slope * SMALL[0]
         self._affine = True
 
     def __call__(self, hidden_size: int) -> int:
-        outputs = round(self._offset + self._slope * hidden_size) if self._affine else self._output_size(hidden_size)
+        if not self._affine and hidden_size not in self._exact:
+            self._exact[hidden_size] = self._counted(hidden_size)
+        if hidden_size in self._exact:
+            parameters, outputs = self._exact[hidden_size]
+            return parameters + (outputs + 1) * self._task.output_size
         with contained() as raised, torch.device("meta"):
             core = self._core(hidden_size)
         if raised:
             core = self._core(hidden_size)
-        return model.count_parameters(core) + (outputs + 1) * self._task.output_size
+        return model.count_parameters(core) + (self._predicted(hidden_size) + 1) * self._task.output_size
 
     def nearest(self, budget: int, guess: int) -> tuple[int, int]:
         """The hidden size whose count is nearest the budget, and that count."""
         size, count = nearest_size(self, budget, guess)
-        if self._affine and size <= CHECKED and self._output_size(size) != round(self._offset + self._slope * size):
+        if self._affine and size <= CHECKED and self._counted(size)[1] != self._predicted(size):
             self._affine = False
             return nearest_size(self, budget, guess)
         return size, count
 
+    def _predicted(self, hidden_size: int) -> int:
+        return round(self._offset + self._slope * hidden_size)
+
     def _core(self, hidden_size: int) -> nn.Module:
         return model.build_core(self._variant, self._options, self._task.input_size, hidden_size, seed=0)
 
-    def _output_size(self, hidden_size: int) -> int:
-        return model.output_size(self._variant, self._core(hidden_size), self._task.input_size)
+    def _counted(self, hidden_size: int) -> tuple[int, int]:
+        """Parameters and output size of a core that is built for real."""
+        core = self._core(hidden_size)
+        return model.count_parameters(core), model.output_size(self._variant, core, self._task.input_size)
 
 
 def nearest_size(parameters: Callable[[int], int], budget: int, guess: int) -> tuple[int, int]:
