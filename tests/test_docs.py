@@ -79,8 +79,9 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             assert suite("list", "--path", ".", cwd=tmp_path).stderr == ""
         for line in text.splitlines() if kind == "sh" else []:
             suite(*shlex.split(line)[1:], "--path", ".", cwd=tmp_path)
-    page = (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
-    assert "mine" in page
+    suite("report", "smoke", "--all", "--path", ".", cwd=tmp_path)
+    assert "mine" in (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
+    assert (tmp_path / "trials.txt").read_text().startswith("lstm | adding | 10 | 0 | 0.01: ")
 
 
 @pytest.mark.parametrize("text", [text for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and not name])

@@ -28,6 +28,7 @@ from ..trial import Grading, Learning, Outcome, Timing, Trial, Validation
 REASON_LENGTH = 500
 """A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
 
+
 @dataclass(frozen=True)
 class Job:
     """A trial to do: its training unless a checkpoint is there, and the evaluations it still lacks."""

@@ -103,9 +103,7 @@ class _Reader:
             elif self._current(cell, stored.trial.sources):
                 yield Record(stored, tuple(self._evaluations(cell, entry, stored, measures)))
 
-    def _evaluations(
-        self, cell: str, entry: Entry, trial: StoredTrial, measures: frozenset[str] | None
-    ) -> Iterator[StoredEvaluation]:
+    def _evaluations(self, cell: str, entry: Entry, trial: StoredTrial, measures: frozenset[str] | None) -> Iterator[StoredEvaluation]:
         for measure, key in entry.evaluations.items():
             if measures is None or measure in measures:
                 stored = self._store.evaluation(key)
