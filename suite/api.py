@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +13,16 @@ from . import machine
 from .errors import SuiteError
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
+from .plan.narrowing import narrow
 from .plan.schema import Plan, Request
 from .registry.finder import discover
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
-from .spec import Value
+from .spec import Grade, Value
 from .store.ledger import Entered, check_origin, entered
 from .store.selection import Selection, select
 from .store.store import Store, StoredTrial
-from .trial import Invocation, Outcome
+from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,13 +63,14 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
     device = machine.resolve_device(device)
     request = request or Request()
-    asked = schema.narrow(plan, request)
+    asked = narrow(plan, request, registry)
     store = Store(runs, plan.name)
     check_origin(store.ledger(), request, store.folder)
     with machine.one_thread():
         planned = trials.trials(asked, registry, device)
         timings = trials.timings(asked, registry, device)
     gradings = trials.gradings(asked, registry, device)
+    outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
         plan=plan,
         request=request,
@@ -78,9 +81,9 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         trials=tuple(planned),
         timings=tuple(timings),
         gradings=tuple(gradings),
-        outcomes={trial.key: outcome for trial in planned if (outcome := store.get(trial)) is not None},
-        timed={timing.key: stored.timed for timing in timings if (stored := store.timing(timing.key)) is not None},
-        grades={grading.key: graded.grade for grading in gradings if (graded := store.grade(grading.key)) is not None},
+        outcomes=outcomes,
+        timed=timed,
+        grades=grades,
     )
 
 
@@ -103,10 +106,26 @@ def execute(
         if _nothing_to_do(work):
             return _told_of_nothing(work, audience)
         with work.store.writing():
-            return _executed(work, workers, audience)
+            return _executed(_with_stored(work), workers, audience)
     finally:
         for name, problem in audience.problems.items():
             warn(f"{name}: {problem}")
+
+
+def _with_stored(work: Work) -> Work:
+    """The work with what the store has by now: another run may have ended since it was prepared."""
+    outcomes, timed, grades = _stored(work.store, work.trials, work.timings, work.gradings)
+    return replace(work, outcomes=outcomes, timed=timed, grades=grades)
+
+
+def _stored(
+    store: Store, trials: Sequence[Trial], timings: Sequence[Timing], gradings: Sequence[Grading]
+) -> tuple[dict[str, Outcome], dict[str, Timed], dict[str, Grade]]:
+    """What the store has of trials, timings and gradings, by key."""
+    outcomes = {trial.key: outcome for trial in trials if (outcome := store.get(trial)) is not None}
+    timed = {timing.key: measured.timed for timing in timings if (measured := store.timing(timing.key)) is not None}
+    grades = {grading.key: graded.grade for grading in gradings if (graded := store.grade(grading.key)) is not None}
+    return outcomes, timed, grades
 
 
 def _told_of_nothing(work: Work, audience: Audience) -> Executed:
@@ -172,7 +191,7 @@ def report_of(plan: Plan, runs: Path, request: Request, *, whole: bool = False) 
     """
     registry, store = discover(), Store(runs, plan.name)
     check_origin(store.ledger(), request, store.folder)
-    return _report(store, registry, None if whole else select(schema.narrow(plan, request), request, registry))
+    return _report(store, registry, None if whole else select(narrow(plan, request, registry), request, registry))
 
 
 def _report(store: Store, registry: Registry, selection: Selection | None) -> Reported:
@@ -185,8 +204,8 @@ def _report(store: Store, registry: Registry, selection: Selection | None) -> Re
 def run(
     plan: str | Path | Plan,
     *,
-    variants: str | None = None,
-    tasks: str | None = None,
+    variants: str | Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     seeds: int | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -196,7 +215,7 @@ def run(
 ) -> pd.DataFrame:
     """Run a plan and return its tidy frame: one row per trial and score, the rows of ``results.csv``.
 
-    plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists
+    plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
     whole: return all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow and ``progress=True`` to see them
 
@@ -206,9 +225,20 @@ def run(
 
     source = "" if isinstance(plan, Plan) else str(plan)
     loaded = plan if isinstance(plan, Plan) else schema.load(source)
-    work = prepare(loaded, Path(runs), device, Request(source, variants, tasks, seeds))
+    own = ("variants", "tasks", "seeds", "device", "workers", "runs", "whole")
+    for option in options:
+        if close := difflib.get_close_matches(option, own, n=1, cutoff=0.85):
+            raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")
+    if seeds is not None and type(seeds) is not int:
+        raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
+    work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
     execute(work, workers, options)
     return frame.read(work.store, None if whole else work.selection).frame
+
+
+def _listed(names: str | Sequence[str] | None) -> str | None:
+    """Names as they stand on the command line."""
+    return names if names is None or isinstance(names, str) else ",".join(names)
 
 
 def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> Model:
@@ -228,9 +258,10 @@ def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> Model:
     keys = {file.stem for file in files}
     if len(keys) != 1:
         raise SuiteError(f"{runs}: {len(keys) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
-    store = Store(Path(runs), files[0].parent.parent.name)
-    stored = store.trial(files[0].stem)
-    checkpoint = store.checkpoint(files[0].stem)
+    (stem,) = keys
+    stores = [Store(Path(runs), file.parent.parent.name) for file in files]
+    store = next((store for store in stores if store.checkpoint(stem).is_file()), stores[0])
+    stored, checkpoint = store.trial(stem), store.checkpoint(stem)
     if stored is None or not checkpoint.is_file():
         raise SuiteError(f"{files[0]}: has no trained weights beside it, in {checkpoint}")
     trial, registry = stored.trial, discover()

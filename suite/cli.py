@@ -262,7 +262,10 @@ def check(
 ) -> None:
     """Test plugins against the contract; each check says what it means and, where it fails, what to do."""
     from .check import prose, resolve
+    from .registry.finder import discover
 
+    for note in discover().notes:
+        warn(note)
     subjects = resolve(target)
     if as_json:
         record = prose.record(subjects, long)

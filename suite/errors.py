@@ -30,8 +30,8 @@ class Raised:
     def reason(self) -> str:
         """The message of a SuiteError as it stands; for any other exception its type and message, in one line."""
         if isinstance(self.error, SuiteError):
-            return str(self.error)
-        return " ".join(f"{type(self.error).__name__}: {self.error}".split()) if self.error is not None else ""
+            return writable(str(self.error))
+        return writable(" ".join(f"{type(self.error).__name__}: {self.error}".split())) if self.error is not None else ""
 
 
 @contextlib.contextmanager
@@ -46,7 +46,12 @@ def contained() -> Iterator[Raised]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raised.error, raised.traceback = error, traceback.format_exc()
+        raised.error, raised.traceback = error, writable(traceback.format_exc())
+
+
+def writable(text: str) -> str:
+    """The text with escapes for what no file can hold, such as half of a surrogate pair; a plugin may say anything."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

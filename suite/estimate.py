@@ -10,13 +10,10 @@ from .execution.local import default_workers
 from .execution.run import Work
 from .registry.registry import Registry
 from .training import model, trainer
-from .trial import Trial, Validation
+from .trial import TOLERANCE, Trial, Validation
 
 STEPS = 3
 """Training steps that are timed of each variant on each task, at the shortest length, after one that warms up."""
-
-TOLERANCE = 0.03
-"""Beyond so large a part of the budget the parameters are flagged."""
 
 
 def step_seconds(trial: Trial, registry: Registry) -> float:

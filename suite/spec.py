@@ -110,7 +110,7 @@ class Goal:
 
     def met(self, scores: Mapping[str, float]) -> bool:
         value = scores[self.metric]
-        return value < self.below if self.below is not None else value >= self.at_least  # type: ignore[operator]
+        return bool(value < self.below if self.below is not None else value >= self.at_least)  # type: ignore[operator]
 
     def __str__(self) -> str:
         return f"{self.metric} < {self.below:g}" if self.below is not None else f"{self.metric} ≥ {self.at_least:g}"

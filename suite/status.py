@@ -14,6 +14,7 @@ from .execution.run import Work
 from .plan import schema
 from .registry.finder import discover
 from .registry.registry import Provided, Registry
+from .store.ledger import Ledger
 from .store.store import differences, done, learning_digest
 from .trial import Outcome, Trial
 
@@ -35,10 +36,11 @@ class TrialStatus:
 
 def status(work: Work) -> list[TrialStatus]:
     """The state of each trial of a plan, in the plan's order."""
-    return [_status(work, trial, work.outcomes.get(trial.key)) for trial in work.trials]
+    ledger = work.store.ledger()
+    return [_status(work, ledger, trial, work.outcomes.get(trial.key)) for trial in work.trials]
 
 
-def _status(work: Work, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
     if outcome is not None:
         digest = learning_digest(trial, outcome)
         if outcome.status != "ok":
@@ -46,7 +48,6 @@ def _status(work: Work, trial: Trial, outcome: Outcome | None) -> TrialStatus:
         if not done(trial, outcome):
             return TrialStatus(trial.key, trial.cell, "pending", "trained; an evaluation is new or has changed", digest)
         return TrialStatus(trial.key, trial.cell, "done", learning_digest=digest)
-    ledger = work.store.ledger()
     entry = ledger.cells.get(trial.cell) if ledger else None
     earlier = work.store.trial(entry.key) if entry else None
     if earlier is None:

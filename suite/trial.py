@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 BASELINE = Plugin("lstm")
 """The variant that sets parameter budgets and that every other is compared with."""
 
+TOLERANCE = 0.03
+"""A count of parameters that differs from the budget by more than this part of it is flagged."""
+
 Status = Literal["ok", "diverged", "failed"]
 
 

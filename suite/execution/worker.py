@@ -20,7 +20,7 @@ from ..measures import repeatability, timing
 from ..measures.evaluate import evaluate
 from ..registry.finder import discover
 from ..registry.sources import changed
-from ..spec import Grade
+from ..spec import Grade, Variant
 from ..store.files import write
 from ..training import model, trainer
 from ..trial import Grading, Learning, Outcome, Timing, Trial, Validation
@@ -75,12 +75,11 @@ def work(job: Job) -> Outcome:
         send = sender(job.channel)
         send({"event": "started", "key": trial.key})
         registry = discover()
-        if edited := changed(trial.sources):
-            raise SuiteError(f"{', '.join(edited)} changed after the run began; run the plan again")
+        check_unedited(trial.sources, *(asked.sources for asked in trial.evaluations))
         variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
         seed = trainer.initial_seed(trial.seed)
         net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
-        if job.train:
+        if job.train or not _loaded(net, job.checkpoint):
             start = time.perf_counter()
             trained = trainer.learn(trial, task, net, lambda validation: send(_event(trial, validation)))
             if trained.diverged:
@@ -89,13 +88,25 @@ def work(job: Job) -> Outcome:
             write(job.checkpoint, _bytes(trained.state))
             learning = trained.learning
             net.load_state_dict(trained.state)
-        else:
-            net.load_state_dict(torch.load(job.checkpoint, weights_only=True, map_location="cpu"))
         model.cast(net, getattr(torch, trial.training.dtype)).to(trial.device).eval()
         points = {asked.key: evaluate(net, task, trial, asked, registry.measure(asked.measure).noun) for asked in trial.evaluations}
         return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=seconds)
     reason = raised.reason[:REASON_LENGTH]
     return Outcome(trial.key, "failed", reason, raised.traceback, learning=learning, train_seconds=seconds)
+
+
+def check_unedited(*sources: Mapping[str, str]) -> None:
+    """Raises SuiteError where a file is no longer what the keys were made of."""
+    edited = sorted({name for digests in sources for name in changed(digests)})
+    if edited:
+        raise SuiteError(f"{', '.join(edited)} changed after the run began; run the plan again")
+
+
+def _loaded(net: model.Model, checkpoint: Path) -> bool:
+    """Whether the weights could be read; a damaged file is no loss, since training again gives the same ones."""
+    with contained() as raised:
+        net.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
+    return not raised
 
 
 def _event(trial: Trial, validation: Validation) -> dict[str, Any]:
@@ -109,16 +120,26 @@ def _bytes(state: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def work_timings(timings: Sequence[Timing]) -> timing.Rounds:
-    """Time the models of one length, alone."""
+    """Time the models of one length, alone; what cannot be timed is among the failed ones with its reason."""
     trainer.prepare(timings[0].device)
     registry = discover()
-    return timing.measure(timings, {asked.variant.name: registry.variant(asked.variant.name).noun for asked in timings})
+    variants: dict[str, Variant] = {}
+    failed: dict[str, str] = {}
+    for asked in timings:
+        with contained() as raised:
+            check_unedited(asked.sources)
+            variants[asked.variant.name] = registry.variant(asked.variant.name).noun
+        if raised:
+            failed[asked.key] = raised.reason
+    rounds = timing.measure([asked for asked in timings if asked.key not in failed], variants)
+    return timing.Rounds(rounds.seconds, {**rounds.failed, **failed})
 
 
 def work_grade(grading: Grading) -> Grade:
     """Grade one variant; what it raises becomes the reason why there is no grade."""
     trainer.prepare(grading.device)
     with contained() as raised:
+        check_unedited(grading.sources)
         variant = discover().variant(grading.variant.name).noun
         return repeatability.grade(variant, grading.variant.options, repeatability.INPUT_SIZE, grading.hidden_size, grading.device)
     return Grade(failed=raised.reason[:REASON_LENGTH])

@@ -48,7 +48,7 @@ def parse_value(text: str) -> Value | list[Value]:
     if text in {"true", "false"}:
         return text == "true"
     for kind in (int, float):
-        with contextlib.suppress(ValueError):  # not a number of this kind
+        with contextlib.suppress(ValueError, OverflowError):  # not a number of this kind, or of no use
             if math.isfinite(number := kind(text)):
                 return number
     return text.strip("'\"")
@@ -103,7 +103,7 @@ def checked(options: Mapping[str, Value], parameters: Mapping[str, inspect.Param
 def _checked(place: str, value: Value, parameter: inspect.Parameter) -> Value:
     wanted = parameter.annotation
     if get_origin(wanted) is Literal:
-        if value not in get_args(wanted):
+        if not any(value == member and type(value) is type(member) for member in get_args(wanted)):
             raise SuiteError(f"{place}: {value!r} is not one of {', '.join(map(str, get_args(wanted)))}")
         return value
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):

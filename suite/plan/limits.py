@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import SuiteError
+from ..errors import SuiteError, contained
 from ..machine import memory
+from ..measures import length
 from ..ops.engines import engine
 from ..registry.registry import Registry
 from ..spec import Plugin, Variant
 from ..training import data, model
 from ..trial import Trial
+from .schema import TrainingPlan
 
-COPIES = 4
-"""A weight in training is held at least so many times: itself, its gradient, and two moments of Adam."""
+COPIES = {"adam": 4, "rmsprop": 3, "sgd": 2}
+"""How often a weight is held in training: itself, its gradient, and what the optimizer remembers of it."""
+
+ITEM_BYTES = {"float32": 4, "float64": 8}
 
 SMALL = 0.05
 """A step that takes less than this part of the memory by a rough count is not looked at closely."""
@@ -26,10 +30,15 @@ NODE_BYTES = 250
 """What the autograd engine needs to remember one saved tensor, beside its content."""
 
 
-def check_weights(variant: Plugin, hidden_size: int, parameters: int, device: str) -> None:
+def bytes_a_weight(training: TrainingPlan) -> int:
+    """How many bytes a weight takes while it is trained."""
+    return COPIES[training.optimizer] * ITEM_BYTES[training.dtype]
+
+
+def check_weights(variant: Plugin, hidden_size: int, parameters: int, bytes_each: int, device: str) -> None:
     """Raises SuiteError for a model whose training would need more memory than there is."""
     _require(
-        COPIES * 4 * parameters,
+        bytes_each * parameters,
         device,
         f"`{variant.label}` of hidden size {hidden_size} has {parameters:,} parameters; training it",
         "lower hidden_size in [matching] or [timing]",
@@ -46,15 +55,21 @@ def check_sequences(trials: list[Trial], registry: Registry) -> None:
     for trial in trials:
         key = (trial.variant.label, trial.task.label, trial.length)
         elements = trial.training.batch_size * trial.length * trial.hidden_size
-        factor = max((max(asked.at) for asked in trial.evaluations if asked.axis == "long_range"), default=1.0)
-        outputs = data.EVALUATION_BATCH * trial.length * factor * trial.hidden_size
-        if key in seen or max(elements * VALUES_A_STEP, outputs) * 4 < SMALL * memory(trial.device):
+        factor = max((max(asked.at) for asked in trial.evaluations if asked.measure == length.NAME), default=1.0)
+        samples = min(data.EVALUATION_BATCH, trial.training.evaluation_samples)
+        outputs = samples * trial.length * factor * trial.hidden_size
+        item = ITEM_BYTES[trial.training.dtype]
+        if key in seen or max(elements * VALUES_A_STEP, outputs) * item < SMALL * memory(trial.device):
             continue
         seen.add(key)
         where = f"task '{trial.task.label}', length {trial.length}: "
-        cure = "shorten it, or lower batch_size or hidden_size"
-        _require(step_bytes(trial, registry), trial.device, f"{where}a training step of `{trial.variant.label}`", cure)
-        _require(int(4 * outputs), trial.device, f"{where}a test batch of {factor:g} times the length", f"{cure}, or [evaluations] lengths")
+        cure = "shorten it, or lower hidden_size"
+        with contained() as raised:
+            needed = step_bytes(trial, registry)
+        if not raised:  # a variant that raises has trials that fail by themselves
+            _require(needed, trial.device, f"{where}a training step of `{trial.variant.label}`", f"{cure} or batch_size")
+        tested = f"{where}a test batch of {samples} sequences of {factor:g} times the length"
+        _require(int(item * outputs), trial.device, tested, f"{cure}, evaluation_samples or [evaluations] lengths")
 
 
 def step_bytes(trial: Trial, registry: Registry) -> int:
@@ -64,7 +79,8 @@ def step_bytes(trial: Trial, registry: Registry) -> int:
     short, longer = (_kept_bytes(variant, core, torch.zeros(2, steps, task.input_size), trial.engine) for steps in (8, 16))
     samples = trial.training.batch_size / 2
     contents = (longer[0] - short[0]) / 8 * trial.length * samples
-    return int(contents + (longer[1] - short[1]) / 8 * trial.length * NODE_BYTES)
+    wider = ITEM_BYTES[trial.training.dtype] / 4  # the forwards were in float32
+    return int(contents * wider + (longer[1] - short[1]) / 8 * trial.length * NODE_BYTES)
 
 
 def _kept_bytes(variant: Variant, core: torch.nn.Module, x: Tensor, name: str) -> tuple[int, int]:

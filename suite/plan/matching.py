@@ -14,13 +14,16 @@ from ..registry.registry import Registry
 from ..spec import Options, Plugin, Task, Variant
 from ..training import model
 from ..trial import BASELINE
-from .limits import check_weights
-from .schema import Matching
+from .limits import bytes_a_weight, check_weights
+from .schema import Plan
 
 LARGEST = 1 << 16
 
 SMALL = (1, 2)
 """The sizes at which a readout's input size is read."""
+
+UNITS = (1, 2, 4, 8, 16)
+"""Some variants take only sizes that a number of heads divides: those are matched among multiples."""
 
 CHECKED = 1024
 """Up to this size a real model is cheap enough to check what was predicted of it."""
@@ -38,8 +41,9 @@ class Size:
 class Matcher:
     """Gives each variant its size on a task; what it has counted once it knows."""
 
-    def __init__(self, registry: Registry, matching: Matching, device: str) -> None:
-        self._registry, self._matching, self._device = registry, matching, device
+    def __init__(self, registry: Registry, plan: Plan, device: str) -> None:
+        self._registry, self._matching, self._device = registry, plan.matching, device
+        self._bytes_each = bytes_a_weight(plan.training)
         self._sizes: dict[tuple[str, int, int, int], Size] = {}
         self._counters: dict[tuple[str, int, int], Counter] = {}
 
@@ -47,6 +51,7 @@ class Matcher:
         """The size of a variant where the baseline has this hidden size.
 
         A variant that cannot be built keeps the hidden size with a count of 0: its trials then fail by themselves, with their reason.
+        One that can, but cannot be matched, keeps it with its own count, which the report flags.
 
         Raises SuiteError where a variant refuses the options asked for with a ValueError, and for a model that this machine's
         memory cannot hold.
@@ -58,18 +63,21 @@ class Matcher:
 
     def _measured(self, variant: Plugin, task: Task, hidden_size: int) -> Size:
         budget = self._counter(BASELINE, task)(hidden_size)
-        check_weights(BASELINE, hidden_size, budget, self._device)
+        check_weights(BASELINE, hidden_size, budget, self._bytes_each, self._device)
+        counter = self._counter(variant, task)
         with contained() as raised:
-            counter = self._counter(variant, task)
-            if self._matching.rule == "parameters" and variant != BASELINE:
-                matched = counter.nearest(budget, hidden_size)
-            else:
-                matched = (hidden_size, counter(hidden_size))
+            matched = (hidden_size, counter(hidden_size))
         if isinstance(raised.error, ValueError) and variant.options:  # what the user asked for, refused by the plugin
             raise SuiteError(f"variant '{variant.label}': {raised.error}")
         if raised:  # building it again in its trial records the traceback
             return Size(hidden_size, 0, budget)
-        check_weights(variant, *matched, self._device)
+        if self._matching.rule == "parameters" and variant != BASELINE:
+            for unit in UNITS:
+                with contained() as raised:
+                    matched = counter.nearest(budget, hidden_size, unit)
+                if not raised:
+                    break
+        check_weights(variant, *matched, self._bytes_each, self._device)
         return Size(*matched, budget)
 
     def _counter(self, variant: Plugin, task: Task) -> Counter:
@@ -88,11 +96,14 @@ class Counter:
 
     def __init__(self, variant: Variant, options: Options, task: Task) -> None:
         self._variant, self._options, self._task = variant, options, task
-        self._exact = {size: self._counted(size) for size in SMALL}
-        (_, first), (_, second) = self._exact.values()
-        self._slope = (second - first) / (SMALL[1] - SMALL[0])
-        self._offset = first - self._slope * SMALL[0]
-        self._affine = True
+        self._exact: dict[int, tuple[int, int]] = {}
+        with contained() as raised:
+            self._exact |= {size: self._counted(size) for size in SMALL}
+        self._affine = not raised  # else it cannot be built so small: each size is then built for real
+        if self._affine:
+            (_, first), (_, second) = self._exact.values()
+            self._slope = (second - first) / (SMALL[1] - SMALL[0])
+            self._offset = first - self._slope * SMALL[0]
 
     def __call__(self, hidden_size: int) -> int:
         if not self._affine and hidden_size not in self._exact:
@@ -106,12 +117,13 @@ class Counter:
             core = self._core(hidden_size)
         return model.count_parameters(core) + (self._predicted(hidden_size) + 1) * self._task.output_size
 
-    def nearest(self, budget: int, guess: int) -> tuple[int, int]:
-        """The hidden size whose count is nearest the budget, and that count."""
-        size, count = nearest_size(self, budget, guess)
+    def nearest(self, budget: int, guess: int, unit: int = 1) -> tuple[int, int]:
+        """The multiple of `unit` as hidden size whose count is nearest the budget, and that count."""
+        units, count = nearest_size(lambda size: self(size * unit), budget, max(1, guess // unit))
+        size = units * unit
         if self._affine and size <= CHECKED and self._counted(size)[1] != self._predicted(size):
             self._affine = False
-            return nearest_size(self, budget, guess)
+            return self.nearest(budget, guess, unit)
         return size, count
 
     def _predicted(self, hidden_size: int) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import SuiteError, nearest
-from .choices import Choice, Strict, parse_choice, parse_choices
+from .choices import Choice, Strict, parse_choice
 
 PACKAGED = Path(__file__).resolve().parent / "plans"
 
@@ -174,38 +174,6 @@ class Request:
         """The lists as command-line options."""
         asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
         return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
-
-
-def narrow(plan: Plan, request: Request) -> Plan:
-    """The plan with its lists replaced by those of the request.
-
-    A task that the plan has keeps the lengths and steps of its entries: of all of them where the task is named alone, of the one
-    with the same options where it is named with options.
-
-    Raises SuiteError for a list that does not read as names with options.
-    """
-    changes: dict[str, Any] = {}
-    try:
-        if request.variants is not None:
-            changes["variants"] = parse_choices(request.variants)
-        if request.tasks is not None:
-            changes["tasks"] = [entry for asked in parse_choices(request.tasks) for entry in _entries(plan, asked)]
-    except ValueError as error:
-        raise SuiteError(str(error)) from None
-    if request.seeds is not None:
-        if request.seeds < 1:
-            raise SuiteError(f"seeds is {request.seeds}; it takes at least 1")
-        changes["seeds"] = list(range(request.seeds))
-    return check({**plan.model_dump(), **changes}, f"plan {plan.name}") if changes else plan
-
-
-def _entries(plan: Plan, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plan's entries that a task named on the command line stands for, or the task itself where the plan has none."""
-    entries = [choice.model_dump() for choice in plan.tasks if choice.name.casefold() == asked["name"].casefold()]
-    if not asked["options"]:
-        return entries or [asked]
-    same = [entry for entry in entries if entry["options"] == asked["options"]]
-    return same or [{**(entries[0] if entries else {}), **asked}]
 
 
 def _explained(error: ValidationError, place: str) -> str:

@@ -77,6 +77,9 @@ def questions_of(plan: Plan, registry: Registry) -> list[Question]:
         measure = registry.measure(registry.corruption(name).noun.name)
         asked.append((measure, measure.noun.points))
     asked += [(measure, measure.noun.points) for name in plan.evaluations.measures if (measure := registry.measure(name))]
+    names = [measure.noun.name for measure, _ in asked]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SuiteError(f"[evaluations] asks '{twice[0]}' twice; the trained length is always asked, and each name once is enough")
     return [Question(measure.noun, at, _sources(measure, registry)) for measure, at in asked]
 
 
@@ -101,7 +104,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     surroundings = _surroundings(device, "numpy")
     harness = harness_sources("training.trainer")
     questions = questions_of(plan, registry)
-    matcher = Matcher(registry, plan.matching, device)
+    matcher = Matcher(registry, plan, device)
     planned = []
     for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
         size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
@@ -165,7 +168,7 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     harness = harness_sources("measures.timing")
     shape = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
-    matcher = Matcher(registry, plan.matching, device)
+    matcher = Matcher(registry, plan, device)
     planned = []
     for length, (plugin, variant) in itertools.product(plan.timing.lengths, variants_of(with_baseline, registry)):
         size = matcher.size(plugin, shape, plan.timing.hidden_size)

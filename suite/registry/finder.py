@@ -7,10 +7,12 @@ import functools
 import importlib
 import importlib.metadata
 import inspect
+import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +21,7 @@ import pluggy
 
 from .. import dropins
 from ..errors import Raised, SuiteError, Unavailable, contained, nearest
-from ..spec import NAME, Broken
+from ..spec import NAME, Broken, Corruption, Measure
 from . import guard, hookspecs
 from .registry import API_VERSION, HOOKS, Provided, Registry
 from .sources import SUITE, imported_sources
@@ -161,6 +163,9 @@ class _Finder:
 
         for plugin, source, versions in self._late:
             self.guarded(source, functools.partial(take, plugin, source, versions))
+        known = self.nouns[HOOKS["suite_corruptions"]]
+        measures = self.nouns[HOOKS[LATE]]  # one of a corruption whose plugin has turned out to be broken goes with it
+        self.nouns[HOOKS[LATE]] = {name: one for name, one in measures.items() if not one.noun.corruption or one.noun.corruption in known}
 
     @contextlib.contextmanager
     def _whole(self, plugin: Any) -> Iterator[None]:
@@ -177,7 +182,7 @@ class _Finder:
             self.hooks.unregister(plugin)
             raise
 
-    def _take(self, plugin: Any, source: str, hooks: Iterable[str], versions: Mapping[str, str], **arguments: Any) -> None:
+    def _take(self, plugin: Any, source: str, hooks: Sequence[str], versions: Mapping[str, str], **arguments: Any) -> None:
         module = plugin if isinstance(plugin, ModuleType) else inspect.getmodule(plugin)
         digests = {**(imported_sources(module.__name__) if module else {}), **versions}
         yielded = False
@@ -187,7 +192,7 @@ class _Finder:
             for noun in implementation(**{name: value for name, value in arguments.items() if name in accepted}):
                 self._keep(hook, Provided(noun, source, _path(plugin), digests))
                 yielded = True
-        if hooks and not yielded and not arguments.get("corruptions") == {}:
+        if hooks and not yielded and LATE not in hooks:  # where there is no corruption, there is no measure of one
             raise SuiteError(f"provides nothing: {', '.join(hooks)} yields no value")
 
     def _keep(self, hook: str, provided: Provided[Any]) -> None:
@@ -199,7 +204,22 @@ class _Finder:
         other = next((known for name, known in self.nouns[kind].items() if name.casefold() == noun.name.casefold()), None)
         if other:
             raise SuiteError(f"{hook}: '{noun.name}' is already provided by {other.source}; rename one of the two")
-        self.nouns[kind][noun.name] = provided
+        self.nouns[kind][noun.name] = replace(provided, noun=_numbered(hook, noun))
+
+
+def _numbered(hook: str, noun: Any) -> Any:
+    """The noun with its severities or points as plain numbers.
+
+    Raises SuiteError where they are none, or not finite.
+    """
+    field = "severities" if isinstance(noun, Corruption) else "points" if isinstance(noun, Measure) else ""
+    if not field:
+        return noun
+    with contained() as raised:
+        numbers = tuple(float(value) for value in getattr(noun, field))
+    if raised or not numbers or not all(map(math.isfinite, numbers)):
+        raise SuiteError(f"{hook}: '{noun.name}' has the {field} {getattr(noun, field)!r}; they must be finite numbers, at least one")
+    return replace(noun, **{field: numbers})
 
 
 def _path(plugin: Any) -> Path | None:
@@ -211,11 +231,11 @@ def _path(plugin: Any) -> Path | None:
 def discover(stray: Path | None = None) -> Registry:
     """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
     finder = _Finder()
+    finder.built_in()
     finder.drop_ins()
     finder.installed()
     if stray:
         finder.stray(stray)
-    finder.built_in()
     finder.measures()
     variants, tasks, corruptions, measures, listeners, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
     return Registry(

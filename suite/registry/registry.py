@@ -72,8 +72,8 @@ class Registry:
         return self._named("measure", self.measures, name)
 
     def digests(self) -> dict[str, str]:
-        """The digests of every source behind a variant, a task or a corruption."""
-        roles: tuple[Mapping[str, Provided[Any]], ...] = (self.variants, self.tasks, self.corruptions)
+        """The digests of every source behind a variant, a task, a corruption or a measure."""
+        roles: tuple[Mapping[str, Provided[Any]], ...] = (self.variants, self.tasks, self.corruptions, self.measures)
         return {name: value for role in roles for provided in role.values() for name, value in provided.digests.items()}
 
     def _named(self, role: str, provided: Mapping[str, Provided[Noun]], name: str) -> Provided[Noun]:

@@ -32,7 +32,7 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
 
     The folder that the store or the suite lies in is no part of it.
     """
-    selected = {**asdict(selection), "measures": sorted(selection.measures)} if selection else None
+    selected = asdict(selection) if selection else None
     sections = [(provided.noun.name, provided.noun.title, dict(provided.digests)) for provided in in_order(registry)]
     broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}

@@ -52,7 +52,7 @@ __all__ = [
 BASELINE = trial.BASELINE.label
 """The variant that every other is compared with."""
 
-TOLERANCE = 0.03
+TOLERANCE = trial.TOLERANCE
 """Parameters that differ from the budget by more than this part of it are flagged."""
 
 

@@ -15,7 +15,7 @@ from ..errors import SuiteError
 from ..measures import length, scores
 from ..spec import Grade, Machine, Point, Provenance, Results, Stale
 from ..trial import Learning
-from .ledger import Entry, Ledger
+from .ledger import Entry, Ledger, timing_sources
 from .selection import Selection
 from .store import Store, StoredEvaluation, StoredTiming, StoredTrial
 
@@ -94,7 +94,7 @@ class _Reader:
         self.missing: list[str] = []
         self.stale: list[Stale] = []
 
-    def trials(self, cells: tuple[str, ...], measures: frozenset[str] | None) -> Iterator[Record]:
+    def trials(self, cells: tuple[str, ...], measures: Mapping[str, tuple[float, ...]] | None) -> Iterator[Record]:
         for cell in cells:
             entry = self._ledger.cells.get(cell)
             stored = self._store.trial(entry.key) if entry else None
@@ -103,20 +103,23 @@ class _Reader:
             elif self._current(cell, stored.trial.sources):
                 yield Record(stored, tuple(self._evaluations(cell, entry, stored, measures)))
 
-    def _evaluations(self, cell: str, entry: Entry, trial: StoredTrial, measures: frozenset[str] | None) -> Iterator[StoredEvaluation]:
-        for measure, key in entry.evaluations.items():
-            if measures is None or measure in measures:
-                stored = self._store.evaluation(key)
-                if stored is None and trial.status == "ok":
+    def _evaluations(
+        self, cell: str, entry: Entry, trial: StoredTrial, measures: Mapping[str, tuple[float, ...]] | None
+    ) -> Iterator[StoredEvaluation]:
+        for measure in entry.evaluations if measures is None else measures:
+            key = entry.evaluations.get(measure)
+            stored = self._store.evaluation(key) if key else None
+            if stored is None or (measures is not None and stored.evaluation.at != measures[measure]):
+                if trial.status == "ok":
                     self.missing.append(f"{cell}, {measure}")
-                elif stored is not None and self._current(f"{cell}, {measure}", stored.evaluation.sources):
-                    yield stored
+            elif self._current(f"{cell}, {measure}", stored.evaluation.sources):
+                yield stored
 
     def timings(self, cells: tuple[str, ...]) -> Iterator[StoredTiming]:
         for cell in cells:
             key = self._ledger.timings.get(cell)
             stored = self._store.timing(key) if key else None
-            if stored is not None and self._current(cell, stored.timing.sources):
+            if stored is not None and self._current(cell, timing_sources(stored.timing)):
                 yield stored
 
     def grades(self, labels: tuple[str, ...]) -> dict[str, Grade]:

@@ -99,7 +99,7 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
     requests = (*(old.requests if old and same else ()), new.request)
     return Ledger(
         plan=plan.model_dump(mode="json"),
-        origin=origin_of(new.request),
+        origin=origin_of(new.request) or (old.origin if old else ""),
         protocol=protocol,
         timing_protocol=timing_protocol,
         cells={**kept, **{trial.cell: _entry(trial) for trial in new.trials}},
@@ -119,5 +119,11 @@ def _entry(trial: Trial) -> Entry:
 
 def _sources(new: Entered) -> dict[str, str]:
     evaluations = (evaluation for trial in new.trials for evaluation in trial.evaluations)
-    every: Iterable[Any] = (*new.trials, *evaluations, *new.timings, *new.gradings)
-    return {name: value for record in every for name, value in record.sources.items()}
+    every: Iterable[Any] = (*new.trials, *evaluations, *new.gradings)
+    sources = {name: value for record in every for name, value in record.sources.items()}
+    return {**sources, **{name: value for timing in new.timings for name, value in timing_sources(timing).items()}}
+
+
+def timing_sources(timing: Timing) -> dict[str, str]:
+    """What a measured time rests on: the code, and the machine and versions it ran on, which no comparison may mix."""
+    return {**timing.sources, **{f"timed on {name}": value for name, value in timing.surroundings.items()}}

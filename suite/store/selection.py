@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..measures import length
 from ..ops.engines import engines_of
 from ..plan.schema import Plan, Request
-from ..plan.trials import cells_of, variants_of
+from ..plan.trials import cells_of, questions_of, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
 from ..trial import BASELINE, cell_name, timing_name
@@ -20,7 +19,7 @@ class Selection:
     """What a report shows, in the plan's order.
 
     plan: narrowed by the request, as plain data
-    cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model
+    cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model, with the points
     steps: of the trials, by task
     """
 
@@ -29,7 +28,7 @@ class Selection:
     cells: tuple[str, ...]
     timings: tuple[str, ...]
     grades: tuple[str, ...]
-    measures: frozenset[str]
+    measures: Mapping[str, tuple[float, ...]]
     steps: Mapping[str, int]
 
 
@@ -49,15 +48,10 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
             for engine in engines_of(provided.noun)
         ),
         grades=_labels(plugin for plugin, _ in variants),
-        measures=frozenset([length.NAME, *_measures(plan, registry)]),
+        measures={question.measure.name: question.at for question in questions_of(plan, registry)},
         steps={task.plugin.label: task.entry.steps or plan.training.steps for task, *_ in cells},
     )
 
 
 def _labels(plugins: Iterable[Plugin]) -> tuple[str, ...]:
     return tuple(plugin.label for plugin in plugins)
-
-
-def _measures(plan: Plan, registry: Registry) -> list[str]:
-    corruptions = [registry.corruption(name).noun.name for name in plan.evaluations.corruptions]
-    return [*corruptions, *(registry.measure(name).noun.name for name in plan.evaluations.measures)]

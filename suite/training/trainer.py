@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ..errors import SuiteError
 from ..spec import Array, Batch, Task
 from ..trial import Learning, Snapshot, Trial, Validation
 from . import data
@@ -82,7 +83,7 @@ def means(model: Callable[[Tensor], Tensor], task: Task, trial: Trial, batches: 
 def scores(task: Task, output: Tensor, batch: Batch) -> dict[str, float]:
     """Loss and metrics of one batch."""
     raw = output.cpu().numpy()
-    return {"loss": float(data.loss(task, output, batch)), **{name: metric(raw, batch) for name, metric in task.metrics.items()}}
+    return {"loss": float(data.loss(task, output, batch)), **{name: float(metric(raw, batch)) for name, metric in task.metrics.items()}}
 
 
 def train(trial: Trial, task: Task, model: Model) -> Iterator[Validation | Snapshot]:
@@ -93,7 +94,7 @@ def train(trial: Trial, task: Task, model: Model) -> Iterator[Validation | Snaps
     training = trial.training
     dtype = getattr(torch, training.dtype)
     goal = task.solved(trial.length, **trial.task.options)
-    limit = DIVERGED * task.baseline(trial.length, **trial.task.options)
+    limit = DIVERGED * baseline_of(task, trial)
     cast(model, dtype).to(trial.device)
     optimizer = OPTIMIZERS[training.optimizer](model.parameters(), lr=training.learning_rate)
     best = math.inf
@@ -121,6 +122,17 @@ def train(trial: Trial, task: Task, model: Model) -> Iterator[Validation | Snaps
             return
 
 
+def baseline_of(task: Task, trial: Trial) -> float:
+    """The loss without looking at the input, at the trained length.
+
+    Raises SuiteError where the task states none that is finite and above 0.
+    """
+    baseline = float(task.baseline(trial.length, **trial.task.options))
+    if not (math.isfinite(baseline) and baseline > 0):
+        raise SuiteError(f"task '{trial.task.label}': its baseline at length {trial.length} is {baseline}; it must be finite and above 0")
+    return baseline
+
+
 def _check_convergence(losses: Mapping[str, float], limit: float, step: int) -> None:
     for name, loss in losses.items():
         if not math.isfinite(loss):
@@ -135,7 +147,7 @@ def learn(trial: Trial, task: Task, model: Model, tell: Callable[[Validation], N
     A training that diverges keeps the curve up to there. `tell` hears of each validation as it is made.
     """
     goal = task.solved(trial.length, **trial.task.options)
-    learning = Learning(str(goal), task.baseline(trial.length, **trial.task.options))
+    learning = Learning(str(goal), baseline_of(task, trial))
     curve: list[Validation] = []
     state: Mapping[str, Tensor] = {}
     diverged = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from suite import Corruption, Measure, Point
+from suite import Corruption, Measure, Point, SuiteError
 from suite.measures import length, robustness
 from suite.measures.evaluate import evaluate
 from suite.ops.engines import VENDOR
@@ -104,3 +105,28 @@ def test_evaluating_changes_nothing(net: model.Model, tiny: Trial) -> None:
 def test_the_test_stream_is_not_the_validation_stream() -> None:
     one, two = (next(data.stream(ADDING, {}, 10, split, 0, 64)) for split in ("validation", "test"))
     assert not np.array_equal(one.x, two.x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (0.3, "measure 'mine': ask returned float; it must return a Point with a loss"),
+        (Point(1.0, 10, {"skill": 1.0}, 0.5, True), "a Point without the score 'loss'"),
+        (Point(1.0, 10, {"loss": 1.0}, math.inf, True), "the baseline of its Point is inf; it must be finite"),
+    ],
+)
+def test_an_answer_that_no_file_could_hold_is_the_measures_own_failure(net: model.Model, tiny: Trial, answer: Any, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        ask(net, tiny, Measure("mine", "mine", lambda *_: answer), 1.0)
+
+
+def test_numpys_numbers_become_pythons(net: model.Model, tiny: Trial) -> None:
+    answer = Point(np.float32(1.0), np.int64(10), {"loss": np.float32(0.5)}, np.float64(0.5), np.bool_(True))  # type: ignore[arg-type, dict-item]
+    (point,) = ask(net, tiny, Measure("mine", "mine", lambda *_: answer), 1.0)
+    assert [type(value) for value in (point.at, point.length, point.scores["loss"], point.baseline, point.solved)] == [
+        float,
+        int,
+        float,
+        float,
+        bool,
+    ]

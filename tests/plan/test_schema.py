@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import SuiteError
-from suite.plan import choices, schema
+from suite.plan import choices, narrowing, schema
+from suite.registry.finder import discover
 from suite.spec import label
 
 LEAST = 'variants = ["lstm"]\ntasks = ["adding"]\n'
@@ -204,7 +205,7 @@ def test_a_plan_made_in_python_is_checked_as_a_files() -> None:
 
 
 def narrowed(text: str, **lists: Any) -> schema.Plan:
-    return schema.narrow(schema.check(tomllib.loads(text), "mine"), schema.Request("mine", **lists))
+    return narrowing.narrow(schema.check(tomllib.loads(text), "mine"), schema.Request("mine", **lists), discover())
 
 
 TWICE = """
@@ -242,3 +243,12 @@ def test_seeds_are_counted_from_zero() -> None:
 
 def test_a_request_reads_as_the_words_of_a_command() -> None:
     assert schema.Request("quick", "a,b", None, 3).words == ["--variants", "a,b", "--seeds", "3"]
+
+
+def test_a_task_named_with_a_default_option_keeps_its_own_entry() -> None:
+    text = TWICE.replace(', options = { form = "a" }', "")
+    assert entries(narrowed(text, tasks="noisy(form=a)")) == [("noisy", (5,), None, {"form": "a"})]
+
+
+def test_a_number_that_is_too_long_is_a_word() -> None:
+    assert choices.parse_value("9" * 400) == "9" * 400

@@ -582,3 +582,66 @@ def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:
 def test_names_are_compared_without_case() -> None:
     assert trials(variants=["LSTM", "Residual"], tasks=[{"name": "Adding", "lengths": [6, 9]}]) == trials()
     assert trials()[0].variant == Plugin("lstm")
+
+
+class Heads(nn.Module):
+    """A core that takes only sizes that a number of heads divides."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, heads: int = 4) -> None:
+        super().__init__()
+        if hidden_size % heads:
+            raise ValueError(f"hidden_size must be a multiple of {heads}")
+        self.layer = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)  # type: ignore[no-any-return]
+
+
+def test_a_variant_of_certain_sizes_is_matched_among_their_multiples() -> None:
+    planned = trials(
+        with_variant(Variant("heads", Heads)),
+        variants=["lstm", "heads", "heads(heads=8)"],
+        matching={"rule": "parameters", "hidden_size": 16},
+    )
+    sizes = {trial.variant.label: trial.hidden_size for trial in planned}
+    assert sizes["heads"] % 4 == 0
+    assert sizes["heads(heads=8)"] % 8 == 0
+    assert {trial.parameters > 0 for trial in planned} == {True}
+    with pytest.raises(SuiteError, match=r"variant 'heads\(heads=3\)': hidden_size must be a multiple of 3"):
+        trials(with_variant(Variant("heads", Heads)), variants=["heads(heads=3)"], matching={"hidden_size": 16})
+
+
+def test_a_variant_that_cannot_be_matched_keeps_its_own_count_and_is_flagged() -> None:
+    fixed = Variant("fixed", lambda input_size, _hidden_size: nn.Linear(input_size, 3))
+    planned = trials(with_variant(fixed), variants=["lstm", "fixed"], matching={"rule": "parameters", "hidden_size": 16})
+    (size,) = {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "fixed"}
+    assert size == (16, 2 * 3 + 3 + 3 + 1)
+
+
+def test_a_measure_is_asked_once() -> None:
+    for asked in ({"measures": ["length"]}, {"corruptions": ["step_drop"], "measures": ["Step_Drop"]}):
+        with pytest.raises(SuiteError, match=r"asks '(length|step_drop)' twice"):
+            trials(evaluations=asked)
+
+
+def test_a_literal_takes_its_members_alone() -> None:
+    def build(*, k: Literal[1, 2] = 1) -> None: ...
+
+    declared = dict(inspect.signature(build, eval_str=True).parameters)
+    for value in (2.0, True, 3):
+        with pytest.raises(SuiteError, match="is not one of 1, 2"):
+            choices.checked({"k": value}, declared, "variant 'mine'")
+    assert choices.checked({"k": 2}, declared, "variant 'mine'") == {"k": 2}
+
+
+def test_a_variant_that_raises_is_no_reason_to_refuse_a_long_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    from suite.plan import limits
+
+    class Raises(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.shape[1] > 3:
+                raise RuntimeError("no such luck")
+            return super().forward(x)
+
+    monkeypatch.setattr(limits, "SMALL", 0.0)
+    assert len(trials(with_variant(Variant("sad", Raises)), variants=["sad"])) == 4

@@ -312,3 +312,40 @@ def test_measures_are_handed_all_corruptions(tmp_path: Path) -> None:
     assert not {"sad"} & {*corruptions, *measures}
     assert count == len(corruptions) + 1  # all those known when measures were asked for, the sad one among them
     assert broken == ["RuntimeError: no such luck"]
+
+
+def test_the_suites_own_measures_and_listeners_cannot_be_replaced(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "tasks/mine.py": """
+                from suite import Measure, hookimpl
+
+                @hookimpl
+                def suite_measures():
+                    yield Measure("Length", "mine", lambda *_: None)
+            """,
+            "plugins/hush.py": """
+                from suite import Listener, hookimpl
+
+                @hookimpl
+                def suite_listeners():
+                    yield Listener("Progress", lambda: None)
+            """,
+            "tasks/wrong.py": """
+                from suite import Corruption, hookimpl
+
+                @hookimpl
+                def suite_corruptions():
+                    yield Corruption("wrong", lambda *_: None, ("mild", "harsh"))
+            """,
+        },
+    )
+    script = "import json; from suite.registry.finder import discover; print(json.dumps([b.reason for b in discover().broken]))"
+    environment = {**os.environ, "SUITE_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    reasons = "\n".join(json.loads(done.stdout))
+    assert "'Length' is already provided by suite/measures/length.py" in reasons
+    assert "'Progress' is already provided by suite/listeners/progress.py" in reasons
+    assert "'wrong' has the severities ('mild', 'harsh'); they must be finite numbers" in reasons
+    assert reasons.count("\n") == 2

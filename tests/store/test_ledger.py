@@ -12,6 +12,7 @@ import pytest
 from suite import Point, SuiteError
 from suite.check.imagined import MACHINE, fill
 from suite.plan import schema
+from suite.plan.narrowing import narrow
 from suite.plan.schema import Request
 from suite.registry.finder import discover
 from suite.spec import Machine, Plugin, Results
@@ -19,9 +20,18 @@ from suite.store import frame
 from suite.store.ledger import Entered, Ledger, check_origin, entered
 from suite.store.selection import Selection, select
 from suite.store.store import Store
-from suite.trial import Evaluation, Learning, Outcome, Trial, Validation
+from suite.trial import Evaluation, Learning, Outcome, Timed, Trial, Validation
 
-PLAN = schema.check({"name": "mine", "variants": ["lstm", "gru"], "tasks": [{"name": "adding", "lengths": [6]}], "seeds": [0, 1]}, "mine")
+PLAN = schema.check(
+    {
+        "name": "mine",
+        "variants": ["lstm", "gru"],
+        "tasks": [{"name": "adding", "lengths": [6]}],
+        "seeds": [0, 1],
+        "evaluations": {"lengths": []},
+    },
+    "mine",
+)
 
 
 def entry(*trials: Trial, plan: schema.Plan = PLAN, machine: Machine = MACHINE, request: Request | None = None) -> Entered:
@@ -109,7 +119,7 @@ def versioned(tiny: Trial, variant: str, seed: int, sources: Mapping[str, str] =
     trial = replace(tiny, variant=Plugin(variant), seed=seed, length=6, sources=own, training=training)
     evaluations = (
         Evaluation("length", "long_range", (1.0,), trial.key, {}),
-        Evaluation("gaussian_noise", "robustness", (20.0,), trial.key, noise),
+        Evaluation("gaussian_noise", "robustness", (20.0, 10.0, 5.0, 0.0, -5.0), trial.key, noise),
     )
     return replace(trial, evaluations=evaluations)
 
@@ -124,7 +134,7 @@ def run(store: Store, *trials: Trial, plan: schema.Plan = PLAN, request: Request
 
 def selected(plan: schema.Plan = PLAN, **lists: Any) -> Selection:
     request = Request("mine.toml", **lists)
-    return select(schema.narrow(plan, request), request, discover())
+    return select(narrow(plan, request, discover()), request, discover())
 
 
 def seeds(results: Results) -> dict[str, list[int]]:
@@ -194,3 +204,34 @@ def test_fields_that_were_edited_since_are_named(store: Store) -> None:
     edited = schema.check({**PLAN.model_dump(), "eval_seed": 5, "training": {"clip": 2.0, "steps": 99}}, "mine")
     assert frame.read(store, selected(edited)).provenance.edited == ("eval_seed", "training.steps", "training.clip", "steps of adding")
     assert frame.read(store, selected()).provenance.edited == ("steps of adding",)  # the trials here have 20
+
+
+def test_points_that_the_plan_has_added_since_are_missing(store: Store) -> None:
+    longer = schema.check({**PLAN.model_dump(), "evaluations": {"lengths": [2.0]}}, "mine")
+    results = frame.read(store, selected(longer))
+    assert results.provenance.missing == tuple(
+        f"{variant} | adding | 6 | {seed} | 0.001, length" for variant in ("lstm", "gru") for seed in (0, 1)
+    )
+
+
+def test_times_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    store = fill(tmp_path, times={("lstm", "reference"): 2.0, ("gru", "reference"): 1.0})
+    ledger = store.ledger()
+    assert ledger is not None
+    timings = [stored.timing for key in ledger.timings.values() if (stored := store.timing(key)) is not None]
+    elsewhere = [replace(timing, surroundings={"cpu": "another"}) for timing in timings if timing.variant == Plugin("gru")]
+    kept = [replace(timing, surroundings={"cpu": "this one"}) for timing in timings if timing.variant != Plugin("gru")]
+    plan = schema.check(ledger.plan, "synthetic")  # type: ignore[arg-type]
+    for part in (kept, elsewhere):
+        for timing in part:
+            store.put_timing(timing, Timed({"forward": (1.0,)}, {"forward": (1.0,)}))
+        store.keep(entered(store.ledger(), Entered(plan, Request("synthetic"), (), tuple(part), (), MACHINE)))
+    results = frame.read(store)
+    speed = results.frame[results.frame["axis"] == "speed"]
+    assert set(speed["variant"]) == {"gru"}
+    assert {stale.changed for stale in results.provenance.stale} == {("timed on cpu",)}
+
+
+def test_a_plan_made_in_python_leaves_the_folder_to_its_file(tiny: Trial) -> None:
+    ledger = entered(entered(None, entry(tiny)), entry(tiny, request=Request("")))
+    assert ledger.origin.endswith("mine.toml")

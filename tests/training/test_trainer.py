@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from suite import Batch, Goal, Task
-from suite.ops.engines import AUTO, resolve
+from suite import Batch, Goal, SuiteError, Task, Variant
+from suite.ops.engines import AUTO, REFERENCE, resolve
 from suite.registry.finder import discover
 from suite.spec import Plugin
 from suite.training import data, model, trainer
@@ -170,3 +170,52 @@ def test_trials_that_share_the_eval_seed_meet_the_same_validation(tiny: Trial) -
     assert one == same
     assert one != other
     assert one != test
+
+
+@pytest.mark.parametrize("baseline", [0.0, float("inf"), float("nan"), -1.0])
+def test_a_baseline_that_no_skill_can_be_made_of_is_refused(tiny: Trial, baseline: float) -> None:
+    with pytest.raises(SuiteError, match=r"its baseline at length 10 is .*; it must be finite and above 0"):
+        train(tiny, replace(ADDING, baseline=lambda _length: baseline))
+
+
+def test_a_loss_far_beyond_the_baseline_is_diverged(tiny: Trial) -> None:
+    tight = replace(ADDING, baseline=lambda _length: 1e-9)
+    with pytest.raises(trainer.Diverged, match=r"the training loss was .* by step 5, more than 1e\+06 times the baseline"):
+        train(tiny, tight)
+
+
+def test_what_diverges_keeps_its_curve(tiny: Trial) -> None:
+    heard: list[int] = []
+    trial = change(tiny, optimizer="sgd", learning_rate=3.0, clip=1e9, steps=60)
+    net = model.build(discover().variant("rnn").noun, {}, ADDING, 4, REFERENCE.name, 0)
+    trained = trainer.learn(
+        replace(trial, training=replace(trial.training, learning_rate=1e18)), ADDING, net, lambda one: heard.append(one.step)
+    )
+    assert trained.diverged
+    assert [validation.step for validation in trained.learning.curve] == heard
+
+
+def test_complex_weights_stay_complex(tiny: Trial) -> None:
+    class Rotation(torch.nn.Module):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64))
+            self.register_buffer("phase", torch.full((hidden_size,), 1j, dtype=torch.complex64))
+            self.register_buffer("count", torch.zeros(1, dtype=torch.int64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            phase: torch.Tensor = self.phase  # type: ignore[assignment]
+            return (phase * (x.to(self.weight.dtype) @ self.weight.T)).real
+
+    for dtype, complex_dtype in (("float32", torch.complex64), ("float64", torch.complex128)):
+        net = model.build(Variant("rotation", Rotation), {}, ADDING, 4, REFERENCE.name, 0)
+        before = net.core.weight.detach().clone()  # type: ignore[operator]
+        list(trainer.train(change(tiny, dtype=dtype, steps=3), ADDING, net))
+        state = net.state_dict()
+        assert (state["core.weight"].dtype, state["core.phase"].dtype, state["core.count"].dtype) == (
+            complex_dtype,
+            complex_dtype,
+            torch.int64,
+        )
+        assert state["core.phase"].imag.eq(1).all()
+        assert not torch.equal(state["core.weight"].imag.float(), before.imag)  # the imaginary part learns, too
