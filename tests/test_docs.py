@@ -81,7 +81,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
             suite(*shlex.split(line)[1:], "--path", ".", cwd=tmp_path)
     suite("report", "smoke", "--all", "--path", ".", cwd=tmp_path)
     assert "mine" in (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
-    assert (tmp_path / "trials.txt").read_text().startswith("lstm | adding | 10 | 0 | 0.01: ")
+    assert (tmp_path / "trials.txt").read_text().startswith("leaky | adding | 10 | 0 | 0.01: ok")
 
 
 @pytest.mark.parametrize("text", [text for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and not name])
