@@ -21,7 +21,7 @@ from .running import environment, suite, tiny_plan
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `suite run smoke` has been run once."""
     folder = tmp_path_factory.mktemp("smoke")
-    done = suite("run", "smoke", "--device", "cpu", cwd=folder)
+    done = suite("run", "smoke", "--device", "cpu", cwd=folder, track=True)
     assert "report written" in done.stdout
     assert str(folder / "runs" / "smoke" / "report" / "index.html") in done.stdout
     assert "suite dashboard" in done.stdout
@@ -54,7 +54,7 @@ def test_second_run_trains_nothing_and_mlflow_has_each_trial_once(smoke: Path) -
         return {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()}
 
     before = times()
-    done = suite("run", "smoke", "--device", "cpu", cwd=smoke)
+    done = suite("run", "smoke", "--device", "cpu", cwd=smoke, track=True)
     assert "21 finished before, 0 to do" in done.stdout
     assert "nothing has changed: " in done.stdout
     assert times() == before
@@ -304,7 +304,7 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
     ],
 )
 def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp_path: Path) -> None:
-    done = suite(*words, cwd=tmp_path, code=2)
+    done = suite(*words, cwd=tmp_path, code=2, track=True)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert not (tmp_path / "runs").exists()

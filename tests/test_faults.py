@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from .running import environment, suite, tiny_plan
+from .running import UNTRACKED, environment, suite, tiny_plan
 
 BAD = """
 import os, signal, sys
@@ -128,7 +128,7 @@ def test_bad_variants_are_recorded_and_stop_no_other(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def started(*words: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "suite", *map(str, words)]
+    command = [sys.executable, "-m", "suite", *map(str, words), *UNTRACKED]
     with subprocess.Popen(
         command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -299,11 +299,11 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
 def test_a_tracking_server_that_is_gone_costs_no_result(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     words = ("run", plan, "--tasks", "adding", "--seeds", "1")
-    done = suite(*words, cwd=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    done = suite(*words, cwd=tmp_path, track=True, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert "MLflow at http://127.0.0.1:9" in done.stderr
     assert "the next run mirrors them" in done.stderr
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
-    suite(*words, cwd=tmp_path)
+    suite(*words, cwd=tmp_path, track=True)
     script = "import sys, mlflow\nc = mlflow.MlflowClient('sqlite:///' + sys.argv[1])\ne = c.get_experiment_by_name('tiny')\n"
     script += "print(sum('suite.trial_key' in r.data.tags for r in c.search_runs([e.experiment_id])))"
     command = [sys.executable, "-c", script, str(tmp_path / "runs" / "mlflow.db")]

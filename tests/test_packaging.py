@@ -13,7 +13,7 @@ import pytest
 
 from suite.registry.finder import discover
 
-from .running import environment
+from .running import UNTRACKED, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "suite-plugin-example"
@@ -69,7 +69,17 @@ def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp
     assert "first_sign" in found["tasks"]
     assert "parameters" in found["sections"]
     done = call(
-        installed / "suite", "run", "smoke", "--variants", "lstm,mgu", "--tasks", "first_sign,adding", "--device", "cpu", cwd=tmp_path
+        installed / "suite",
+        "run",
+        "smoke",
+        "--variants",
+        "lstm,mgu",
+        "--tasks",
+        "first_sign,adding",
+        "--device",
+        "cpu",
+        *UNTRACKED,
+        cwd=tmp_path,
     )
     assert "report written" in done
     page = (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
@@ -77,9 +87,9 @@ def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp
     record = next(
         json.loads(path.read_text())
         for path in (tmp_path / "runs" / "smoke" / "trials").glob("*.json")
-        if json.loads(path.read_text())["trial"]["variant"] == "mgu"
+        if json.loads(path.read_text())["trial"]["variant"]["name"] == "mgu"
     )
-    assert record["trial"]["ingredients"]["distribution suite-plugin-example"] == "1.0"
+    assert record["trial"]["sources"]["distribution suite-plugin-example"] == "1.0"
 
 
 def test_the_examples_own_tests_pass(installed: Path, tmp_path: Path) -> None:

@@ -265,9 +265,9 @@ def test_the_commands_make_it_again(tmp_path: Path, half_migrated: Path) -> None
     assert database.condition(path) == "made"
     shutil.copy(half_migrated, path)
     words = ("run", plan, "--tasks", "adding", "--seeds", "1")
-    assert f"{path} was left unfinished and has been made again" in suite(*words, cwd=tmp_path).stderr
+    assert f"{path} was left unfinished and has been made again" in suite(*words, cwd=tmp_path, track=True).stderr
     content, written = path.read_bytes(), path.stat().st_mtime_ns
-    assert suite(*words, cwd=tmp_path).stderr == ""
+    assert suite(*words, cwd=tmp_path, track=True).stderr == ""
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM tags WHERE key = 'suite.content'").fetchall() == [(2,)]
