@@ -126,11 +126,23 @@ def test_bad_variants_are_recorded_and_stop_no_other(tmp_path: Path) -> None:
     assert "<b>up</b>" not in page
 
 
+def _hear_interrupts() -> None:
+    """A shell lets what it starts in the background ignore interrupts, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(*words: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "suite", *map(str, words), *UNTRACKED]
     with subprocess.Popen(
-        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_interrupts,
     ) as process:
         try:
             yield process
