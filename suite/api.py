@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
 from .spec import Grade, Value
 from .store.ledger import Entered, check_origin, entered
-from .store.selection import Selection, select
+from .store.selection import select
 from .store.store import Store, StoredTrial
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .listeners.announce import Audience
+    from .report.page import Written
     from .training.model import Model
 
 
@@ -41,15 +43,6 @@ class Executed:
     work: Work
     report: Path
     written: bool
-    stale: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A report that was written: its folder, the plugins it was drawn with, and what was left out of it as stale."""
-
-    folder: Path
-    registry: Registry
     stale: tuple[str, ...]
 
 
@@ -137,16 +130,18 @@ def _told_of_nothing(work: Work, audience: Audience) -> Executed:
 
 def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
+    from .report import page
+
     invocation = invocation_of(work)
     work.store.keep(entered(work.store.ledger(), _entered(work)))
     audience.tell("suite_plan_started", invocation=invocation)
     try:
         outcomes = _carry_out(work, invocation, audience, workers)
-        reported = _report(work.store, work.registry, work.selection)
-        audience.tell("suite_report_written", invocation=invocation, folder=reported.folder)
+        written = page.write(work.store, work.registry, work.selection)
+        audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
     finally:
         audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(after(work, outcomes), reported.folder, True, reported.stale)
+    return Executed(after(work, outcomes), written.folder, True, written.stale)
 
 
 def _entered(work: Work) -> Entered:
@@ -184,21 +179,16 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
     return outcomes
 
 
-def report_of(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Reported:
+def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Written:
     """Write the report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
 
     Raises SuiteError where there are no results.
     """
-    registry, store = discover(), Store(runs, plan.name)
-    check_origin(store.ledger(), request, store.folder)
-    return _report(store, registry, None if whole else select(narrow(plan, request, registry), request, registry))
-
-
-def _report(store: Store, registry: Registry, selection: Selection | None) -> Reported:
     from .report import page
 
-    written = page.write(store, registry, selection)
-    return Reported(written.folder, registry, written.stale)
+    registry, store = discover(), Store(runs, plan.name)
+    check_origin(store.ledger(), request, store.folder)
+    return page.write(store, registry, None if whole else select(narrow(plan, request, registry), request, registry))
 
 
 def run(
@@ -225,7 +215,7 @@ def run(
 
     source = "" if isinstance(plan, Plan) else str(plan)
     loaded = plan if isinstance(plan, Plan) else schema.load(source)
-    own = ("variants", "tasks", "seeds", "device", "workers", "runs", "whole")
+    own = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
         if close := difflib.get_close_matches(option, own, n=1, cutoff=0.85):
             raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")

@@ -167,14 +167,15 @@ def report(
     """Write the report of a plan, or of a part of it, from what its store holds; trains nothing."""
     from . import api
     from .plan import schema
+    from .registry.finder import discover
 
     request = schema.Request(plan, variants, tasks, seeds)
     if whole and request.words:
         raise SuiteError(f"--all shows everything, so it does not go with {request.words[0]}")
-    reported = api.report_of(schema.load(plan), runs, request, whole=whole)
-    warn_of_broken(reported.registry)
-    warn_of_stale(reported.stale)
-    say(str(reported.folder / "index.html"))
+    written = api.report(schema.load(plan), runs, request, whole=whole)
+    warn_of_broken(discover())
+    warn_of_stale(written.stale)
+    say(str(written.folder / "index.html"))
 
 
 @app.command()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -189,25 +189,21 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert {name: after[name] for name in kept} == kept
 
 
-def test_interrupt_ends_with_130_and_leaves_no_process(tmp_path: Path) -> None:
-    with started("run", slow_plan(tmp_path), cwd=tmp_path) as process:
-        wait_for_trials(tmp_path, 1, process)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
-        assert "finished trials are kept" in errors
-        assert "Traceback" not in errors
-        deadline = time.monotonic() + 10
-        while members(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert members(process.pid) == []
+def to_all(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C on a terminal goes to the run and its workers."""
+    os.killpg(process.pid, signal.SIGINT)
 
 
-def test_sigterm_ends_as_an_interrupt_does(tmp_path: Path) -> None:
-    """A batch system, `timeout` or `kill` sends it to the run alone; its workers must end with it."""
+def to_the_run(process: subprocess.Popen[str]) -> None:
+    """A batch system, `timeout` or `kill` tells the run alone; its workers must end with it."""
+    process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("interrupt", [to_all, to_the_run])
+def test_an_interrupt_ends_with_130_and_leaves_no_process(tmp_path: Path, interrupt: Callable[[subprocess.Popen[str]], None]) -> None:
     with started("run", slow_plan(tmp_path), cwd=tmp_path) as process:
         wait_for_trials(tmp_path, 1, process)
-        process.send_signal(signal.SIGTERM)
+        interrupt(process)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "finished trials are kept" in errors

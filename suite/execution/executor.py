@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from .events import Event
 
 Answer = TypeVar("Answer")
 
@@ -22,7 +24,7 @@ class Executor(Protocol):
 
     @property
     def channel(self) -> Path:
-        """Where calls tell of their progress: a pipe that several processes write lines of JSON to."""
+        """Where calls tell of their progress: a pipe that several processes write the lines of events to."""
 
     def __enter__(self) -> Executor: ...
 
@@ -31,5 +33,5 @@ class Executor(Protocol):
     def submit(self, call: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
         """Begin a call, or let it wait for its turn; where its process dies, the future raises Died."""
 
-    def events(self) -> Sequence[Mapping[str, Any]]:
+    def events(self) -> Sequence[Event]:
         """What calls have told since this was last asked, in their order."""

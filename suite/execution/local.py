@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from .. import machine
+from .events import Event, event_of
 from .executor import Answer, Died
 
 
@@ -54,12 +54,12 @@ class LocalExecutor:
         done.add_done_callback(lambda future: _pass_on(future, answer))
         return answer
 
-    def events(self) -> Sequence[Mapping[str, Any]]:
+    def events(self) -> Sequence[Event]:
         with contextlib.suppress(BlockingIOError):  # nothing more for now
             while chunk := os.read(self._descriptor, 1 << 16):
                 self._unread += chunk
         *lines, self._unread = self._unread.split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [event_of(line) for line in lines]
 
 
 def _pass_on(done: Future[Answer], answer: Future[Answer]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import SuiteError
 from ..listeners.announce import Audience
@@ -14,8 +13,9 @@ from ..registry.registry import Registry
 from ..spec import Grade, Machine
 from ..store.selection import Selection
 from ..store.store import Store, done
-from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
+from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
+from .events import Event
 from .executor import Died, Executor
 
 POLL_SECONDS = 0.1
@@ -65,7 +65,7 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     while futures:
         finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for event in executor.events():
-            _tell(audience, waiting[event["key"]], event)
+            _tell(audience, waiting[event.key], event)
         for future in [future for future in futures if future in finished]:  # in the plan's order
             trial = futures.pop(future)
             outcome = _outcome(trial, future)
@@ -82,13 +82,15 @@ def _job(trial: Trial, before: Outcome | None, store: Store, executor: Executor)
     return worker.Job(trial, True, checkpoint, executor.channel)
 
 
-def _tell(audience: Audience, trial: Trial, event: Mapping[str, Any]) -> None:
-    if event["event"] == "started":
+def _tell(audience: Audience, trial: Trial, event: Event) -> None:
+    if event.validation is None:
         audience.tell("suite_trial_started", trial=trial)
         return
-    if event.get("cut"):
-        audience.note(trial.variant.label, f"{trial.task.label} has so many metrics that listeners hear of {len(event['scores'])} of them")
-    audience.tell("suite_validated", trial=trial, validation=Validation(event["step"], event["scores"]))
+    if event.cut:
+        audience.note(
+            trial.task.label, f"it has so many metrics that listeners hear of {len(event.validation.scores)} of them; the store has all"
+        )
+    audience.tell("suite_validated", trial=trial, validation=event.validation)
 
 
 def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import os
-import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +21,8 @@ from ..registry.sources import changed
 from ..spec import Grade, Variant
 from ..store.files import write
 from ..training import model, trainer
-from ..trial import Grading, Learning, Outcome, Timing, Trial, Validation
+from ..trial import Grading, Learning, Outcome, Timing, Trial
+from .events import Event
 
 REASON_LENGTH = 500
 """A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
@@ -40,29 +39,14 @@ class Job:
 
 
 @functools.cache
-def sender(channel: Path) -> Callable[[Mapping[str, Any]], None]:
-    """A function that sends an event to the parent, a line of JSON; one descriptor a process, however many trials it does."""
+def sender(channel: Path) -> Callable[[Event], None]:
+    """A function that tells the parent of an event; one descriptor a process, however many trials it does."""
     descriptor = os.open(channel, os.O_WRONLY)
 
-    def send(event: Mapping[str, Any]) -> None:
-        os.write(descriptor, line_of(event))
+    def send(event: Event) -> None:
+        os.write(descriptor, event.line())
 
     return send
-
-
-def line_of(event: Mapping[str, Any]) -> bytes:
-    """The event as a line that a pipe takes in one piece, whoever else writes there, so that no lock is needed.
-
-    Scores that do not fit are left out, the last ones first, and ``cut`` says how many.
-    """
-    scores = dict(event.get("scores", {}))
-    line = (json.dumps(event) + "\n").encode()
-    left_out = 0
-    while len(line) > select.PIPE_BUF and scores:
-        scores.popitem()
-        left_out += 1
-        line = (json.dumps({**event, "scores": scores, "cut": left_out}) + "\n").encode()
-    return line
 
 
 def work(job: Job) -> Outcome:
@@ -73,21 +57,22 @@ def work(job: Job) -> Outcome:
     with contained() as raised:
         trainer.prepare(trial.device, trial.seed)
         send = sender(job.channel)
-        send({"event": "started", "key": trial.key})
+        send(Event(trial.key))
         registry = discover()
         check_unedited(trial.sources, *(asked.sources for asked in trial.evaluations))
         variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
         seed = trainer.initial_seed(trial.seed)
         net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
-        if job.train or not _loaded(net, job.checkpoint):
+        state = None if job.train else _stored_weights(job.checkpoint, net)
+        if state is None:
             start = time.perf_counter()
-            trained = trainer.learn(trial, task, net, lambda validation: send(_event(trial, validation)))
+            trained = trainer.learn(trial, task, net, lambda validation: send(Event(trial.key, validation)))
             if trained.diverged:
                 return Outcome(trial.key, "diverged", reason=trained.diverged, learning=trained.learning)
             seconds = time.perf_counter() - start
             write(job.checkpoint, _bytes(trained.state))
-            learning = trained.learning
-            net.load_state_dict(trained.state)
+            learning, state = trained.learning, trained.state
+        net.load_state_dict(state)
         model.cast(net, getattr(torch, trial.training.dtype)).to(trial.device).eval()
         points = {asked.key: evaluate(net, task, trial, asked, registry.measure(asked.measure).noun) for asked in trial.evaluations}
         return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=seconds)
@@ -102,15 +87,12 @@ def check_unedited(*sources: Mapping[str, str]) -> None:
         raise SuiteError(f"{', '.join(edited)} changed after the run began; run the plan again")
 
 
-def _loaded(net: model.Model, checkpoint: Path) -> bool:
-    """Whether the weights could be read; a damaged file is no loss, since training again gives the same ones."""
+def _stored_weights(checkpoint: Path, net: model.Model) -> Mapping[str, torch.Tensor] | None:
+    """The weights of a checkpoint; None where it is damaged, which is no loss, since training again gives the same ones."""
     with contained() as raised:
-        net.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
-    return not raised
-
-
-def _event(trial: Trial, validation: Validation) -> dict[str, Any]:
-    return {"event": "validated", "key": trial.key, "step": validation.step, "scores": dict(validation.scores)}
+        state: Mapping[str, torch.Tensor] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        fits = {name: value.shape for name, value in state.items()} == {name: value.shape for name, value in net.state_dict().items()}
+    return None if raised or not fits else state
 
 
 def _bytes(state: Mapping[str, torch.Tensor]) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from .. import dropins
+from .. import LATER, dropins
 from ..keys import digest
 from ..machine import version
 from ..registry.registry import Provided, Registry
@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas", "seaborn")
 """Packages whose version may change a report's bytes."""
 
-OWN = ("report.page", "report.verdict", "report.figures", "report.stats", "ops")
+OWN = ("report.page", *LATER.values())
 """The suite's modules that a report is made by, with all that they import: the page, and what sections build on."""
 
 

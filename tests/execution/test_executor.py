@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from suite.execution.events import Event
 from suite.execution.executor import Died, Executor
 from suite.execution.local import LocalExecutor
 from suite.execution.worker import sender
+from suite.trial import Validation
 
 EXECUTORS: dict[str, Callable[[], Executor]] = {"local": lambda: LocalExecutor(2)}
 
@@ -54,7 +56,7 @@ def _kill_itself() -> None:
 
 
 def _tell(channel: Path, number: int) -> None:
-    sender(channel)({"event": "validated", "key": str(number), "scores": {}})
+    sender(channel)(Event(str(number), Validation(number, {"loss": 0.5})))
 
 
 def test_events_arrive_whole(executor: Executor) -> None:
@@ -64,7 +66,7 @@ def test_events_arrive_whole(executor: Executor) -> None:
     heard: list[int] = []
     deadline = time.monotonic() + 10
     while len(heard) < 50 and time.monotonic() < deadline:
-        heard += [int(event["key"]) for event in executor.events()]
+        heard += [event.validation.step for event in executor.events() if event.validation]
     assert sorted(heard) == list(range(50))
     assert list(executor.events()) == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from suite.execution import worker
+from suite.execution.events import Event, event_of
 from suite.execution.executor import Died
 from suite.execution.run import timed_together
 from suite.measures.timing import Rounds
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.spec import Plugin
-from suite.trial import Timed, Timing
+from suite.trial import Timed, Timing, Validation
 
 
 def timing(variant: str, engine: str) -> Timing:
@@ -38,7 +37,7 @@ class Clock:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def events(self) -> Sequence[Mapping[str, Any]]:
+    def events(self) -> Sequence[Event]:
         return []
 
     def submit(self, _call: Callable[..., Any], group: Sequence[Timing]) -> Future[Any]:
@@ -84,10 +83,18 @@ def test_one_that_raises_loses_its_own_timing_and_a_baseline_those_beside_it() -
 @pytest.mark.parametrize("count", [0, 5, 500])
 def test_an_event_fits_the_pipe_and_says_what_was_cut(count: int) -> None:
     scores = {"loss": 0.5, **{f"metric_{number}": float(number) for number in range(count)}}
-    line = worker.line_of({"event": "validated", "key": "k", "step": 3, "scores": scores})
+    event = Event("k", Validation(3, scores))
+    line = event.line()
     assert len(line) <= select.PIPE_BUF
     assert line.endswith(b"\n")
-    event = json.loads(line)
-    assert event["scores"]["loss"] == 0.5
-    assert len(event["scores"]) + event.get("cut", 0) == count + 1
-    assert ("cut" in event) == (count == 500)
+    assert line.count(b"\n") == 1
+    heard = event_of(line)
+    assert heard.validation is not None
+    assert (heard.key, heard.validation.step, heard.validation.scores["loss"]) == ("k", 3, 0.5)
+    assert len(heard.validation.scores) + heard.cut == count + 1
+    assert (heard.cut > 0) == (count == 500)
+    assert (heard == event) == (count < 500)
+
+
+def test_an_event_without_scores_is_a_trial_taken_up() -> None:
+    assert event_of(Event("k").line()) == Event("k")

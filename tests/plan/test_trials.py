@@ -1,55 +1,28 @@
-"""Checks that keys change when, and only when, the work changes, and that sizes match by brute force."""
+"""Checks that a plan becomes its whole grid, and that keys change when, and only when, the work changes."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
-from suite import Batch, Corruption, Measure, SuiteError, Task, Variant, machine
+from suite import Batch, Corruption, Measure, SuiteError, Task, machine
 from suite.measures import robustness
-from suite.ops.engines import REFERENCE, VENDOR
-from suite.plan import choices, matching, schema
+from suite.plan import schema
 from suite.plan import trials as planning
-from suite.plan.choices import Choice
-from suite.plan.schema import Plan
 from suite.registry import sources
-from suite.registry.finder import discover
-from suite.registry.registry import Provided, Registry
+from suite.registry.registry import Provided
 from suite.spec import Plugin
-from suite.training import model
 from suite.trial import Training, Trial
 
-REGISTRY = discover()
-
-LEAST: dict[str, Any] = {
-    "variants": ["lstm", "residual"],
-    "tasks": [{"name": "adding", "lengths": [6, 9]}],
-    "seeds": [0, 1],
-    "matching": {"rule": "hidden_size", "hidden_size": 3},
-    "training": {"learning_rates": [0.01]},
-    "evaluations": {"lengths": [2], "corruptions": ["gaussian_noise"]},
-}
-
-
-def plan(**changes: Any) -> Plan:
-    """The least plan, tables merged with the changes."""
-    merged = {**LEAST, **{name: {**LEAST.get(name, {}), **value} if isinstance(value, dict) else value for name, value in changes.items()}}
-    return schema.check({"name": "test", **merged}, "test")
-
-
-def trials(registry: Registry = REGISTRY, **changes: Any) -> list[Trial]:
-    return planning.trials(plan(**changes), registry, "cpu")
+from .planned import REGISTRY, plan, trials, with_task, with_variant
 
 
 def keys(planned: list[Trial]) -> list[str]:
@@ -62,14 +35,6 @@ def evaluation_keys(planned: list[Trial]) -> list[str]:
 
 def disjoint(one: list[str], other: list[str]) -> bool:
     return not set(one) & set(other)
-
-
-def with_variant(variant: Variant, digests: Mapping[str, str] | None = None) -> Registry:
-    return replace(REGISTRY, variants={**REGISTRY.variants, variant.name: Provided(variant, "here", None, digests or {})})
-
-
-def with_task(task: Task) -> Registry:
-    return replace(REGISTRY, tasks={**REGISTRY.tasks, task.name: Provided(task, "here", None, {})})
 
 
 # The grid
@@ -110,6 +75,27 @@ def test_the_same_choice_twice_is_one() -> None:
 def test_a_task_that_stands_twice_is_refused() -> None:
     with pytest.raises(SuiteError, match="task 'adding' stands twice"):
         trials(tasks=[{"name": "adding", "lengths": [6]}, {"name": "adding", "lengths": [9]}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants": ["lstm(depth=2)"]}, "variant 'lstm': unknown option 'depth'; it takes none"),
+        ({"variants": ["lstmm"]}, "unknown variant 'lstmm'; did you mean 'lstm'?"),
+        ({"tasks": ["addding"]}, "unknown task 'addding'; did you mean 'adding'?"),
+        ({"evaluations": {"corruptions": ["step_dropp"]}}, "unknown corruption 'step_dropp'; did you mean 'step_drop'?"),
+        ({"tasks": [{"name": "adding", "lengths": [9, 1]}]}, "task 'adding', length 1: adding needs a length of at least 2"),
+        (
+            {"tasks": [{"name": "noisy", "lengths": [5], "options": {"signal_steps": 6}}]},
+            "task 'noisy(signal_steps=6)', length 5: signal_steps",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_plan_is_told_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        trials(**changes)
+    assert str(caught.value).startswith(message)
 
 
 # Keys
@@ -291,227 +277,6 @@ def test_naming_the_default_evaluations_changes_no_key() -> None:
     assert one == two
 
 
-# Options
-
-
-def build(
-    input_size: int, hidden_size: int, *, rate: float = 0.5, depth: int = 1, deep: bool = False, score: Literal["dot", "sum"] = "dot"
-) -> Any: ...
-
-
-OPTIONS = {name: one for name, one in inspect.signature(build, eval_str=True).parameters.items() if one.kind is one.KEYWORD_ONLY}
-
-
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ({}, [{}]),
-        ({"depth": 3}, [{"depth": 3}]),
-        ({"rate": 2}, [{"rate": 2.0}]),
-        ({"rate": 0.5, "depth": 1, "deep": False, "score": "dot"}, [{}]),
-        ({"score": ["sum", "dot"], "depth": [1, 2]}, [{"score": "sum"}, {"depth": 2, "score": "sum"}, {}, {"depth": 2}]),
-    ],
-    ids=str,
-)
-def test_options_expand(options: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
-    planned = list(choices.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
-    assert repr(planned) == repr(wanted)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dept": 2}, "variant 'mine': unknown option 'dept'; did you mean 'depth'?"),
-        ({"zzz": 2}, "variant 'mine': unknown option 'zzz'; there is deep, depth, rate, score"),
-        ({"depth": "two"}, "variant 'mine': option depth: 'two' is str, not int"),
-        ({"depth": 2.0}, "variant 'mine': option depth: 2.0 is float, not int"),
-        ({"depth": True}, "variant 'mine': option depth: True is bool, not int"),
-        ({"depth": [1, "2"]}, "variant 'mine': option depth: '2' is str, not int"),
-        ({"deep": 1}, "variant 'mine': option deep: 1 is int, not bool"),
-        ({"rate": True}, "variant 'mine': option rate: True is bool, not float"),
-        ({"score": "cosine"}, "variant 'mine': option score: 'cosine' is not one of dot, sum"),
-    ],
-    ids=str,
-)
-def test_a_wrong_option_is_refused_with_what_is_allowed(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(SuiteError) as caught:
-        list(choices.expand(Choice(name="mine", options=options), OPTIONS, "variant"))
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"variants": ["lstm(depth=2)"]}, "variant 'lstm': unknown option 'depth'; it takes none"),
-        ({"variants": ["lstmm"]}, "unknown variant 'lstmm'; did you mean 'lstm'?"),
-        ({"tasks": ["addding"]}, "unknown task 'addding'; did you mean 'adding'?"),
-        ({"evaluations": {"corruptions": ["step_dropp"]}}, "unknown corruption 'step_dropp'; did you mean 'step_drop'?"),
-        ({"tasks": [{"name": "adding", "lengths": [9, 1]}]}, "task 'adding', length 1: adding needs a length of at least 2"),
-        (
-            {"tasks": [{"name": "noisy", "lengths": [5], "options": {"signal_steps": 6}}]},
-            "task 'noisy(signal_steps=6)', length 5: signal_steps",
-        ),
-    ],
-    ids=str,
-)
-def test_a_wrong_plan_is_told_before_anything_runs(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(SuiteError) as caught:
-        trials(**changes)
-    assert str(caught.value).startswith(message)
-
-
-# Sizes
-
-
-@pytest.mark.parametrize("task", ["adding", "copy"])
-@pytest.mark.parametrize("name", REGISTRY.variants)
-def test_parameters_match_the_nearest_by_brute_force(name: str, task: str) -> None:
-    variant, noun = REGISTRY.variant(name).noun, REGISTRY.task(task).noun
-    counts = {size: model.count_parameters(model.build(variant, {}, noun, size, REFERENCE.name, 0)) for size in range(1, 65)}
-    counter = matching.Counter(variant, {}, noun)
-    assert {size: counter(size) for size in counts} == counts
-    for budget in (1, 150, 1_000, 1_999, counts[32], (counts[20] + counts[21]) // 2):
-        for guess in (1, 3, 32, 500):
-            size, parameters = counter.nearest(budget, guess)
-            assert abs(parameters - budget) == min(abs(count - budget) for count in counts.values())
-            assert counts[size] == parameters
-
-
-class Wide(nn.Module):
-    """A core whose output grows with the square of the hidden size, which no straight line predicts."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(input_size, hidden_size**2 + 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)  # type: ignore[no-any-return]
-
-
-class OnTheCpu(nn.Module):
-    """A core that looks at its numbers, so that the meta device cannot build it."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(input_size, hidden_size)
-        self.scale = float(self.layer.weight.detach().abs().max())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) / self.scale  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("build", [Wide, OnTheCpu])
-def test_what_cannot_be_predicted_is_counted_all_the_same(build: type[nn.Module]) -> None:
-    variant, noun = Variant("mine", build), REGISTRY.task("copy").noun
-    counts = {size: model.count_parameters(model.build(variant, {}, noun, size, REFERENCE.name, 0)) for size in range(1, 40)}
-    size, parameters = matching.Counter(variant, {}, noun).nearest(counts[17] + 1, 32)
-    assert (size, parameters) == (17, counts[17])
-
-
-def test_each_variant_is_counted_once_for_each_task_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, str]] = []
-    real = matching.Counter
-
-    def counted(variant: Variant, options: Any, task: Task) -> matching.Counter:
-        made.append((variant.name, task.name))
-        return real(variant, options, task)
-
-    monkeypatch.setattr(matching, "Counter", counted)
-    trials(matching={"rule": "parameters"}, training={"learning_rates": [0.1, 0.2, 0.3]})
-    assert sorted(made) == [("lstm", "adding"), ("residual", "adding")]
-
-
-def test_a_variant_that_does_not_grow_is_told() -> None:
-    with pytest.raises(SuiteError, match=r"it has 7 parameters at hidden_size 65536 and never reaches 1000; does it use hidden_size\?"):
-        matching.nearest_size(lambda _size: 7, 1000, 32)
-
-
-def test_a_complex_weight_counts_as_two() -> None:
-    module = nn.Linear(3, 2)
-    module.weight = nn.Parameter(torch.zeros(2, 3, dtype=torch.complex64))
-    assert model.count_parameters(module) == 2 * 6 + 2
-
-
-def test_the_budget_is_the_lstms() -> None:
-    planned = trials(matching={"rule": "parameters", "hidden_size": 16}, variants=["rnn", "lstm", "bilstm"])
-    lstm = 4 * 16 * (2 + 16) + 4 * 16 + 16 + 1  # four gates of x, h and a bias; a readout of one
-    assert {trial.budget for trial in planned} == {lstm}
-    assert {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "lstm"} == {(16, lstm)}
-    assert {abs(trial.parameters / lstm - 1) < 0.05 for trial in planned} == {True}
-    assert len({trial.hidden_size for trial in planned}) == 3
-
-
-def test_matching_by_hidden_size_leaves_the_counts_apart() -> None:
-    planned = trials(matching={"rule": "hidden_size", "hidden_size": 5}, variants=["rnn", "lstm"])
-    rnn = 5 * (2 + 5) + 5 + 5 + 1
-    assert {(trial.variant.name, trial.hidden_size, trial.parameters) for trial in planned} >= {("rnn", 5, rnn)}
-    assert {trial.hidden_size for trial in planned} == {5}
-
-
-def fails(_input_size: int, _hidden_size: int) -> Any:
-    raise RuntimeError("no such luck")
-
-
-def exits(_input_size: int, _hidden_size: int) -> Any:
-    raise SystemExit(3)
-
-
-@pytest.mark.parametrize("build", [fails, exits, lambda _d, _h: "not a module", lambda _d, _h: nn.Identity()])
-@pytest.mark.parametrize("rule", ["parameters", "hidden_size"])
-def test_a_variant_that_cannot_be_built_keeps_its_trials(build: Any, rule: str) -> None:
-    planned = trials(with_variant(Variant("broken", build)), variants=["lstm", "broken"], matching={"rule": rule})
-    broken = [trial for trial in planned if trial.variant.name == "broken"]
-    assert len(broken) == len(planned) // 2
-    assert {trial.hidden_size for trial in broken} == {3}
-
-
-def test_engines_are_resolved_before_the_key() -> None:
-    planned = trials(variants=["lstm", "layernorm"])
-    assert {(trial.variant.name, trial.engine) for trial in planned} == {("lstm", VENDOR.name), ("layernorm", REFERENCE.name)}
-    planned = trials(variants=["lstm", "layernorm"], training={"engine": REFERENCE.name})
-    assert {trial.engine for trial in planned} == {REFERENCE.name}
-
-
-# Limits
-
-
-@pytest.mark.parametrize("rule", ["parameters", "hidden_size"])
-def test_a_model_beyond_memory_is_refused_before_anything_is_built(rule: str) -> None:
-    with pytest.raises(SuiteError, match=r"`lstm` of hidden size 60000 has .* needs at least .* GiB and there are .* GiB here; lower"):
-        trials(matching={"rule": rule, "hidden_size": 60000})
-
-
-def test_a_sequence_beyond_memory_is_refused() -> None:
-    with pytest.raises(
-        SuiteError, match=r"task 'adding', length 1000000: a t.* needs at least .* GiB and there are .* GiB here; shorten it"
-    ):
-        trials(tasks=[{"name": "adding", "lengths": [1_000_000]}], matching={"hidden_size": 64}, training={"batch_size": 64})
-
-
-def test_what_a_step_keeps_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step of an LSTM keeps its gates and states: some ten values of the hidden size for each sample and step, of four bytes each."""
-    from suite.plan import limits
-
-    (trial, *_) = trials(variants=["lstm"], tasks=[{"name": "adding", "lengths": [100]}], matching={"hidden_size": 64})
-    kept = limits.step_bytes(replace(trial, engine=REFERENCE.name), REGISTRY)
-    state = trial.training.batch_size * 100 * 64 * 4
-    assert 6 * state < kept < 25 * state
-    monkeypatch.setattr(limits, "memory", lambda _device: kept // 2)
-    monkeypatch.setattr(limits, "SMALL", 0.0)
-    with pytest.raises(SuiteError, match="length 100: a training step of `lstm` needs at least"):
-        limits.check_sequences([replace(trial, engine=REFERENCE.name)], REGISTRY)
-
-
-def test_a_task_whose_draw_raises_anything_is_told_in_one_line() -> None:
-    def draw(_rng: Any, _batch_size: int, _length: int) -> Batch:
-        raise KeyError("no\nsuch luck")
-
-    task = Task("mine", draw, 1, 1, "mse", lambda _length: 1.0, lambda _length: None, lengths=(3,))  # type: ignore[arg-type, return-value]
-    with pytest.raises(SuiteError) as caught:
-        trials(with_task(task), tasks=["mine"])
-    assert str(caught.value) == "task 'mine' (here), length 3: draw raised KeyError: 'no\\nsuch luck'; try: suite check mine"
-
-
 # Timings
 
 
@@ -541,7 +306,7 @@ def test_a_timings_shape_changes_its_key(change: dict[str, Any]) -> None:
     assert disjoint([one.key for one in before], [one.key for one in after])
 
 
-# Tasks and corruptions of others
+# What others provide
 
 
 def tasks() -> Iterator[Task]:
@@ -584,64 +349,7 @@ def test_names_are_compared_without_case() -> None:
     assert trials()[0].variant == Plugin("lstm")
 
 
-class Heads(nn.Module):
-    """A core that takes only sizes that a number of heads divides."""
-
-    def __init__(self, input_size: int, hidden_size: int, *, heads: int = 4) -> None:
-        super().__init__()
-        if hidden_size % heads:
-            raise ValueError(f"hidden_size must be a multiple of {heads}")
-        self.layer = nn.Linear(input_size, hidden_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)  # type: ignore[no-any-return]
-
-
-def test_a_variant_of_certain_sizes_is_matched_among_their_multiples() -> None:
-    planned = trials(
-        with_variant(Variant("heads", Heads)),
-        variants=["lstm", "heads", "heads(heads=8)"],
-        matching={"rule": "parameters", "hidden_size": 16},
-    )
-    sizes = {trial.variant.label: trial.hidden_size for trial in planned}
-    assert sizes["heads"] % 4 == 0
-    assert sizes["heads(heads=8)"] % 8 == 0
-    assert {trial.parameters > 0 for trial in planned} == {True}
-    with pytest.raises(SuiteError, match=r"variant 'heads\(heads=3\)': hidden_size must be a multiple of 3"):
-        trials(with_variant(Variant("heads", Heads)), variants=["heads(heads=3)"], matching={"hidden_size": 16})
-
-
-def test_a_variant_that_cannot_be_matched_keeps_its_own_count_and_is_flagged() -> None:
-    fixed = Variant("fixed", lambda input_size, _hidden_size: nn.Linear(input_size, 3))
-    planned = trials(with_variant(fixed), variants=["lstm", "fixed"], matching={"rule": "parameters", "hidden_size": 16})
-    (size,) = {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "fixed"}
-    assert size == (16, 2 * 3 + 3 + 3 + 1)
-
-
 def test_a_measure_is_asked_once() -> None:
     for asked in ({"measures": ["length"]}, {"corruptions": ["step_drop"], "measures": ["Step_Drop"]}):
         with pytest.raises(SuiteError, match=r"asks '(length|step_drop)' twice"):
             trials(evaluations=asked)
-
-
-def test_a_literal_takes_its_members_alone() -> None:
-    def build(*, k: Literal[1, 2] = 1) -> None: ...
-
-    declared = dict(inspect.signature(build, eval_str=True).parameters)
-    for value in (2.0, True, 3):
-        with pytest.raises(SuiteError, match="is not one of 1, 2"):
-            choices.checked({"k": value}, declared, "variant 'mine'")
-    assert choices.checked({"k": 2}, declared, "variant 'mine'") == {"k": 2}
-
-
-def test_a_variant_that_raises_is_no_reason_to_refuse_a_long_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    from suite.plan import limits
-
-    class Raises(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            if x.shape[1] > 3:
-                raise RuntimeError("no such luck")
-            return super().forward(x)
-
-    monkeypatch.setattr(limits, "SMALL", 0.0)
-    assert len(trials(with_variant(Variant("sad", Raises)), variants=["sad"])) == 4

@@ -184,15 +184,14 @@ def test_a_loss_far_beyond_the_baseline_is_diverged(tiny: Trial) -> None:
         train(tiny, tight)
 
 
-def test_what_diverges_keeps_its_curve(tiny: Trial) -> None:
-    heard: list[int] = []
-    trial = change(tiny, optimizer="sgd", learning_rate=3.0, clip=1e9, steps=60)
-    net = model.build(discover().variant("rnn").noun, {}, ADDING, 4, REFERENCE.name, 0)
-    trained = trainer.learn(
-        replace(trial, training=replace(trial.training, learning_rate=1e18)), ADDING, net, lambda one: heard.append(one.step)
-    )
-    assert trained.diverged
-    assert [validation.step for validation in trained.learning.curve] == heard
+def test_what_diverges_keeps_its_curve_and_tells_it(tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls, heard = trainer.score, itertools.count(1), list[int]()
+    monkeypatch.setattr(trainer, "score", lambda *words: {"loss": float("nan")} if next(calls) == 3 else real(*words))
+    net = model.build(discover().variant("gru").noun, {}, ADDING, 4, REFERENCE.name, 0)
+    trained = trainer.learn(tiny, ADDING, net, lambda validation: heard.append(validation.step))
+    assert trained.diverged == "the validation loss was not finite by step 15"
+    assert [validation.step for validation in trained.learning.curve] == heard == [5, 10]
+    assert trained.learning.best_step in heard
 
 
 def test_complex_weights_stay_complex(tiny: Trial) -> None:
