@@ -38,7 +38,7 @@ report: install
 	@$(BIN)/suite run $(PLAN) $(NARROW)
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
