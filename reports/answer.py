@@ -16,7 +16,7 @@ def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
     look = figures.looks(results, timed=True)
-    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in ops.ENGINES}
+    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in ops.TIMED}
     answers |= {
         "Robustness": robustness(verdict.robustness(results), look),
         "Long range": long_range(results, look),

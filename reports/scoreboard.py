@@ -59,7 +59,7 @@ def row(style: figures.Look, summary: verdict.Summary) -> dict[str, str | int]:
         "Test skill": summary.skill.text(),
         "Steps": steps(summary),
         "Robustness": summary.robustness.text() if summary.robustness.n else unsolved,
-        **{f"Time, {engine.name}": ratio(summary, engine.name) for engine in ops.ENGINES},
+        **{f"Time, {engine.name}": ratio(summary, engine.name) for engine in ops.TIMED},
         "Lost": summary.lost,
     }
 

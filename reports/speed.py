@@ -22,7 +22,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
         "who has no such kernel is not slow for that, and who has one does not win by it."
     )
-    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in ops.ENGINES}
+    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in ops.TIMED}
     timed = timed.assign(panel=[titles.get(name, f"{name} engine") for name in timed["engine"]])
     longest = verdict.at_longest(timed)
     where = f"T = {' or '.join(f'{length:g}' for length in sorted(set(longest['x'])))}"
@@ -60,7 +60,7 @@ def milliseconds(longest: DataFrame, look: dict[str, figures.Look]) -> DataFrame
     columns = longest["engine"] + ", " + longest["condition"]
     texts = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
     table: DataFrame = longest.assign(column=columns, text=texts).pivot(index="variant", columns="column", values="text")
-    order = [f"{engine.name}, {condition}" for engine in ops.ENGINES for condition in ("forward", "forward+backward")]
+    order = [f"{engine.name}, {condition}" for engine in ops.TIMED for condition in ("forward", "forward+backward")]
     table = table.reindex(index=[name for name in look if name in table.index], columns=[name for name in order if name in table.columns])
     table.insert(0, "Variant", [look[name].label for name in table.index])
     return table

@@ -169,7 +169,7 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
     if work.pending:
         count = min(workers or default_workers(work.machine.device), len(work.pending))
         with LocalExecutor(count) as executor:
-            outcomes = running.run_trials(work, invocation, executor, audience)
+            outcomes = running.run_trials(work, invocation, executor, audience, count)
     if work.untimed or work.ungraded:
         with LocalExecutor(1) as executor:
             if work.untimed:

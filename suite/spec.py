@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -174,22 +174,41 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A test stream: batches with the input ``(B, T, D)`` that a model is to get for each.
+
+    length: the sequence length, as tasks count it, that its baseline and its goal are asked for
+    """
+
+    length: int
+    batches: Iterable[tuple[Array, Batch]]
+
+
+@dataclass(frozen=True)
 class Measure:
-    """A question to a trained model, asked at several points.
+    """A question to a trained model, asked at several points: how well it does on a stream, or one of its own.
 
     axis: the part of the report that its answers belong to, such as ``robustness``
+    stream: ``stream(task, trial, at) -> Stream``; the harness runs all models of a population on it at once and scores them
     ask: ``ask(model, task, trial, at) -> Point``, with the model (an nn.Module in evaluation mode) on the trial's device
     points: where it is asked, unless the plan says
     unit: of the points
     corruption: the corruption that it applies, whose source then counts for its key
+
+    Raises ValueError unless there is one of `stream` and `ask`.
     """
 
     name: str
     axis: str
-    ask: Callable[..., Point]
+    stream: Callable[..., Stream] | None = None
+    ask: Callable[..., Point] | None = None
     points: tuple[float, ...] = (1.0,)
     unit: str = ""
     corruption: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.stream is None) == (self.ask is None):
+            raise ValueError(f"measure '{self.name}': takes one of stream= and ask=")
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from .keys import digest
 from .spec import Machine, Plugin, Point
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BASELINE = Plugin("lstm")
 """The variant that sets parameter budgets and that every other is compared with."""
@@ -159,14 +156,6 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The best weights so far by validation, on the CPU."""
-
-    step: int
-    state: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
 class Learning:
     """What a trial learned, the same to the bit on a like machine.
 
@@ -188,7 +177,10 @@ class Outcome:
 
     learning: None where nothing was learned
     evaluations: what the measures found, by evaluation key
-    train_seconds: a measurement, which no digest contains; None where nothing was trained
+    train_seconds: the trial's share of its population's training, without compiling; None where nothing was trained
+    compile_seconds: its share of that; members: how many trials were trained as one program
+
+    The last three are measurements, which no digest contains.
     """
 
     key: str
@@ -198,6 +190,8 @@ class Outcome:
     learning: Learning | None = None
     evaluations: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     train_seconds: float | None = None
+    compile_seconds: float | None = None
+    members: int | None = None
 
 
 @dataclass(frozen=True)

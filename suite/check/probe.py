@@ -21,7 +21,7 @@ TINY = 1e-12
 
 def engines(subject: Subject[Variant]) -> Iterator[tuple[Engine, str]]:
     """Each engine of the variant, with how to name it in a reason."""
-    for engine in engines_of(subject.noun):
+    for engine in engines_of(subject.noun, subject.options):
         yield engine, "forward" if engine is REFERENCE else f"the {engine.name} twin"
 
 
@@ -61,7 +61,7 @@ def draws(subject: Subject[Variant]) -> bool:
     with sealed(), torch.no_grad():
         core, x = build(subject, 3, 5), noise(2, 4, 3)
         before = torch.get_rng_state()
-        for engine in engines_of(subject.noun):
+        for engine in engines_of(subject.noun, subject.options):
             forward(subject, core, x, engine)
         return not torch.equal(torch.get_rng_state(), before)
 

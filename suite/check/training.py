@@ -25,7 +25,7 @@ def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int
     machine fails nobody.
     """
     torch.manual_seed(0)
-    net = model.build(subject.noun, subject.options, shape_task(2, 1), H, engines_of(subject.noun)[0].name, seed=0)
+    net = model.build(subject.noun, subject.options, shape_task(2, 1), H, engines_of(subject.noun, subject.options)[0].name, seed=0)
     net.readout.requires_grad_(False)
     net.readout.weight *= 4
     trained = [parameter for parameter in net.core.parameters() if parameter.requires_grad]

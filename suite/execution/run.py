@@ -17,6 +17,7 @@ from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
 from .events import Event
 from .executor import Died, Executor
+from .populations import companions, lacking, populations, trained_before
 
 POLL_SECONDS = 0.1
 
@@ -55,31 +56,46 @@ class Work:
         return tuple(grading for grading in self.gradings if grading.key not in self.grades or self.grades[grading.key].failed)
 
 
-def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience) -> dict[str, Outcome]:
-    """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it."""
+def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience, workers: int) -> dict[str, Outcome]:
+    """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
+
+    Where a job fails as a whole, by an exception or with its process, its halves are tried again, until who is to blame stands alone.
+    """
     waiting = {trial.key: trial for trial in work.pending}
     store, outcomes = work.store, dict(work.outcomes)
-    futures: dict[Future[Outcome], Trial] = {
-        executor.submit(worker.work, _job(trial, outcomes.get(trial.key), store, executor)): trial for trial in waiting.values()
-    }
+    futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
+    for job in _jobs(work, workers, executor):
+        futures[executor.submit(worker.work, job)] = job
     while futures:
         finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for event in executor.events():
-            _tell(audience, waiting[event.key], event)
-        for future in [future for future in futures if future in finished]:  # in the plan's order
-            trial = futures.pop(future)
-            outcome = _outcome(trial, future)
-            store.put(trial, outcome, invocation.machine)
-            outcomes[trial.key] = store.get(trial) or outcome
-            audience.tell("suite_trial_finished", trial=trial, outcome=outcomes[trial.key])
+            if event.key in waiting:
+                _tell(audience, waiting[event.key], event)
+        for future in [future for future in futures if future in finished]:
+            job = futures.pop(future)
+            ended = _outcomes(job, future)
+            if len(job.trials) > 1 and job.trials[0].device == "cpu" and all(outcome.status == "failed" for outcome in ended):
+                futures |= {executor.submit(worker.work, half): half for half in job.halves()}
+                continue
+            for outcome in ended:
+                if outcome.key in waiting:
+                    trial = waiting[outcome.key]
+                    store.put(trial, outcome, invocation.machine)
+                    outcomes[trial.key] = store.get(trial) or outcome
+                    audience.tell("suite_trial_finished", trial=trial, outcome=outcomes[trial.key])
     return outcomes
 
 
-def _job(trial: Trial, before: Outcome | None, store: Store, executor: Executor) -> worker.Job:
-    checkpoint = store.checkpoint(trial.key)
-    if before is not None and before.status != "diverged" and before.learning and checkpoint.is_file():
-        return worker.Job(worker.without(trial, before.evaluations), False, checkpoint, executor.channel)
-    return worker.Job(trial, True, checkpoint, executor.channel)
+def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
+    """The pending trials as jobs: populations to train, and trained ones that lack an evaluation."""
+    store, outcomes = work.store, work.outcomes
+    trained = {trial.key for trial in work.pending if trained_before(outcomes.get(trial.key), store, trial.key)}
+    untrained = companions([trial for trial in work.pending if trial.key not in trained], work.trials)
+    unasked = [lacking(trial, outcomes.get(trial.key)) for trial in work.pending if trial.key in trained]
+    for train, trials in ((True, untrained), (False, unasked)):
+        for group in populations(trials, workers) if trials else ():
+            checkpoints = tuple(store.checkpoint(trial.key) for trial in group)
+            yield worker.Job(group, train, checkpoints, executor.channel)
 
 
 def _tell(audience: Audience, trial: Trial, event: Event) -> None:
@@ -93,15 +109,16 @@ def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     audience.tell("suite_validated", trial=trial, validation=event.validation)
 
 
-def _outcome(trial: Trial, future: Future[Outcome]) -> Outcome:
-    """The worker's outcome, or why there is none."""
+def _outcomes(job: worker.Job, future: Future[tuple[Outcome, ...]]) -> tuple[Outcome, ...]:
+    """The worker's outcomes, or why there are none."""
     try:
         return future.result()
     except Died as error:
-        return Outcome(trial.key, "failed", reason=str(error))
+        return tuple(Outcome(trial.key, "failed", reason=str(error)) for trial in job.trials)
     except Exception as error:
         reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
-        return Outcome(trial.key, "failed", reason=reason, traceback=str(getattr(error, "traceback", "")))
+        traceback = str(getattr(error, "traceback", ""))
+        return tuple(Outcome(trial.key, "failed", reason=reason, traceback=traceback) for trial in job.trials)
 
 
 def run_timings(work: Work, executor: Executor) -> None:

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..errors import SuiteError, contained
 from ..measures import repeatability, timing
 from ..measures.evaluate import evaluate
+from ..ops.engines import compile_seconds
 from ..registry.finder import discover
+from ..registry.registry import Registry
 from ..registry.sources import changed
-from ..spec import Grade, Variant
+from ..spec import Grade, Point, Task, Variant
 from ..store.files import write
 from ..training import model, trainer
 from ..trial import Grading, Learning, Outcome, Timing, Trial
@@ -30,12 +31,21 @@ REASON_LENGTH = 500
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to do: its training unless a checkpoint is there, and the evaluations it still lacks."""
+    """Trials that differ in seed and learning rate alone: their training, unless it is done, and the evaluations they still lack.
 
-    trial: Trial
+    checkpoints: where the weights of each are, or are to be
+    """
+
+    trials: tuple[Trial, ...]
     train: bool
-    checkpoint: Path
+    checkpoints: tuple[Path, ...]
     channel: Path
+
+    def halves(self) -> tuple[Job, Job]:
+        """The same work as two jobs."""
+        middle = len(self.trials) // 2
+        first, second = slice(None, middle), slice(middle, None)
+        return tuple(replace(self, trials=self.trials[part], checkpoints=self.checkpoints[part]) for part in (first, second))  # type: ignore[return-value]
 
 
 @functools.cache
@@ -49,35 +59,86 @@ def sender(channel: Path) -> Callable[[Event], None]:
     return send
 
 
-def work(job: Job) -> Outcome:
-    """Train and evaluate one trial; whatever a plugin raises becomes the outcome's reason."""
-    trial = job.trial
-    learning: Learning | None = None
-    seconds: float | None = None
+@dataclass
+class _Ended:
+    """How far a job has come: what each trial has learned, and the answers of its evaluations."""
+
+    diverged: dict[str, str]
+    learning: dict[str, Learning]
+    points: dict[str, dict[str, tuple[Point, ...]]]
+    train_seconds: float | None = None
+    compile_seconds: float | None = None
+
+
+def work(job: Job) -> tuple[Outcome, ...]:
+    """Train and evaluate trials as one program; whatever a plugin raises becomes the outcomes' reason."""
+    ended = _Ended({}, {}, {trial.key: {} for trial in job.trials})
     with contained() as raised:
-        trainer.prepare(trial.device, trial.seed)
-        send = sender(job.channel)
+        _do(job, ended)
+    return tuple(_outcome(trial, ended, len(job.trials), raised.reason[:REASON_LENGTH], raised.traceback) for trial in job.trials)
+
+
+def _outcome(trial: Trial, ended: _Ended, members: int, reason: str, traceback: str) -> Outcome:
+    learning = ended.learning.get(trial.key)
+    trained = ended.train_seconds is not None
+    costs = {
+        "train_seconds": ended.train_seconds,
+        "compile_seconds": ended.compile_seconds,
+    }
+    if trial.key in ended.diverged:
+        return Outcome(trial.key, "diverged", reason=ended.diverged[trial.key], learning=learning)
+    status = "failed" if reason else "ok"
+    points = ended.points[trial.key]
+    return Outcome(trial.key, status, reason, traceback, learning, points, **costs, members=members if trained else None)  # type: ignore[arg-type]
+
+
+def _do(job: Job, ended: _Ended) -> None:
+    first = job.trials[0]
+    trainer.prepare(first.device, first.seed)
+    send = sender(job.channel)
+    for trial in job.trials:
         send(Event(trial.key))
-        registry = discover()
-        check_unedited(trial.sources, *(asked.sources for asked in trial.evaluations))
-        variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
-        seed = trainer.initial_seed(trial.seed)
-        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
-        state = None if job.train else _stored_weights(job.checkpoint, net)
-        if state is None:
-            start = time.perf_counter()
-            trained = trainer.learn(trial, task, net, lambda validation: send(Event(trial.key, validation)))
-            if trained.diverged:
-                return Outcome(trial.key, "diverged", reason=trained.diverged, learning=trained.learning)
-            seconds = time.perf_counter() - start
-            write(job.checkpoint, _bytes(trained.state))
-            learning, state = trained.learning, trained.state
-        net.load_state_dict(state)
-        model.cast(net, getattr(torch, trial.training.dtype)).to(trial.device).eval()
-        points = {asked.key: evaluate(net, task, trial, asked, registry.measure(asked.measure).noun) for asked in trial.evaluations}
-        return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=seconds)
-    reason = raised.reason[:REASON_LENGTH]
-    return Outcome(trial.key, "failed", reason, raised.traceback, learning=learning, train_seconds=seconds)
+    registry = discover()
+    check_unedited(*(trial.sources for trial in job.trials), *(asked.sources for trial in job.trials for asked in trial.evaluations))
+    variant, task = registry.variant(first.variant.name).noun, registry.task(first.task.name).noun
+    models = trainer.build(job.trials, variant, task)
+    states = None if job.train else [_stored_weights(checkpoint, net) for checkpoint, net in zip(job.checkpoints, models, strict=True)]
+    if states is None or any(state is None for state in states):
+        states = _train(job, ended, task, models, send)
+    for net, state in zip(models, states, strict=True):
+        if state:  # a member that diverged before its first validation has none
+            net.load_state_dict(state)
+    _evaluate(job, ended, task, models, registry)
+
+
+def _train(
+    job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], send: Callable[[Event], None]
+) -> list[Mapping[str, torch.Tensor] | None]:
+    """Train the models; the best weights of each, which then lie in its checkpoint too."""
+    start, compiling = time.perf_counter(), compile_seconds()
+    members = trainer.gather(models, job.trials[0].engine)
+    trained = trainer.learn(job.trials, task, members, lambda trial, validation: send(Event(trial.key, validation)))
+    compiling = compile_seconds() - compiling
+    share = 1 / len(job.trials)
+    ended.train_seconds, ended.compile_seconds = share * (time.perf_counter() - start - compiling), share * compiling
+    for trial, checkpoint, result in zip(job.trials, job.checkpoints, trained, strict=True):
+        ended.learning[trial.key] = result.learning
+        if result.diverged:
+            ended.diverged[trial.key] = result.diverged
+        else:
+            write(checkpoint, _bytes(result.state))
+    return [result.state for result in trained]
+
+
+def _evaluate(job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], registry: Registry) -> None:
+    """Ask the models whatever their trials lack, all of them at once."""
+    first = job.trials[0]
+    members = trainer.gather(models, first.engine)
+    members.train(False)
+    for place, asked in enumerate(first.evaluations):
+        answers = evaluate(members, task, first, asked, registry.measure(asked.measure).noun)
+        for trial, points in zip(job.trials, answers, strict=True):
+            ended.points[trial.key][trial.evaluations[place].key] = points
 
 
 def check_unedited(*sources: Mapping[str, str]) -> None:
@@ -125,8 +186,3 @@ def work_grade(grading: Grading) -> Grade:
         variant = discover().variant(grading.variant.name).noun
         return repeatability.grade(variant, grading.variant.options, repeatability.INPUT_SIZE, grading.hidden_size, grading.device)
     return Grade(failed=raised.reason[:REASON_LENGTH])
-
-
-def without(trial: Trial, keys: Mapping[str, Any]) -> Trial:
-    """The trial with the evaluations left that are not among the keys."""
-    return replace(trial, evaluations=tuple(asked for asked in trial.evaluations if asked.key not in keys))

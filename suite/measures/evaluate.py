@@ -1,34 +1,39 @@
-"""Asks a trained model a measure's question at each of its points."""
+"""Asks the trained models of a population a measure's question at each of its points."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-
-import torch
+from collections.abc import Sequence
 
 from ..errors import SuiteError
-from ..spec import Array, Batch, Measure, Point, Task
-from ..training.model import Model
-from ..training.trainer import means
+from ..spec import Measure, Point, Stream, Task
+from ..training.members import Members
+from ..training.trainer import means, together
 from ..trial import Evaluation, Trial
 
 
-@torch.no_grad()
-def tested(model: Model, task: Task, trial: Trial, at: float, length: int, batches: Iterable[tuple[Array, Batch]]) -> Point:
-    """The point of a model's means over test batches of a length, which come with their input ``(B, T, D)``."""
-    scores = means(model, task, trial, batches)
-    baseline = task.baseline(length, **trial.task.options)
-    solved = task.solved(length, **trial.task.options).met(scores)
-    return Point(at, length, scores, baseline, solved)
+def evaluate(members: Members, task: Task, trial: Trial, evaluation: Evaluation, measure: Measure) -> list[tuple[Point, ...]]:
+    """The measure's answers for each member at the evaluation's points, in their order; members are in evaluation mode.
 
-
-def evaluate(model: Model, task: Task, trial: Trial, evaluation: Evaluation, measure: Measure) -> tuple[Point, ...]:
-    """The measure's answers at the evaluation's points, in their order; the model is in evaluation mode.
+    trial: any of the members'
 
     Raises SuiteError for an answer that is no whole Point.
     """
-    return tuple(_plain(measure, measure.ask(model, task, trial, at)) for at in evaluation.at)
+    by_point = [_asked(members, task, trial, measure, at) for at in evaluation.at]
+    return [tuple(points) for points in zip(*by_point, strict=True)]
+
+
+def _asked(members: Members, task: Task, trial: Trial, measure: Measure, at: float) -> list[Point]:
+    if measure.stream is None:
+        assert measure.ask is not None
+        return [_plain(measure, measure.ask(model, task, trial, at)) for model in members.models]
+    stream = measure.stream(task, trial, at)
+    if not isinstance(stream, Stream):
+        raise SuiteError(f"measure '{measure.name}': stream returned {type(stream).__name__}; it must return a Stream")
+    baseline = task.baseline(stream.length, **trial.task.options)
+    goal = task.solved(stream.length, **trial.task.options)
+    scores: Sequence[dict[str, float]] = means(together(members), task, trial, stream.batches)
+    return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own))) for own in scores]
 
 
 def _plain(measure: Measure, answer: object) -> Point:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 
-from ..spec import Array, Batch, Corruption, Measure, Point, Task, hookimpl
+from ..spec import Array, Batch, Corruption, Measure, Stream, Task, hookimpl
 from ..training import data
-from ..training.model import Model
 from ..trial import Trial
-from .evaluate import tested
 
 
-def ask(model: Model, task: Task, trial: Trial, severity: float, *, corruption: Corruption) -> Point:
-    """Scores on the frozen test stream of the trained length after the corruption.
+def stream(task: Task, trial: Trial, severity: float, *, corruption: Corruption) -> Stream:
+    """The frozen test stream of the trained length after the corruption.
 
     Its draws are keyed by corruption, severity and batch, so that every model meets the same damage.
     """
-    return tested(model, task, trial, severity, trial.length, damaged(task, trial, severity, corruption))
+    return Stream(trial.length, damaged(task, trial, severity, corruption))
 
 
 def damaged(task: Task, trial: Trial, severity: float, corruption: Corruption) -> Iterator[tuple[Array, Batch]]:
     options, length, seed = dict(trial.task.options), trial.length, trial.eval_seed
-    for index, batch in enumerate(data.stream(task, options, length, "test", seed, trial.training.evaluation_samples)):
+    for index, (_, batch) in enumerate(data.test_stream(task, trial, length)):
         rng = data.generator("corruption", corruption.name, severity, task.name, options, length, seed, index)
         yield data.corrupt(task, batch, corruption, severity, rng), batch
 
@@ -31,5 +29,5 @@ def damaged(task: Task, trial: Trial, severity: float, corruption: Corruption) -
 def suite_measures(corruptions: Mapping[str, Corruption]) -> Iterator[Measure]:
     for name, corruption in corruptions.items():
         points = tuple(map(float, corruption.severities))
-        ask_after = functools.partial(ask, corruption=corruption)
-        yield Measure(name, axis="robustness", ask=ask_after, points=points, unit=corruption.unit, corruption=name)
+        after = functools.partial(stream, corruption=corruption)
+        yield Measure(name, axis="robustness", stream=after, points=points, unit=corruption.unit, corruption=name)

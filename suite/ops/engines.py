@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import SuiteError, nearest
-from ..spec import Variant
+from ..spec import Options, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,21 +16,30 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Asks for the fastest engine that a variant has; resolved before any key is made."""
 
+COMPILING_PAYS = 10_000
+"""Steps of recurrence in a training from which on compiling, some seconds for each shape, costs less than it saves."""
+
 
 @dataclass(frozen=True)
 class Engine:
     """One way to run a variant's recurrence.
 
     about: what it is, for the readers of a report; where: the devices it runs on
-    runs: whether a variant has it
+    lacks: why a variant with its options does not have it; empty where it does
     run: ``run(variant, core, x) -> y``, x ``(B, T, D)`` and y ``(B, T, O)``
+    stacks: whether it runs inside ``torch.func.vmap``, so that the members of a population are one program
+    timed: whether its latency is a column of the report; the others stand in where that one cannot be used
+    compiles: whether each new shape costs seconds of compiling
     """
 
     name: str
     about: str
     where: str
-    runs: Callable[[Variant], bool]
+    lacks: Callable[[Variant, Options], str]
     run: Callable[[Variant, nn.Module, Tensor], Tensor]
+    stacks: bool = False
+    timed: bool = True
+    compiles: bool = False
 
 
 def _run_vendor(variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
@@ -38,11 +48,70 @@ def _run_vendor(variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
     return variant.vendor(core, x)
 
 
-VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", "CPU and CUDA", lambda variant: variant.vendor is not None, _run_vendor)
-REFERENCE = Engine("reference", "loop over steps", "CPU and CUDA", lambda _variant: True, lambda _variant, core, x: core(x))
+def _run_derived(_variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
+    from .recurrence import DERIVER
+    from .scan import scanning
 
-ENGINES = (VENDOR, REFERENCE)
-"""Every engine, the fastest first."""
+    with scanning(DERIVER.scan):
+        return core(x)  # type: ignore[no-any-return]
+
+
+def _run_compiled(_variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
+    from .recurrence import COMPILER
+    from .scan import scanning
+
+    with scanning(COMPILER.scan):
+        return core(x)  # type: ignore[no-any-return]
+
+
+def _run_plainly(_variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
+    return core(x)  # type: ignore[no-any-return]
+
+
+def _lacks_vendor(variant: Variant, _options: Options) -> str:
+    return "" if variant.vendor else "it has no vendor twin"
+
+
+def _lacks_derived(variant: Variant, options: Options) -> str:
+    from .probing import why_not_derived
+
+    return why_not_derived(variant, options)
+
+
+def _lacks_compiled(variant: Variant, options: Options) -> str:
+    return _lacks_derived(variant, options) or ("" if compiler() else "there is no C++ compiler (g++ or clang++) on this machine")
+
+
+def _lacks_batched(variant: Variant, options: Options) -> str:
+    from .probing import why_not_batched
+
+    return why_not_batched(variant, options)
+
+
+def compiler() -> str:
+    """The C++ compiler that torch's own compiler would use; empty where there is none."""
+    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), "")
+
+
+def compile_seconds() -> float:
+    """How long this process has spent compiling, and on what compiling starts from."""
+    import sys
+
+    module = sys.modules.get(f"{__package__}.recurrence")
+    return module.DERIVER.seconds + module.COMPILER.seconds if module else 0.0  # type: ignore[no-any-return]
+
+
+VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", "CPU and CUDA", _lacks_vendor, _run_vendor)
+COMPILED = Engine("compiled", "derived from the step, compiled", "CPU and CUDA", _lacks_compiled, _run_compiled, stacks=True, compiles=True)
+DERIVED = Engine("derived", "derived from the step", "CPU and CUDA", _lacks_derived, _run_derived, stacks=True, timed=False)
+BATCHED = Engine("batched", "loop over steps, members at once", "CPU and CUDA", _lacks_batched, _run_plainly, stacks=True, timed=False)
+REFERENCE = Engine("reference", "loop over steps", "CPU and CUDA", lambda _variant, _options: "", _run_plainly)
+
+ENGINES = (VENDOR, COMPILED, DERIVED, BATCHED, REFERENCE)
+"""Every engine, in the order in which a training prefers them."""
+
+TIMED = tuple(known for known in ENGINES if known.timed)
+"""The engines whose latency is measured."""
 
 
 def engine(name: str) -> Engine:
@@ -56,14 +125,32 @@ def engine(name: str) -> Engine:
     raise SuiteError(f"unknown engine '{name}'{nearest(name, [AUTO, *(known.name for known in ENGINES)])}")
 
 
-def engines_of(variant: Variant) -> tuple[Engine, ...]:
-    """The engines that a variant has, the fastest first."""
-    return tuple(known for known in ENGINES if known.runs(variant))
+def engines_of(variant: Variant, options: Options) -> tuple[Engine, ...]:
+    """The engines that a variant has."""
+    return tuple(known for known in ENGINES if not known.lacks(variant, options))
 
 
-def resolve(variant: Variant, asked: str) -> str:
-    """The engine a variant runs on where `asked` is wanted: that one, the fastest for ``auto``, else the reference."""
+def resolve(variant: Variant, options: Options, asked: str, steps: int, device: str) -> str:
+    """The engine that a training of so many steps of recurrence runs on where `asked` is wanted.
+
+    That one where the variant has it, else the next that it has. For ``auto``: the vendor's where that is one fused kernel on this
+    device, else the first that the variant has, compiled only where compiling pays. Nothing here depends on a measured time or on
+    how many members a population has, so that the same trial always gets the same engine.
+    """
+    candidates = list(ENGINES)
     if asked == AUTO:
-        return engines_of(variant)[0].name
-    wanted = engine(asked)
-    return wanted.name if wanted.runs(variant) else REFERENCE.name
+        if not _fused(variant, options, device):
+            candidates.remove(VENDOR)
+            candidates.insert(-1, VENDOR)
+        if steps < COMPILING_PAYS:
+            candidates.remove(COMPILED)
+    else:
+        candidates = candidates[candidates.index(engine(asked)) :]
+    return next(known.name for known in candidates if not known.lacks(variant, options))
+
+
+def _fused(variant: Variant, options: Options, device: str) -> bool:
+    """Whether the variant's twin is a fused kernel; cuDNN's always is."""
+    from .probing import why_not_fused
+
+    return variant.vendor is not None and (device == "cuda" or not why_not_fused(variant, options))

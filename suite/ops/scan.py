@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 State = TypeVar("State")
+Scan = Callable[[Callable[..., Any], Tensor, Any], Tensor]
 
 _observed: ContextVar[list[tuple[Callable[..., Any], Any]] | None] = ContextVar("observed", default=None)
+_in_place: ContextVar[Scan | None] = ContextVar("in_place", default=None)
 
 
 def scan(step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state: State) -> Tensor:
@@ -23,6 +25,9 @@ def scan(step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state
     calls = _observed.get()
     if calls is not None:
         calls.append((step, state))
+    derived = _in_place.get()
+    if derived is not None:
+        return derived(step, x, state)
     outputs = []
     for x_t in x.unbind(1):  # indexing x[:, t] would make the backward pass quadratic in T
         y_t, state = step(x_t, state)
@@ -46,3 +51,13 @@ def observed() -> Iterator[list[tuple[Callable[..., Any], Any]]]:
         yield calls
     finally:
         _observed.reset(token)
+
+
+@contextlib.contextmanager
+def scanning(scan: Scan) -> Iterator[None]:
+    """Let another function do the scans that run inside."""
+    token = _in_place.set(scan)
+    try:
+        yield
+    finally:
+        _in_place.reset(token)

@@ -12,7 +12,7 @@ from ..measures import length as lengths
 from ..ops import engines
 from ..registry.registry import API_VERSION, Provided, Registry, options_of
 from ..registry.sources import harness_sources
-from ..spec import Measure, Plugin, Task, Variant
+from ..spec import Measure, Options, Plugin, Task, Variant
 from ..training import data
 from ..trial import BASELINE, Evaluation, Grading, Timing, Training, Trial
 from .choices import Choice, expand
@@ -108,6 +108,8 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     planned = []
     for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
         size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
+        training = _training(plan, task.entry, rate)
+        recurrences = training.steps * length
         trial = Trial(
             variant=plugin,
             task=task.plugin,
@@ -118,12 +120,15 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             parameters=size.parameters,
             budget=size.budget,
             causal=variant.noun.is_causal(plugin.options),
-            engine=engines.resolve(variant.noun, plan.training.engine),
+            engine=engines.resolve(variant.noun, plugin.options, plan.training.engine, recurrences, device),
             device=device,
-            training=_training(plan, task.entry, rate),
+            training=training,
             sources={**harness, **variant.digests, **task.provided.digests},
             surroundings=surroundings,
         )
+        if device != "cpu" and engines.engine(trial.engine).stacks:  # there, numbers may depend on the company in which they are computed
+            company = f"seeds {list(plan.seeds)}, learning rates {list(plan.training.learning_rates)}"
+            trial = replace(trial, surroundings={**surroundings, "trained together": company})
         evaluations = tuple(
             Evaluation(question.measure.name, question.measure.axis, question.at, trial.key, question.sources) for question in questions
         )
@@ -160,6 +165,11 @@ def _check_tasks(planned: list[Trial], registry: Registry) -> None:
             raise SuiteError(f"task '{name}' ({task.source}), length {trial.length}: draw raised {raised.reason}; try: suite check {name}")
 
 
+def timed_engines(variant: Variant, options: Options) -> list[engines.Engine]:
+    """The engines that a variant is timed on: those that are timed at all, of those that it has."""
+    return [engine for engine in engines.TIMED if not engine.lacks(variant, options)]
+
+
 def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     """Every latency the plan asks for: each variant, and the baseline always, on each engine it has."""
     if not plan.timing.lengths:
@@ -172,7 +182,7 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     planned = []
     for length, (plugin, variant) in itertools.product(plan.timing.lengths, variants_of(with_baseline, registry)):
         size = matcher.size(plugin, shape, plan.timing.hidden_size)
-        for engine in engines.engines_of(variant.noun):
+        for engine in timed_engines(variant.noun, plugin.options):
             planned.append(
                 Timing(
                     variant=plugin,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ops.engines import ENGINES
+from ..ops.engines import TIMED
 from . import stats
 from .stats import Interval
 
@@ -86,7 +86,7 @@ def times(results: Results) -> DataFrame:
         return pd.DataFrame(columns=columns)
     table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
     table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})[columns]
-    order = {engine.name: place for place, engine in enumerate(ENGINES)}
+    order = {engine.name: place for place, engine in enumerate(TIMED)}
     return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import trial
-from ..ops.engines import ENGINES
+from ..ops.engines import TIMED
 from . import stats
 from .counted import at_longest, listed, lost, pooled, scores, steps, times, trials, variants
 from .stats import Interval
@@ -284,7 +284,7 @@ def _rows_in(rows: DataFrame, cells: Collection[Cell]) -> DataFrame:
 def summaries(results: Results) -> dict[str, Summary]:
     """What there is to say of each variant, those included that were only timed."""
     counted, solving, areas = trials(results), steps(results), scores(results, "robustness", "area", solved=True)
-    speeds = {engine.name: speed(results, engine.name).scores for engine in ENGINES}
+    speeds = {engine.name: speed(results, engine.name).scores for engine in TIMED}
     failed_or_diverged = lost(results)["variant"].value_counts()
     return {
         name: _summary(

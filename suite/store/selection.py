@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..ops.engines import engines_of
 from ..plan.schema import Plan, Request
-from ..plan.trials import cells_of, questions_of, variants_of
+from ..plan.trials import cells_of, questions_of, timed_engines, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
 from ..trial import BASELINE, cell_name, timing_name
@@ -36,7 +35,7 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
     """What the plan, which is narrowed already, asks to be shown."""
     cells = list(cells_of(plan, registry))
     variants = variants_of(plan, registry)
-    timed = {plugin.label: provided for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
+    timed = {plugin.label: (plugin, provided) for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
     return Selection(
         plan=plan.model_dump(mode="json"),
         request=request,
@@ -44,8 +43,8 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
         timings=tuple(
             timing_name(label, engine.name, length)
             for length in plan.timing.lengths
-            for label, provided in timed.items()
-            for engine in engines_of(provided.noun)
+            for label, (plugin, provided) in timed.items()
+            for engine in timed_engines(provided.noun, plugin.options)
         ),
         grades=_labels(plugin for plugin, _ in variants),
         measures={question.measure.name: question.at for question in questions_of(plan, registry)},

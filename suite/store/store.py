@@ -29,6 +29,8 @@ class StoredTrial:
     machine: Machine
     learning: Learning | None = None
     train_seconds: float | None = None
+    compile_seconds: float | None = None
+    members: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,13 @@ class Store:
             machine=machine,
             learning=outcome.learning,
             train_seconds=outcome.train_seconds,
+            compile_seconds=outcome.compile_seconds,
+            members=outcome.members,
         )
         earlier = None if outcome.learning else self.trial(trial.key)
         if earlier is not None:
-            stored = replace(stored, learning=earlier.learning, train_seconds=earlier.train_seconds, machine=earlier.machine)
+            costs = {name: getattr(earlier, name) for name in ("train_seconds", "compile_seconds", "members")}
+            stored = replace(stored, learning=earlier.learning, machine=earlier.machine, **costs)
         write(self.file("trials", trial.key), dump(stored))
 
     def trial(self, key: str) -> StoredTrial | None:
@@ -137,6 +142,8 @@ class Store:
             learning=stored.learning,
             evaluations={evaluation.key: evaluation.points for evaluation in evaluations if evaluation is not None},
             train_seconds=stored.train_seconds,
+            compile_seconds=stored.compile_seconds,
+            members=stored.members,
         )
 
     # Timings and grades

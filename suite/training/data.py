@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..spec import Array, Batch, Corruption, Options, Task
+from ..trial import Trial
 
 EVALUATION_BATCH = 128
 """Samples in one batch of a validation or test stream, which is part of what the stream is."""
@@ -39,6 +40,12 @@ def stream(task: Task, options: Options, length: int, split: str, seed: int, sam
         yield draw(task, options, length, split, seed, step, min(EVALUATION_BATCH, samples - start))
 
 
+def test_stream(task: Task, trial: Trial, length: int) -> Iterator[tuple[Array, Batch]]:
+    """The test stream that all trials of a plan share at a length: batches with their input as float ``(B, T, D)``."""
+    batches = stream(task, trial.task.options, length, "test", trial.eval_seed, trial.training.evaluation_samples)
+    return ((features(task, batch), batch) for batch in batches)
+
+
 def features(task: Task, batch: Batch) -> Array:
     """The input as float ``(B, T, D)``, tokens one-hot."""
     if np.issubdtype(batch.x.dtype, np.integer):
@@ -61,13 +68,29 @@ def inputs(x: Array, dtype: torch.dtype, device: str) -> Tensor:
 
 
 def loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
-    """Mean loss of raw outputs ``(B, C)`` or ``(B, T, C)``, weighted by step where the batch says so."""
-    y = torch.from_numpy(np.ascontiguousarray(batch.y)).to(output.device)
+    """The mean loss ``()`` of one model's raw outputs ``(B, C)`` or ``(B, T, C)``."""
+    return losses(task, output.unsqueeze(0), [batch])[0]
+
+
+def losses(task: Task, outputs: Tensor, batches: Sequence[Batch]) -> Tensor:
+    """The mean loss ``(P,)`` of each member's raw outputs ``(P, B, C)`` or ``(P, B, T, C)``, weighted by step where its batch says so.
+
+    batches: one a member, or a single one for all
+    """
+    device = outputs.device
+    y = _stacked([batch.y for batch in batches], len(outputs)).to(device)
     if task.loss == "cross_entropy":
-        each = functional.cross_entropy(output.flatten(0, -2), y.flatten().long(), reduction="none").view(y.shape)
+        each = functional.cross_entropy(outputs.flatten(0, -2), y.flatten().long(), reduction="none").view(y.shape)
     else:
-        each = (output.squeeze(-1) - y.to(output.dtype)) ** 2
-    if batch.weight is None:
-        return each.mean()
-    weight = torch.from_numpy(np.ascontiguousarray(batch.weight)).to(output)
-    return (each * weight).sum() / weight.sum()
+        each = (outputs.squeeze(-1) - y.to(outputs.dtype)) ** 2
+    weights = [batch.weight for batch in batches if batch.weight is not None]
+    if not weights:
+        return each.flatten(1).mean(dim=1)
+    weight = _stacked(weights, len(outputs)).to(outputs)
+    return (each * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
+
+
+def _stacked(arrays: Sequence[Array], count: int) -> Tensor:
+    """One array a member, or one for all, as ``(P, …)``."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+    return torch.stack(tensors) if len(tensors) == count else tensors[0].expand(count, *tensors[0].shape)

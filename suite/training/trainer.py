@@ -1,20 +1,23 @@
-"""Trains one model: a Trial becomes a stream of validations and snapshots, and what it learned a record of both."""
+"""Trains a population, trials that differ in seed and learning rate alone: each learns what it would learn by itself."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SuiteError
-from ..spec import Array, Batch, Task
-from ..trial import Learning, Snapshot, Trial, Validation
-from . import data
-from .model import Model, cast
+from ..ops.engines import engine
+from ..spec import Array, Batch, Task, Variant
+from ..trial import Learning, Trial, Validation
+from . import data, model
+from .members import InTurn, Members, Stacked
+from .model import Model
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 
@@ -22,8 +25,8 @@ DIVERGED = 1e6
 """A loss of so many times the baseline will not come back, though it may still be finite."""
 
 
-class Diverged(Exception):
-    """The loss is no longer finite, or far beyond the baseline."""
+KEPT = 1 << 24
+"""A validation stream of at most so many numbers is kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Trained:
     """
 
     learning: Learning
-    state: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] = field(default_factory=dict)
     diverged: str = ""
 
 
@@ -60,66 +63,189 @@ def initial_seed(seed: int) -> int:
     return int(data.generator("initialisation", seed).integers(2**62))
 
 
-@torch.no_grad()
-def score(model: Model, task: Task, trial: Trial, split: str) -> dict[str, float]:
-    """Loss and metrics over a fixed stream of the trained length, in evaluation mode."""
-    model.eval()
-    batches = data.stream(task, trial.task.options, trial.length, split, trial.eval_seed, trial.training.evaluation_samples)
-    totals = means(model, task, trial, ((data.features(task, batch), batch) for batch in batches))
-    model.train()
-    return totals
+def build(trials: Sequence[Trial], variant: Variant, task: Task) -> list[Model]:
+    """The models of a population, on its device, each with the weights of its trial's seed."""
+    first = trials[0]
+    dtype = getattr(torch, first.training.dtype)
+    models = []
+    for trial in trials:
+        seed = initial_seed(trial.seed)
+        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
+        models.append(model.cast(net, dtype).to(first.device))
+    return models
 
 
-def means(model: Callable[[Tensor], Tensor], task: Task, trial: Trial, batches: Iterable[tuple[Array, Batch]]) -> dict[str, float]:
-    """Loss and metrics as means over all samples of a stream, whose batches come with their input as float ``(B, T, D)``."""
-    dtype = getattr(torch, trial.training.dtype)
-    totals: dict[str, float] = {}
-    for x, batch in batches:
-        for name, value in scores(task, model(data.inputs(x, dtype, trial.device)), batch).items():
-            totals[name] = totals.get(name, 0.0) + value * len(batch.y) / trial.training.evaluation_samples
-    return totals
+def gather(models: Sequence[Model], engine_name: str) -> Members:
+    """The models as members of a population, in the form that the engine takes."""
+    return (Stacked if engine(engine_name).stacks else InTurn)(models)
 
 
-def scores(task: Task, output: Tensor, batch: Batch) -> dict[str, float]:
-    """Loss and metrics of one batch."""
-    raw = output.cpu().numpy()
-    return {"loss": float(data.loss(task, output, batch)), **{name: float(metric(raw, batch)) for name, metric in task.metrics.items()}}
+def means(outputs: Callable[[Tensor], Tensor], task: Task, trial: Trial, batches: Iterable[tuple[Array, Batch]]) -> list[dict[str, float]]:
+    """Loss and metrics of each member as means over all samples of a stream, whose batches come with their input ``(B, T, D)``.
 
-
-def train(trial: Trial, task: Task, model: Model) -> Iterator[Validation | Snapshot]:
-    """Train on fresh data every step; validate on a fixed stream; hand out the best weights as they are reached.
-
-    Raises Diverged where the training or validation loss is not finite, or more than a million times the baseline.
+    outputs: ``(B, T, D) -> (P, B, …)``
     """
-    training = trial.training
+    dtype = getattr(torch, trial.training.dtype)
+    totals: list[dict[str, float]] = []
+    for x, batch in batches:
+        for row, scores in enumerate(member_scores(task, outputs(data.inputs(x, dtype, trial.device)), batch)):
+            if row == len(totals):
+                totals.append(dict.fromkeys(scores, 0.0))
+            for name, value in scores.items():
+                totals[row][name] += value * len(batch.y) / trial.training.evaluation_samples
+    return totals
+
+
+def member_scores(task: Task, outputs: Tensor, batch: Batch) -> Iterator[dict[str, float]]:
+    """Loss and metrics of one batch for each member's outputs ``(P, B, …)``."""
+    losses = data.losses(task, outputs, [batch]).tolist()
+    for loss, raw in zip(losses, outputs.cpu().numpy(), strict=True):
+        yield {"loss": loss, **{name: float(metric(raw, batch)) for name, metric in task.metrics.items()}}
+
+
+def together(members: Members) -> Callable[[Tensor], Tensor]:
+    """A function that gives every member the same input: ``(B, T, D) -> (P, B, …)``."""
+    return lambda x: members.outputs(x.expand(len(members), *x.shape))
+
+
+def score(members: Members, task: Task, trial: Trial, batches: Iterable[tuple[Array, Batch]]) -> list[dict[str, float]]:
+    """Loss and metrics of each member over a stream, in evaluation mode."""
+    members.train(False)
+    scores = means(together(members), task, trial, batches)
+    members.train(True)
+    return scores
+
+
+class Optimizer:
+    """Takes a step with each member's own learning rate; its gradient is clipped by its own norm first.
+
+    torch's optimizers are linear in the learning rate: theirs is 1, and their step is scaled.
+    """
+
+    def __init__(self, members: Members, trials: Sequence[Trial]) -> None:
+        self._members, self._clip = members, trials[0].training.clip
+        self.rates = members.block.new_tensor([[trial.training.learning_rate] for trial in trials])
+        self._direction = nn.Parameter(torch.zeros_like(members.block))
+        self._direction.grad = members.gradients
+        self._optimizer = OPTIMIZERS[trials[0].training.optimizer]([self._direction], lr=1.0)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        norms = torch.linalg.vector_norm(self._members.gradients, dim=1, keepdim=True)
+        self._members.gradients.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0))
+        self._direction.zero_()
+        self._optimizer.step()
+        self._members.block.addcmul_(self._direction, self.rates)
+
+
+def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, list[Batch]]]:
+    """Each step's inputs ``(P, B, T, D)`` and batches, one a member; learning rates of one seed share theirs.
+
+    They are drawn ahead in a thread, so that a GPU need not wait for them.
+    """
+    first = trials[0]
+    training = first.training
+    seeds = list(dict.fromkeys(trial.seed for trial in trials))
+    place = torch.tensor([seeds.index(trial.seed) for trial in trials])
     dtype = getattr(torch, training.dtype)
-    goal = task.solved(trial.length, **trial.task.options)
-    limit = DIVERGED * baseline_of(task, trial)
-    cast(model, dtype).to(trial.device)
-    optimizer = OPTIMIZERS[training.optimizer](model.parameters(), lr=training.learning_rate)
-    best = math.inf
-    running = torch.zeros((), device=trial.device, dtype=dtype)
-    for step in range(1, training.steps + 1):
-        batch = data.draw(task, trial.task.options, trial.length, "train", trial.seed, step, training.batch_size)
-        loss = data.loss(task, model(data.inputs(data.features(task, batch), dtype, trial.device)), batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+
+    def draw(step: int) -> tuple[Tensor, list[Batch]]:
+        options = first.task.options
+        batches = [data.draw(task, options, first.length, "train", seed, step, training.batch_size) for seed in seeds]
+        x = torch.stack([data.inputs(data.features(task, batch), dtype, "cpu") for batch in batches])
+        return x[place], [batches[index] for index in place.tolist()]
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = pool.submit(draw, 1)
+        for step in range(1, training.steps + 1):
+            x, batches = ahead.result()
+            if step < training.steps:
+                ahead = pool.submit(draw, step + 1)
+            yield x.to(first.device), batches
+
+
+@dataclass
+class Progress:
+    """How far one member of a population has come."""
+
+    trial: Trial
+    learning: Learning
+    best: float = math.inf
+    curve: list[Validation] = field(default_factory=list)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    ended: bool = False
+    diverged: str = ""
+
+    def trained(self) -> Trained:
+        return Trained(replace(self.learning, curve=tuple(self.curve)), self.state, self.diverged)
+
+
+def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None]) -> list[Trained]:
+    """Train a population on fresh data every step and validate on a fixed stream.
+
+    Each member keeps its curve, the step at which it was first solved, and the weights that validated best. One that diverges (its
+    loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any more, as one that
+    has solved the task where the plan stops then. `tell` hears of each validation as it is made.
+    """
+    first = trials[0]
+    training, goal, baseline = first.training, task.solved(first.length, **first.task.options), baseline_of(task, first)
+    everyone = [Progress(trial, Learning(str(goal), baseline)) for trial in trials]
+    optimizer = Optimizer(members, trials)
+    running = torch.zeros(len(trials), device=members.block.device, dtype=members.block.dtype)
+    stream = validation_stream(task, first)
+    members.train(True)
+    for step, (x, batches) in enumerate(drawn(trials, task), 1):
+        running += members.learn(x, lambda output, row, batches=batches: _loss(task, output, batches, row))  # type: ignore[misc]
         optimizer.step()
-        running += loss.detach()  # looked at only when validating: reading it each step would stall a GPU
         if step % training.validate_every and step != training.steps:
-            continue
+            continue  # losses are looked at only when validating: reading them each step would stall a GPU
         since = (step - 1) % training.validate_every + 1
-        train_loss = running.item() / since
+        train_losses = (running / since).tolist()
         running.zero_()
-        validation = score(model, task, trial, "validation")
-        _check_convergence({"training": train_loss, "validation": validation["loss"]}, limit, step)
-        yield Validation(step, {"train_loss": train_loss, **validation})
-        if validation["loss"] < best:
-            best = validation["loss"]
-            yield Snapshot(step, {name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
-        if training.stop == "solved" and goal.met(validation):
-            return
+        for row, scores in enumerate(score(members, task, first, stream())):
+            member = everyone[row]
+            if member.ended:
+                continue
+            validation = Validation(step, {"train_loss": train_losses[row], **scores})
+            member.diverged = _divergence({"training": train_losses[row], "validation": scores["loss"]}, DIVERGED * baseline, step)
+            if member.diverged:
+                member.ended = True
+            else:
+                _advance(member, validation, goal.met(validation.scores), members, row)
+                tell(member.trial, validation)
+                member.ended = training.stop == "solved" and goal.met(validation.scores)
+            if member.ended:
+                optimizer.rates[row] = 0
+        if all(member.ended for member in everyone):
+            break
+    return [member.trained() for member in everyone]
+
+
+def _loss(task: Task, output: Tensor, batches: Sequence[Batch], row: int | None) -> Tensor:
+    return data.losses(task, output, batches) if row is None else data.loss(task, output, batches[row])
+
+
+def _advance(member: Progress, validation: Validation, solved: bool, members: Members, row: int) -> None:
+    """Enter a validation, and keep the weights where none was better."""
+    member.curve.append(validation)
+    if member.learning.steps_to_solve is None and solved:
+        member.learning = replace(member.learning, steps_to_solve=validation.step)
+    if validation.scores["loss"] < member.best:
+        member.best = validation.scores["loss"]
+        member.learning = replace(member.learning, best_step=validation.step)
+        member.state = members.state(row, members.block[row])
+
+
+def validation_stream(task: Task, trial: Trial) -> Callable[[], Iterator[tuple[Array, Batch]]]:
+    """A function that gives the validation stream with its inputs; where it is small, it is drawn once and kept."""
+
+    def drawn() -> Iterator[Batch]:
+        samples = trial.training.evaluation_samples
+        return data.stream(task, trial.task.options, trial.length, "validation", trial.eval_seed, samples)
+
+    small = trial.training.evaluation_samples * trial.length * task.input_size <= KEPT
+    kept = list(drawn()) if small else None
+    return lambda: ((data.features(task, batch), batch) for batch in (drawn() if kept is None else kept))
 
 
 def baseline_of(task: Task, trial: Trial) -> float:
@@ -133,33 +259,11 @@ def baseline_of(task: Task, trial: Trial) -> float:
     return baseline
 
 
-def _check_convergence(losses: Mapping[str, float], limit: float, step: int) -> None:
+def _divergence(losses: Mapping[str, float], limit: float, step: int) -> str:
+    """How a training has diverged by its losses; empty where it has not."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
-            raise Diverged(f"the {name} loss was not finite by step {step}")
+            return f"the {name} loss was not finite by step {step}"
         if loss > limit:
-            raise Diverged(f"the {name} loss was {loss:.2g} by step {step}, more than {DIVERGED:.0e} times the baseline")
-
-
-def learn(trial: Trial, task: Task, model: Model, tell: Callable[[Validation], None]) -> Trained:
-    """Train a model and keep its curve, the step at which it was first solved, and the weights that validated best.
-
-    A training that diverges keeps the curve up to there. `tell` hears of each validation as it is made.
-    """
-    goal = task.solved(trial.length, **trial.task.options)
-    learning = Learning(str(goal), baseline_of(task, trial))
-    curve: list[Validation] = []
-    state: Mapping[str, Tensor] = {}
-    diverged = ""
-    try:
-        for event in train(trial, task, model):
-            if isinstance(event, Snapshot):
-                learning, state = replace(learning, best_step=event.step), event.state
-                continue
-            curve.append(event)
-            if learning.steps_to_solve is None and goal.met(event.scores):
-                learning = replace(learning, steps_to_solve=event.step)
-            tell(event)
-    except Diverged as error:
-        diverged = str(error)
-    return Trained(replace(learning, curve=tuple(curve)), state, diverged)
+            return f"the {name} loss was {loss:.2g} by step {step}, more than {DIVERGED:.0e} times the baseline"
+    return ""

@@ -1,0 +1,247 @@
+"""Runs scans by what is derived from their steps, for all members of a population at once."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.function import once_differentiable
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from ..errors import SuiteError
+from .derive import Derived, Piece, derive
+from .tracing import Capture, Untraceable, capture, leaves
+
+Call = Callable[..., Sequence[Tensor]]
+
+_NOBODY = nn.Module()
+"""Holds the programs of steps that use no module."""
+
+
+def arguments(piece: Piece, values: Mapping[str, Any]) -> list[Tensor]:
+    """What a piece takes, from tensors by kind and place."""
+    return [values[kind][place] for kind, place in piece.takes]
+
+
+def members(piece: Piece, values: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """A piece's answer for all members, which are the first dimension of each value."""
+    if not piece.takes:
+        return ()
+    answer: tuple[Tensor, ...] = torch.vmap(piece.graph)(*arguments(piece, values))
+    return answer
+
+
+class Program:
+    """A derived step, ready to run along time.
+
+    specialise: makes a plain function of a piece, for members and samples as many as the tensors it is shown have
+    """
+
+    def __init__(self, derived: Derived, specialise: Callable[[Piece, Sequence[Tensor]], Call]) -> None:
+        self.derived, self.specialise = derived, specialise
+
+    def run(self, weights: Sequence[Tensor], x: Tensor, states: Sequence[Tensor]) -> Tensor:
+        """x ``(P, B, T, D)`` and initial states ``(P, B, …)`` -> y ``(P, B, T, O)``."""
+        derived, (samples, steps) = self.derived, x.shape[1:3]
+        constants = members(derived.once, {"weight": weights})
+        folded = x.transpose(1, 2).flatten(1, 2)  # (P, T·B, D)
+        inputs = members(derived.before, {"constant": constants, "x": [folded]})
+        passed: Sequence[Tensor] = ()
+        if derived.passed:
+            by_step = [value.unflatten(1, (steps, samples)) for value in inputs]
+            tensors = (*constants, *by_step, *(state.contiguous() for state in states))
+            recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+            passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, *tensors)]
+        (y,) = members(derived.after, {"constant": constants, "input": inputs, "passed": passed})
+        return y.unflatten(1, (steps, samples)).transpose(1, 2)
+
+
+class Loop(torch.autograd.Function):
+    """The steps of a recurrence one after another, and the way back through them; memory grows as the steps do."""
+
+    @staticmethod
+    def forward(ctx: Any, program: Program, recording: bool, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        derived = program.derived
+        constants, inputs, state = _by_kind(derived, tensors)
+        by_step = [value.unbind(1) for value in inputs]
+        piece = derived.record if recording else derived.recur
+        call: Call | None = None
+        states, kept, passed = [], [], []
+        for step in range(steps):
+            given = arguments(piece, {"constant": constants, "input": [value[step] for value in by_step], "state": state})
+            call = call or program.specialise(piece, given)
+            made = call(*given)
+            if recording:
+                states.append(state)
+                kept.append(made[derived.passed + derived.states :])
+            passed.append(made[: derived.passed])
+            state = made[derived.passed : derived.passed + derived.states]
+        ctx.program, ctx.steps, ctx.states, ctx.kept = program, steps, states, kept
+        ctx.save_for_backward(*tensors)
+        return tuple(torch.stack(values, dim=1) for values in zip(*passed, strict=True))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        program, derived = ctx.program, ctx.program.derived
+        constants, inputs, initial = _by_kind(derived, ctx.saved_tensors)
+        by_step, grads_by_step = [value.unbind(1) for value in inputs], [grad.unbind(1) for grad in grads]
+        state_grads: Sequence[Tensor] = [torch.zeros_like(state) for state in initial]
+        summed: list[Tensor] = []
+        back = Series(), Series(), Series()
+        of_inputs, of_states, stored = back
+        call: Call | None = None
+        for step in reversed(range(ctx.steps)):
+            values = {
+                "constant": constants,
+                "input": [value[step] for value in by_step],
+                "state": ctx.states[step],
+                "kept": ctx.kept[step],
+                "passed_grad": [grad[step] for grad in grads_by_step],
+                "state_grad": state_grads,
+            }
+            given = arguments(derived.back, values)
+            call = call or program.specialise(derived.back, given)
+            made = call(*given)
+            of_inputs.steps.append(made[: derived.inputs])
+            of_states.steps.append(state_grads)
+            stored.steps.append(made[len(made) - derived.stored :])
+            parts = made[derived.inputs + derived.states :][: len(derived.summed)]
+            summed = [total.add_(part) for total, part in zip(summed, parts, strict=True)] if summed else [part.clone() for part in parts]
+            state_grads = made[derived.inputs : derived.inputs + derived.states]
+        for series in back:
+            series.steps.reverse()
+        every = {
+            "constant": constants,
+            "input": [value.flatten(1, 2) for value in inputs],
+            "state": Series(ctx.states),
+            "kept": Series(ctx.kept),
+            "passed_grad": [grad.flatten(1, 2) for grad in grads],
+            "state_grad": of_states,
+            "stored": stored,
+        }
+        of_constants: list[Tensor | None] = [None] * derived.constants
+        for place, grad in (*zip(derived.summed, summed, strict=True), *zip(derived.gathered, members(derived.gather, every), strict=True)):
+            of_constants[place] = grad
+        samples = inputs[0].shape[2] if inputs else 0
+        of_u = [of_inputs[place].unflatten(1, (ctx.steps, samples)) for place in range(derived.inputs)]
+        return (None, None, None, *of_constants, *of_u, *state_grads)
+
+
+def _by_kind(derived: Derived, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+    """The constants, inputs and states of a loop."""
+    behind = derived.constants + derived.inputs
+    return tensors[: derived.constants], tensors[derived.constants : behind], tensors[behind:]
+
+
+class Series:
+    """Values of each step, which are stacked as more samples when they are asked for."""
+
+    def __init__(self, steps: Sequence[Sequence[Tensor]] = ()) -> None:
+        self.steps = list(steps)
+
+    def __getitem__(self, place: int) -> Tensor:  # T of (P, B, …) -> (P, T·B, …)
+        return torch.stack([values[place] for values in self.steps], dim=1).flatten(1, 2)
+
+
+class Batched(torch.autograd.Function):
+    """A scan inside ``torch.vmap``: its rule takes the members out, so that the loop sees stacked tensors."""
+
+    @staticmethod
+    def forward(*_: Any) -> Tensor:
+        raise RuntimeError("a scan of members that are not batched")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """The rule below has a way back of its own."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, deriver: Deriver, captured: Capture, form: Any, count: int, *tensors: Tensor) -> tuple[Tensor, int]:
+        places = in_dims[4:]
+        stacked = [
+            tensor.unsqueeze(0).expand(info.batch_size, *tensor.shape) if place is None else tensor.movedim(place, 0)
+            for tensor, place in zip(tensors, places, strict=True)
+        ]
+        return deriver.stacked(captured, form, count, stacked), 0
+
+
+class Deriver:
+    """Runs scans by what is derived from their steps, and remembers what it has derived.
+
+    compiled: whether the pieces that run step after step are compiled; seconds: how long compiling has taken so far
+    """
+
+    def __init__(self, *, compiled: bool) -> None:
+        self.compiled = compiled
+        self.seconds = 0.0
+        self._programs: weakref.WeakKeyDictionary[nn.Module, dict[Any, Program]] = weakref.WeakKeyDictionary()
+        self._calls: dict[Any, Call] = {}
+
+    def scan(self, step: Callable[..., Any], x: Tensor, state: Any) -> Tensor:
+        """As ``suite.ops.scan``; inside ``torch.vmap``, whose dimension is that of the members, all of them at once.
+
+        Raises SuiteError where the step cannot be traced.
+        """
+        try:
+            captured = capture(step)
+            flat, form = leaves(state)
+            weights = captured.tensors()
+            if any(map(torch._C._functorch.is_batchedtensor, (x, *weights, *flat))):
+                batched: Tensor = Batched.apply(self, captured, form, len(weights), *weights, x, *flat)
+                return batched
+            return self.stacked(captured, form, len(weights), [tensor.unsqueeze(0) for tensor in (*weights, x, *flat)])[0]
+        except Untraceable as error:
+            raise SuiteError(f"its step {error}") from error
+
+    def stacked(self, captured: Capture, form: Any, count: int, tensors: Sequence[Tensor]) -> Tensor:
+        """The outputs ``(P, B, T, O)`` for stacked weights, inputs ``(P, B, T, D)`` and states ``(P, B, …)``."""
+        weights, x, flat = tensors[:count], tensors[count], tensors[count + 1 :]
+        return self._program(captured, form, weights, x, flat).run(weights, x, flat)
+
+    def _program(self, captured: Capture, form: Any, weights: Sequence[Tensor], x: Tensor, flat: Sequence[Tensor]) -> Program:
+        learned = tuple(weight.requires_grad for weight in weights)
+        shapes = tuple((value.shape[2:], value.dtype) for value in (x[:, :, 0], *flat))
+        key = (captured.identity, form, shapes, x.device, learned, tuple((weight.shape[1:], weight.dtype) for weight in weights))
+        programs = self._programs.setdefault(captured.modules[0] if captured.modules else _NOBODY, {})
+        if key not in programs:
+            single = [weight[0].detach().requires_grad_(wanted) for weight, wanted in zip(weights, learned, strict=True)]
+            state = pytree.tree_unflatten([value[0] for value in flat], form)
+            programs[key] = Program(derive(captured, single, x[0, :, 0], state), self._specialised)
+        return programs[key]
+
+    def _specialised(self, piece: Piece, given: Sequence[Tensor]) -> Call:
+        """The piece for members and samples as many as these tensors have, compiled where that is asked for; each once."""
+        forms = tuple((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in given)
+        key = (piece.graph.code, forms)
+        if key not in self._calls:
+            start = time.perf_counter()
+            module = for_members(piece, given)
+            self._calls[key] = compile_piece(module, given) if self.compiled else module.forward
+            self.seconds += time.perf_counter() - start
+        return self._calls[key]
+
+
+def for_members(piece: Piece, given: Sequence[Tensor]) -> torch.fx.GraphModule:
+    """A piece for members as a graph of plain operations on tensors of these shapes."""
+    with FakeTensorMode():
+        fakes = [torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device) for tensor in given]
+    with torch.no_grad():
+        return make_fx(torch.vmap(piece.graph))(*fakes)
+
+
+def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call:
+    """The graph as machine code, by torch's compiler."""
+    import torch._inductor  # takes seconds, which only those wait for who compile
+
+    call: Call = torch._inductor.compile(module, list(given))
+    return call
+
+
+DERIVER = Deriver(compiled=False)
+COMPILER = Deriver(compiled=True)

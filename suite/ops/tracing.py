@@ -1,0 +1,182 @@
+"""Traces a step of a recurrence as a graph, and cuts pieces out of such graphs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+aten = torch.ops.aten
+
+
+class Untraceable(Exception):
+    """A step that no graph can stand for; the message says why, after the words ``its step``."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A step with the modules whose weights and buffers it uses.
+
+    identity: equal for two steps that do the same with the same modules
+    """
+
+    step: Callable[..., Any]
+    modules: tuple[nn.Module, ...]
+    identity: tuple[Any, ...]
+
+    def tensors(self) -> list[Tensor]:
+        """The weights and buffers that the step uses now, each once, in a fixed order."""
+        every = (tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers()))
+        return list({id(tensor): tensor for tensor in every}.values())
+
+    def called(self, tensors: Sequence[Tensor], x_t: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The step's answer where these tensors stand for its weights and buffers."""
+        swapped = iter(tensors)
+        known: dict[int, Tensor] = {}
+        names: dict[str, Tensor] = {}
+        for index, module in enumerate(self.modules):
+            own = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+            # the order of `tensors`: parameters before buffers, module by module, each tensor where it is met first
+            for name, tensor in own:
+                if id(tensor) not in known:
+                    known[id(tensor)] = next(swapped)
+                names[f"modules_used.{index}.{name}"] = known[id(tensor)]
+        answer: tuple[Tensor, Any] = torch.func.functional_call(_Caller(self.step, self.modules), names, (x_t, state))
+        return answer
+
+
+class _Caller(nn.Module):
+    """A step as the forward of a module, whose weights can then be swapped."""
+
+    def __init__(self, step: Callable[..., Any], modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.modules_used = nn.ModuleList(modules)
+        self._step = (step,)  # in a tuple, so that a step which is a module is not registered twice
+
+    def forward(self, x_t: Tensor, state: Any) -> Any:
+        return self._step[0](x_t, state)
+
+
+def capture(step: Callable[..., Any]) -> Capture:
+    """Find what a step uses beside its arguments.
+
+    Raises Untraceable for a step that holds tensors, or anything else whose change would go unnoticed.
+    """
+    modules: list[nn.Module] = []
+    identity = tuple(_held(step, modules))
+    unique = tuple({id(module): module for module in modules}.values())
+    flags = tuple(part.training for module in unique for part in module.modules())
+    return Capture(step, unique, (*identity, flags))
+
+
+def _held(value: Any, modules: list[nn.Module]) -> Iterator[Any]:
+    """What tells one step from another, with the modules met on the way put aside."""
+    if isinstance(value, nn.Module):
+        modules.append(value)
+        yield id(value)
+    elif isinstance(value, Tensor):
+        raise Untraceable("uses a tensor from around it; make it a buffer, a parameter, a part of x or of the state")
+    elif inspect.ismethod(value):
+        yield value.__func__.__code__
+        yield from _held(value.__self__, modules)
+    elif isinstance(value, functools.partial):
+        for part in (value.func, *value.args, *value.keywords.values()):
+            yield from _held(part, modules)
+    elif inspect.isfunction(value):
+        yield value.__code__
+        for cell in (*(value.__closure__ or ()), *(value.__defaults__ or ())):
+            yield from _held(getattr(cell, "cell_contents", cell), modules)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _held(part, modules)
+    elif isinstance(value, (bool, int, float, str, type(None), torch.dtype, torch.device)) or callable(value):
+        yield value
+    else:
+        raise Untraceable(f"holds {type(value).__name__}, which may change unnoticed")
+
+
+def leaves(tree: Any) -> tuple[list[Tensor], pytree.TreeSpec]:
+    """The tensors of a state, in order, and its form.
+
+    Raises Untraceable for a state that holds anything else.
+    """
+    flat, form = pytree.tree_flatten(tree)
+    for leaf in flat:
+        if not isinstance(leaf, Tensor):
+            raise Untraceable(f"keeps {type(leaf).__name__} in its state, where a graph can hold tensors alone")
+    return flat, form
+
+
+def rows(value: object) -> bool:
+    """Whether a traced value has one row a sample: the batch is its first dimension and occurs in no other."""
+    if not isinstance(value, Tensor) or not value.dim():
+        return False
+    first, *others = value.shape
+    return isinstance(first, torch.SymInt) and first.node.expr.is_symbol and not any(isinstance(size, torch.SymInt) for size in others)
+
+
+def batched(value: object) -> bool:
+    """Whether a traced value's shape depends on the batch."""
+    return isinstance(value, Tensor) and any(isinstance(size, torch.SymInt) for size in value.shape)
+
+
+def value_of(node: fx.Node) -> Any:
+    return node.meta.get("val")
+
+
+def is_size(node: fx.Node) -> bool:
+    """Whether a node is a number that follows from the batch."""
+    return isinstance(value_of(node), torch.SymInt)
+
+
+def placeholders(graph: fx.Graph) -> list[fx.Node]:
+    return [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def results(graph: fx.Graph) -> list[Any]:
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    return list(output.args[0])
+
+
+def ancestors(nodes: Iterable[Any], stop: Iterable[fx.Node] = ()) -> set[fx.Node]:
+    """The nodes that these rest on, themselves included; nothing is looked for behind those at which to stop."""
+    ends, seen = set(stop), set()
+    waiting = [node for node in nodes if isinstance(node, fx.Node)]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            if node not in ends:
+                waiting += node.all_input_nodes
+    return seen
+
+
+def cut(graph: fx.Graph, inputs: Sequence[fx.Node], outputs: Sequence[Any]) -> fx.GraphModule:
+    """The piece of a graph that makes outputs from inputs. The size of the batch is read from the first input that has rows."""
+    piece, copied = fx.Graph(), {}
+    for node in inputs:
+        copied[node] = piece.placeholder(node.name)
+        copied[node].meta = dict(node.meta)
+    sized = next((copied[node] for node in inputs if rows(value_of(node))), None)
+    needed = ancestors(outputs, stop=inputs)
+    for node in graph.nodes:
+        if node not in needed or node in copied:
+            continue
+        if node.target is aten.sym_size.int:
+            if sized is None:
+                raise Untraceable("makes values of the batch's size out of nothing that has rows")
+            copied[node] = piece.call_function(aten.sym_size.int, (sized, 0))
+            copied[node].meta = dict(node.meta)
+            continue
+        if node.op != "call_function":
+            raise Untraceable(f"rests on {node.name}, which is no value of its own")
+        copied[node] = piece.node_copy(node, lambda argument: copied[argument])
+    piece.output(tuple(copied[node] if isinstance(node, fx.Node) else node for node in outputs))
+    piece.lint()
+    return fx.GraphModule(nn.Module(), piece)
