@@ -18,6 +18,10 @@ ENVIRONMENT = {
     # more than one thread changes the bits of a sum, and on busy cores costs many times the time
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # MKL rounds by where a matrix lies in memory, unless told to compute alike wherever it lies
+    "MKL_CBWR": "AUTO",
+    # each worker compiles by itself: a pool of compilers would take the other workers' cores
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
     # glibc would give large workspaces back to the kernel after each step; page faults then take half the time
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",

@@ -17,7 +17,7 @@ A piece that takes all steps at once takes them as more samples, since a step do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.utils import _pytree as pytree
 
-from .parting import base_of, crossing, part, split_products
+from .parting import base_of, crossing, is_view, part, split_products
 from .tracing import Capture, Untraceable, ancestors, aten, cut, is_size, leaves, placeholders, results, rows, value_of
 
 TRACED = 5
@@ -256,14 +256,18 @@ def _back_and_gather(
     forward = {node for node in graph.nodes if node.op != "output" and node not in backward and node not in fixed and not is_size(node)}
     kept = [node for node in crossing(forward, backward, gradients.values()) if node not in primal]
     sources: dict[fx.Node, Source] = {**primal, **{node: ("kept", index) for index, node in enumerate(kept)}, **tangents}
-    onward = {source: node for source, node in gradients.items() if source[0] != "constant" and isinstance(node, fx.Node)}
-    apart = _gathered(graph, backward, {source: node for source, node in gradients.items() if source[0] == "constant"}, onward, fixed)
-    gathered = [source for source, node in gradients.items() if source[0] == "constant" and node in apart]
-    summed = [source for source, node in gradients.items() if source[0] == "constant" and node not in apart and isinstance(node, fx.Node)]
-    stored = [node for node in crossing(backward - apart, apart, []) if node not in tangents]
-    late = {**sources, **{node: ("stored", index) for index, node in enumerate(stored)}}
     of_inputs = [gradients.get(source) for source in primal.values() if source[0] == "input"]
     of_states = [gradients.get(source) for source in primal.values() if source[0] == "state"]
+    of_constants = {source: node for source, node in gradients.items() if source[0] == "constant" and isinstance(node, fx.Node)}
+    products = {source: node for source, node in of_constants.items() if _is_product(node)}
+    others = [node for source, node in of_constants.items() if source not in products]
+    apart = _apart(graph, backward, products.values(), ancestors([*of_inputs, *of_states, *others]), fixed)
+    gathered = [source for source, node in products.items() if node in apart]
+    summed = [source for source in of_constants if source not in gathered]
+    used = crossing(backward - apart, apart, [])
+    onward = {node: ("input_grad", index) for index, node in enumerate(of_inputs) if isinstance(node, fx.Node)}
+    stored = [node for node in used if node not in tangents and node not in onward]
+    late = {**sources, **onward, **{node: ("stored", index) for index, node in enumerate(stored)}}
     return {
         "record": piece(graph, primal, [*outputs, *kept]),
         "back": piece(graph, sources, [*of_inputs, *of_states, *(gradients[source] for source in summed), *stored]),
@@ -275,15 +279,24 @@ def _back_and_gather(
     }
 
 
-def _gathered(
-    graph: fx.Graph, backward: set[fx.Node], weights: Mapping[Source, Any], onward: Mapping[Source, Any], fixed: set[fx.Node]
-) -> set[fx.Node]:
-    """The part of the way back that only gradients of weights need, and that can be done for all steps at once."""
-    loop = ancestors(onward.values())
+PRODUCTS = (aten.mm.default, aten.bmm.default)
+
+
+def _is_product(node: fx.Node) -> bool:
+    """Whether a gradient is a product of matrices, or a sum of such, seen in whatever shape."""
+    if node.target is aten.add.Tensor:
+        return all(isinstance(term, fx.Node) and _is_product(term) for term in node.args)
+    if is_view(node):
+        return _is_product(node.all_input_nodes[0])
+    return node.target in PRODUCTS
+
+
+def _apart(graph: fx.Graph, backward: set[fx.Node], products: Iterable[fx.Node], loop: set[fx.Node], fixed: set[fx.Node]) -> set[fx.Node]:
+    """The part of the way back that only these products need, and that can be done for all steps at once."""
+    everything, wanted = set(graph.nodes), ancestors(products) & backward
     apart: set[fx.Node] = set()
-    everything = set(graph.nodes)
     for node in graph.nodes:
-        if node not in backward or node in loop or node.op != "call_function":
+        if node not in wanted or node in loop or node.op != "call_function":
             continue
         outside = [other for other in node.all_input_nodes if other not in apart and other not in fixed and not is_size(other)]
         if all(rows(value_of(base_of(other, everything))) for other in outside):  # it can be stored, or seen again in what is stored

@@ -62,7 +62,7 @@ def _passable(node: fx.Node) -> bool:
     return all(map(rows, value)) if isinstance(value, (tuple, list)) else rows(value)
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
     target = node.target
     return target is operator.getitem or (isinstance(target, torch._ops.OpOverload) and target.is_view)
 
@@ -124,7 +124,7 @@ def _order(node: fx.Node) -> int:
 def base_of(node: fx.Node, nodes: set[fx.Node]) -> fx.Node:
     """What a view is a view of, as long as that is a tensor among the nodes, computed there, with one row a sample."""
     best = node
-    while _is_view(node):
+    while is_view(node):
         node = node.all_input_nodes[0]
         if node not in nodes:
             break

@@ -117,8 +117,10 @@ class Loop(torch.autograd.Function):
             state_grads = made[derived.inputs : derived.inputs + derived.states]
         for series in back:
             series.steps.reverse()
+        of_u = [of_inputs[place] for place in range(derived.inputs)]
         every = {
             "constant": constants,
+            "input_grad": of_u,
             "input": [value.flatten(1, 2) for value in inputs],
             "state": Series(ctx.states),
             "kept": Series(ctx.kept),
@@ -130,8 +132,8 @@ class Loop(torch.autograd.Function):
         for place, grad in (*zip(derived.summed, summed, strict=True), *zip(derived.gathered, members(derived.gather, every), strict=True)):
             of_constants[place] = grad
         samples = inputs[0].shape[2] if inputs else 0
-        of_u = [of_inputs[place].unflatten(1, (ctx.steps, samples)) for place in range(derived.inputs)]
-        return (None, None, None, *of_constants, *of_u, *state_grads)
+        unfolded = [grad.unflatten(1, (ctx.steps, samples)) for grad in of_u]
+        return (None, None, None, *of_constants, *unfolded, *state_grads)
 
 
 def _by_kind(derived: Derived, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
@@ -239,7 +241,8 @@ def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call
     """The graph as machine code, by torch's compiler."""
     import torch._inductor  # takes seconds, which only those wait for who compile
 
-    call: Call = torch._inductor.compile(module, list(given))
+    # torch's vectorised tanh takes three times as long as its exp
+    call: Call = torch._inductor.compile(module, list(given), options={"cpp.use_decompose_tanh": True})
     return call
 
 

@@ -27,14 +27,19 @@ class Members(ABC):
     block ``(P, N)``: all trained weights, a row a member; gradients ``(P, N)``: theirs
     """
 
+    least = 1
+    """How many rows a block has at least: those beyond the members are only computed."""
+
     def __init__(self, models: Sequence[Model]) -> None:
         self.models = models
         places = list(_places(models[0]))
         first = next(models[0].parameters())
         width = sum(_padded(numbers) for _, _, numbers in places)
         real = first.real.dtype if first.is_complex() else first.dtype
-        self.block = torch.zeros(len(models), width, dtype=real, device=first.device)
-        self.gradients = torch.zeros_like(self.block)
+        self._rows = max(self.least, len(models))
+        self._block = torch.zeros(self._rows, width, dtype=real, device=first.device)
+        self._gradients = torch.zeros_like(self._block)
+        self.block, self.gradients = self._block[: len(models)], self._gradients[: len(models)]
         self._places: dict[str, tuple[int, int, torch.Size]] = {}
         start = 0
         for name, shape, numbers in places:
@@ -79,16 +84,19 @@ class Members(ABC):
 class Stacked(Members):
     """Members that run as one program, inside ``torch.vmap``."""
 
+    least = 2  # a product for a single member takes another kernel than one for several, and rounds otherwise
+
     def __init__(self, models: Sequence[Model]) -> None:
         super().__init__(models)
         self._model = models[0]
         self._weights: dict[str, Tensor] = {}
         for name, parameter in self._model.named_parameters():
             if parameter.requires_grad:
-                leaf = self.weight(self.block, name, parameter.is_complex()).detach().requires_grad_()
-                leaf.grad = self.weight(self.gradients, name, parameter.is_complex())
+                leaf = self.weight(self._block, name, parameter.is_complex()).detach().requires_grad_()
+                leaf.grad = self.weight(self._gradients, name, parameter.is_complex())
                 self._weights[name] = leaf
         fixed = [dict(_fixed(model)) for model in models]
+        fixed += fixed[:1] * (self._rows - len(models))
         self._fixed = {name: torch.stack([values[name] for values in fixed]) for name in fixed[0]}
 
     def outputs(self, x: Tensor) -> Tensor:
@@ -96,20 +104,20 @@ class Stacked(Members):
             return self._outputs(x)
 
     def learn(self, x: Tensor, loss: Loss) -> Tensor:
-        self.gradients.zero_()
+        self._gradients.zero_()
         losses = loss(self._outputs(x), None)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     def _outputs(self, x: Tensor) -> Tensor:
-        samples = x.shape[1]
-        padded = functional.pad(x, (0, 0, 0, 0, 0, -samples % ALIGNED))
+        count, samples = x.shape[:2]
+        padded = functional.pad(x, (0, 0, 0, 0, 0, -samples % ALIGNED, 0, self._rows - count))
 
         def member(weights: Mapping[str, Tensor], fixed: Mapping[str, Tensor], x: Tensor) -> Tensor:
             return torch.func.functional_call(self._model, {**weights, **fixed}, (x,))  # type: ignore[no-any-return]
 
         y: Tensor = torch.vmap(member)(self._weights, self._fixed, padded)
-        return y[:, :samples]
+        return y[:count, :samples]
 
     def train(self, training: bool) -> None:
         self._model.train(training)

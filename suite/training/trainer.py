@@ -52,6 +52,8 @@ def prepare(device: str, seed: int = 0) -> None:
     torch.use_deterministic_algorithms(True)
     # a vendor engine hands over views of the reference's weights, which cuDNN copies into one block: a small kernel a call
     warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+    # the gradients of stacked weights lie in one block beside each other, which autograd warns of and adds to all the same
+    warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
     if device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
