@@ -29,7 +29,11 @@ def draw(results: Results) -> Iterator[Prose | Table]:
 def speed(comparison: verdict.Comparison, look: Looks) -> str:
     if not comparison.scores:
         return "Nothing was timed on this engine."
-    missing = f" Not timed on this engine: {labels(comparison.left_out, look)}." if comparison.left_out else ""
+    missing = (
+        f" Not timed on this engine, or not a kernel where {verdict.BASELINE} is one: {labels(comparison.left_out, look)}."
+        if comparison.left_out
+        else ""
+    )
     return (
         f"{standing(comparison, look)} Time of forward and backward at T = {comparison.cells[0].length}, "
         f"as a multiple of {verdict.BASELINE}'s.{missing}"
@@ -106,7 +110,7 @@ def trust(results: Results, look: Looks) -> str:
         sentences.append("So few tell who leads here, not who is better; in brackets is the plain range.")
     else:
         sentences.append("In brackets is the 95 % bootstrap interval over seeds.")
-    sentences.append("For speed it is the middle half of the rounds.")
+    sentences.append("For speed it is an interval of the median over rounds, no narrower than what tells two copies of one model apart.")
     if limits.untuned:
         sentences.append(f"Untuned: one learning rate, {limits.rates[0]:g}, for all.")
     if limits.at_edge:

@@ -27,7 +27,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials, lost those that failed or diverged. Skill is 1 − loss/baseline on the test stream: 1 is perfect, "
         "0 no better than not looking at the input; noise in the task itself can hold it below 1. Steps is the median of the trials that reached their goal on the validation stream, with how many never did. Robustness is the area under "
         "the skill curve of the solved trials alone, which differ from row to row: compare like with like below. "
-        f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with the middle half of the rounds. "
+        f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with an interval of the median over rounds. "
         f"⚑ marks parameters more than {100 * verdict.TOLERANCE:g} % off the budget of a task, {figures.MARK} a variant that is not causal.",
     )
     if len(trials) and trust.untuned:

@@ -20,29 +20,32 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     yield Prose(
         f"A variant is timed alone on the machine, warm, in turn with all others, and compared with {verdict.BASELINE} on the same engine in the same round. "
         "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
-        "who has no such kernel is not slow for that, and who has one does not win by it."
+        "who has no such kernel is not slow for that, and who has one does not win by it. "
+        f"What torch runs as one kernel, and what it runs as a loop, are not compared on one engine either; figures show what compares with {verdict.BASELINE}. "
+        f"{floor(results)}"
     )
     titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in ops.TIMED}
     timed = timed.assign(panel=[titles.get(name, f"{name} engine") for name in timed["engine"]])
     longest = verdict.at_longest(timed)
+    compared = verdict.comparable(longest)
     where = f"T = {' or '.join(f'{length:g}' for length in sorted(set(longest['x'])))}"
     yield Plot(
         "speed_ratio",
         figures.dots(
-            longest[longest["condition"] == "forward+backward"],
+            compared[compared["condition"] == "forward+backward"],
             look,
             x_label=f"time of forward and backward at {where}, as a multiple of {verdict.BASELINE}'s (left is faster)",
             log=True,
             level=1,
-            blank="not timed on this engine",
+            blank="not timed on this engine, or not comparable",
         ),
-        "Median over rounds; the bar spans the middle half of the rounds.",
+        "Median over rounds with its interval, no narrower than what tells two copies of one model apart.",
     )
     if timed["x"].nunique() > 1:
         yield Plot(
             "speed_length",
             figures.lines(
-                timed[timed["condition"] == "forward+backward"],
+                verdict.comparable(timed[timed["condition"] == "forward+backward"]),
                 look,
                 x_label="sequence length T",
                 y_label=f"time, as a multiple of {verdict.BASELINE}'s",
@@ -50,9 +53,33 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
                 y_range=None,
                 level=1,
             ),
-            "Whether an advantage grows or shrinks with length: forward and backward, median and middle half of the rounds.",
+            "Whether an advantage grows or shrinks with length: forward and backward, median over rounds with its interval.",
         )
+    yield Table(
+        deployed(results, look),
+        f"What one would deploy: the fastest engine of each, and its time as a multiple of {verdict.BASELINE}'s on its own fastest.",
+    )
     yield Table(milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}")
+
+
+def floor(results: Results) -> str:
+    """What a copy of the baseline tells of the measurement."""
+    noise = verdict.noise(results)
+    return f"A copy of {verdict.BASELINE} differed from it by up to {100 * noise:.1f} %." if noise == noise else ""
+
+
+def deployed(results: Results, look: dict[str, figures.Look]) -> DataFrame:
+    """A row for each variant, the fastest first."""
+    import pandas as pd
+
+    rows = verdict.best_available(results)
+    return pd.DataFrame(
+        {
+            "Variant": [look[name].label for name in rows["variant"] if name in look],
+            "Engine": [f"{row.engine} ({'one kernel' if row.fused else 'a loop'})" for row in rows.itertuples() if row.variant in look],
+            f"Time, as a multiple of {verdict.BASELINE}'s best": [f"{row.ratio:.2f}" for row in rows.itertuples() if row.variant in look],
+        }
+    )
 
 
 def milliseconds(longest: DataFrame, look: dict[str, figures.Look]) -> DataFrame:

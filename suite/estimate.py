@@ -1,64 +1,200 @@
-"""Says what a plan would run, and from a few timed steps how long that may take."""
+"""Says what a plan would run, and from a few timed steps of each variant how long that may take."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from .errors import contained
 from .execution.local import default_workers
+from .execution.populations import populations
 from .execution.run import Work
+from .ops import engines
 from .registry.registry import Registry
-from .training import model, trainer
-from .trial import TOLERANCE, Trial, Validation
+from .training import data, trainer
+from .trial import TOLERANCE, Timing, Trial
 
-STEPS = 3
-"""Training steps that are timed of each variant on each task, at the shortest length, after one that warms up."""
+LENGTHS = (8, 24)
+"""Sequence lengths at which steps are timed; from there, time grows in proportion."""
+
+MEMBERS = 6
+"""A population is timed with at most so many members."""
+
+ARITHMETIC = 5e8
+"""And with at most so many multiplications a step, so that a large plan is answered as soon as a small one."""
+
+COMPILED = 0.75
+"""How long a compiled step takes, over the same not compiled, which can be timed at once (docs/performance.md)."""
+
+COMPILE_SECONDS = 12.0
+"""What compiling takes for each variant and shape that was not compiled on this machine before."""
+
+START_SECONDS = 6.0
+"""For workers to start, and for the report to be written."""
 
 
-def step_seconds(trial: Trial, registry: Registry) -> float:
-    """Seconds a training step of this trial takes here; 0 for a variant that cannot run."""
-    training = dataclasses.replace(trial.training, steps=1 + STEPS, validate_every=1, evaluation_samples=1)
-    trial = dataclasses.replace(trial, training=training)
+@dataclass(frozen=True)
+class Pace:
+    """Seconds as a constant and a part for each step of a sequence, for one member."""
+
+    constant: float = 0.0
+    each: float = 0.0
+
+    def at(self, length: float) -> float:
+        return self.constant + self.each * length
+
+
+@dataclass(frozen=True)
+class Paces:
+    """How long one variant takes: a step of training on a batch, and a forward over so many samples as one batch of a stream has."""
+
+    training: Pace = Pace()
+    scoring: Pace = Pace()
+
+    def seconds(self, trial: Trial) -> float:
+        """A trial's training, validations and evaluations."""
+        training = trial.training
+        batches = training.evaluation_samples / min(data.EVALUATION_BATCH, training.evaluation_samples)
+        validations = training.steps / training.validate_every
+        factors = [at if asked.axis == "long_range" else 1.0 for asked in trial.evaluations for at in asked.at]
+        scored = validations * self.scoring.at(trial.length) + sum(self.scoring.at(trial.length * factor) for factor in factors)
+        return training.steps * self.training.at(trial.length) + batches * scored
+
+
+def paces(trial: Trial, members: int, registry: Registry) -> Paces:
+    """Time a few steps of a population of so many like this trial; none for a variant that cannot run."""
     variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
-    clock: list[float] = []
+    compiled = engines.engine(trial.engine).compiles
+    engine = engines.DERIVED.name if compiled else trial.engine
+    size = max(1, trial.training.batch_size * trial.hidden_size * 4 * trial.hidden_size * LENGTHS[1])
+    # one stacked member alone is computed as two
+    count = max(min(2, members), min(members, MEMBERS, int(ARITHMETIC / size)))
+    speed = (COMPILED if compiled else 1.0) / count
+    few = replace(trial.training, steps=3, evaluation_samples=min(data.EVALUATION_BATCH, trial.training.evaluation_samples))
+    group = [replace(trial, seed=seed, engine=engine, training=few) for seed in range(count)]
     with contained():  # a plugin's own failure, which its trials will record
-        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed=0)
-        clock += [time.perf_counter() for event in trainer.train(trial, task, net) if isinstance(event, Validation)]
-    return (clock[-1] - clock[0]) / (len(clock) - 1) if len(clock) > 1 else 0.0
+        models = trainer.gather(trainer.build(group, variant, task), engine)
+        optimizer = trainer.Optimizer(models, group)
+
+        def training(length: int) -> float:
+            clock = [time.perf_counter()]
+            for x, batches in trainer.drawn([replace(each, length=length) for each in group], task):
+                models.learn(x, lambda output, row, batches=batches: trainer.member_loss(task, output, batches, row))  # type: ignore[misc]
+                optimizer.step()
+                clock.append(time.perf_counter())
+            return min(after - before for before, after in itertools.pairwise(clock[1:]))
+
+        def scoring(length: int) -> float:
+            stream = list(data.test_stream(task, group[0], length))
+            trainer.score(models, task, group[0], stream)
+            start = time.perf_counter()
+            trainer.score(models, task, group[0], stream)
+            return time.perf_counter() - start
+
+        return Paces(_line(training, speed), _line(scoring, speed))
+    return Paces()
+
+
+def _line(seconds: Callable[[int], float], scale: float) -> Pace:
+    """The line through the seconds at the two lengths; never one that falls."""
+    short, long = (scale * seconds(length) for length in LENGTHS)
+    each = max(long - short, 0.2 * long) / (LENGTHS[1] - LENGTHS[0])
+    return Pace(max(0.0, long - each * LENGTHS[1]), each)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long the work of a plan may take on this machine.
+
+    trials: seconds of one core by cell (task, length and variant); compiling: of one core; timing: alone on the machine
+    """
+
+    trials: dict[str, float]
+    compiling: float
+    timing: float
+    workers: int
+
+    @property
+    def seconds(self) -> float:
+        training = (sum(self.trials.values()) + self.compiling) / self.workers
+        return training + self.timing + (START_SECONDS if self.trials or self.timing else 0.0)
+
+
+def estimate(work: Work, workers: int | None) -> Estimate:
+    """Estimate what is left to do, from a few steps of each variant timed here."""
+    count = workers or default_workers(work.machine.device)
+    groups = populations(work.pending, count) if work.pending else []
+    known: dict[str, Paces] = {}
+    cells: dict[str, float] = {}
+    shapes = set()
+    for group in groups:
+        first = group[0]
+        if first.variant.label not in known:
+            known[first.variant.label] = paces(first, len(group), work.registry)
+        cell = f"{first.task.label}, T={first.length}, {first.variant.label}"
+        cells[cell] = cells.get(cell, 0.0) + sum(known[first.variant.label].seconds(trial) for trial in group)
+        if engines.engine(first.engine).compiles:
+            shapes.add((first.variant.label, first.hidden_size, len(group), first.training.batch_size))
+    timing = sum(_timing_seconds(timing, known) for timing in work.untimed)
+    compiled = {(timing.variant.label, timing.hidden_size) for timing in work.untimed if engines.engine(timing.engine).compiles}
+    return Estimate(cells, COMPILE_SECONDS * len(shapes), timing + COMPILE_SECONDS * len(compiled), min(count, max(1, len(groups))))
+
+
+def _timing_seconds(timing: Timing, known: dict[str, Paces]) -> float:
+    """A timing's rounds and its warming up: forward, and forward with backward, which takes three times as long."""
+    pace = known.get(timing.variant.label, next(iter(known.values()), Paces()))
+    whole = pace.training.at(timing.length)
+    return (timing.repeats + 6) * sum(max(0.006, part * whole) for part in (1 / 3, 1.0))
 
 
 def describe(work: Work, workers: int | None) -> str:
     """The trials of a plan by task and variant, their parameters, and an estimate of time."""
     device = work.machine.device
     trainer.prepare(device)
-    count = workers or default_workers(device)
-    shortest: dict[tuple[str, str], Trial] = {}
+    answer = estimate(work, workers)
+    rows: dict[tuple[str, str], list[Trial]] = {}
     for trial in work.trials:
-        kept = shortest.setdefault(_row(trial), trial)
-        if trial.length < kept.length:
-            shortest[_row(trial)] = trial
-    seconds = {row: step_seconds(trial, work.registry) for row, trial in shortest.items()}
-    lines = [f"plan {work.plan.name} on {device}: {len(work.trials)} trials, {len(work.pending)} to do, {count} at a time"]
-    lines.append(f"{'task':20} {'variant':24} {'hidden':>6} {'parameters':>10} {'engine':>10} {'trials':>6} {'ms/step':>8}")
-    total, flagged = 0.0, False
-    for (task, variant), trial in shortest.items():
-        own = [other for other in work.pending if _row(other) == (task, variant)]
-        total += sum(seconds[task, variant] * other.training.steps * other.length / trial.length for other in own)
+        rows.setdefault((trial.task.label, trial.variant.label), []).append(trial)
+    pending = {trial.key for trial in work.pending}
+    lines = [f"plan {work.plan.name} on {device}: {len(work.trials)} trials, {len(pending)} to do, {answer.workers} at a time"]
+    lines.append(f"{'task':20} {'variant':24} {'hidden':>6} {'parameters':>10}  {'engine':18} {'trials':>6} {'minutes':>8}")
+    flagged = False
+    for (task, variant), trials in rows.items():
+        trial = trials[0]
         off = abs(trial.parameters - trial.budget) > TOLERANCE * trial.budget and work.plan.matching.rule == "parameters"
         flagged = flagged or off
+        used = " ".join(dict.fromkeys(each.engine for each in trials))
+        spent = sum(seconds for cell, seconds in answer.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}"))
+        left = sum(each.key in pending for each in trials)
         lines.append(
-            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '}{trial.engine:>10} {len(own):6} "
-            f"{1000 * seconds[task, variant]:8.1f}"
+            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {used:18} {left:6} {spent / 60:8.1f}"
         )
     if flagged:
         lines.append(f"! more than {100 * TOLERANCE:g} % from the budget of the task's {work.plan.matching.hidden_size}-unit LSTM")
-    lines.append(f"about {_span(total / count)}, taking time to grow as the length (milliseconds are at each task's shortest)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_summary(answer)])
 
 
-def _row(trial: Trial) -> tuple[str, str]:
-    return trial.task.label, trial.variant.label
+def _summary(answer: Estimate) -> list[str]:
+    """How long it takes, on what, and where it is long, what would shorten it."""
+    lines = [
+        f"about {_span(answer.seconds)} (minutes above are of one core; compiling {_span(answer.compiling)}, timing {_span(answer.timing)})"
+    ]
+    if answer.seconds < LONG_SECONDS:
+        return lines
+    total = sum(answer.trials.values())
+    largest = sorted(answer.trials.items(), key=lambda item: -item[1])[:3]
+    named = "; ".join(f"{cell} ({100 * seconds / total:.0f} %)" for cell, seconds in largest)
+    lines.append(f"the longest: {named}")
+    return [
+        *lines,
+        "shorter in proportion: fewer steps, seeds or learning_rates, shorter lengths; with --tasks and --variants a part at a time",
+    ]
+
+
+LONG_SECONDS = 7200
+"""An estimate beyond this names what takes so long."""
 
 
 def _span(seconds: float) -> str:

@@ -198,12 +198,15 @@ class Outcome:
 class Timed:
     """What a timing measured, in seconds a call: by what was timed, one value a round.
 
-    baseline_seconds: the baseline's on the same engine in the same rounds
+    baseline_seconds: the baseline's on the same engine in the same rounds; clone_seconds: those of a copy of the baseline
+    fused: whether one kernel runs the whole recurrence
     failed: why there is no measurement, where there is none
     """
 
     seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     baseline_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    clone_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    fused: bool = False
     failed: str = ""
 
 

@@ -163,7 +163,8 @@ def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Ti
         elif baseline in rounds.failed:
             timed.append((timing, Timed(failed=f"the baseline it is compared with failed: {rounds.failed[baseline]}")))
         else:
-            timed.append((timing, Timed(rounds.seconds[timing.key], rounds.seconds[baseline])))
+            fused = rounds.fused.get(timing.key, False)
+            timed.append((timing, Timed(rounds.seconds[timing.key], rounds.seconds[baseline], rounds.clones.get(baseline, {}), fused)))
     return timed
 
 

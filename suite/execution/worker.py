@@ -175,7 +175,7 @@ def work_timings(timings: Sequence[Timing]) -> timing.Rounds:
         if raised:
             failed[asked.key] = raised.reason
     rounds = timing.measure([asked for asked in timings if asked.key not in failed], variants)
-    return timing.Rounds(rounds.seconds, {**rounds.failed, **failed})
+    return replace(rounds, failed={**rounds.failed, **failed})
 
 
 def work_grade(grading: Grading) -> Grade:

@@ -17,7 +17,7 @@ def evaluate(members: Members, task: Task, trial: Trial, evaluation: Evaluation,
 
     trial: any of the members'
 
-    Raises SuiteError for an answer that is no whole Point.
+    Raises SuiteError for an answer that is no whole Point, and for a stream without batches.
     """
     by_point = [_asked(members, task, trial, measure, at) for at in evaluation.at]
     return [tuple(points) for points in zip(*by_point, strict=True)]
@@ -33,6 +33,8 @@ def _asked(members: Members, task: Task, trial: Trial, measure: Measure, at: flo
     baseline = task.baseline(stream.length, **trial.task.options)
     goal = task.solved(stream.length, **trial.task.options)
     scores: Sequence[dict[str, float]] = means(together(members), task, trial, stream.batches)
+    if not scores:
+        raise SuiteError(f"measure '{measure.name}': its stream at {at:g} has no batches; it must have one or more")
     return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own))) for own in scores]
 
 

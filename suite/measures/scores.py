@@ -52,3 +52,28 @@ def half_point(clean: float, severities: Sequence[float], skills: Sequence[float
             before, step = skills[index - 1], severities[index] - severities[index - 1]
             return float(severities[index - 1] + step * (before - target) / (before - value))
     return math.nan
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """The median, and the narrowest pair of order statistics around it that holds the true one with at least this probability.
+
+    With fewer values than six no pair does: then the least and the greatest.
+    """
+    sample = np.sort(np.asarray(values, dtype=np.float64))
+    count = len(sample)
+    outside, skipped = 0.5**count, 0  # of so many fair coins, the probability that at most `skipped` show heads
+    while 2 * (wider := outside + math.comb(count, skipped + 1) * 0.5**count) <= 1 - level:
+        outside, skipped = wider, skipped + 1
+    return float(np.median(sample)), float(sample[skipped]), float(sample[count - 1 - skipped])
+
+
+def time_ratio(seconds: ArrayLike, baseline: ArrayLike, clone: ArrayLike = ()) -> tuple[float, float, float]:
+    """How many times longer than the baseline a call takes, as the median over rounds with its interval.
+
+    The interval is widened by as much as a clone of the baseline departed from it, which no difference can be told from.
+    """
+    base = np.asarray(baseline, dtype=np.float64)
+    middle, low, high = median_interval(np.asarray(seconds, dtype=np.float64) / base)
+    copies = np.asarray(clone, dtype=np.float64)
+    floor = math.exp(abs(math.log(float(np.median(copies / base))))) if len(copies) else 1.0
+    return middle, low / floor, high * floor

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from ..errors import contained
 from ..ops.engines import engine
+from ..ops.probing import is_fused, operations
 from ..spec import Variant
 from ..training import data, model
-from ..trial import Timing
+from ..trial import BASELINE, Timing
 
 LEAST_SECONDS = 0.005
 """A measurement repeats its call until it lasts at least so long, so that the clock's grain does not show."""
@@ -42,53 +43,104 @@ class Stopwatch:
         return (time.perf_counter() - start) / self._count
 
 
+Seconds = Mapping[str, Mapping[str, tuple[float, ...]]]
+"""Seconds a call, by timing key and then by what was timed, one value a round."""
+
+
 @dataclass(frozen=True)
 class Rounds:
     """What a set of timings came to.
 
-    seconds: seconds a call, by timing key and then by what was timed, one value a round
-    failed: the reasons of the timings that failed, by key
+    clones: of each baseline, a second copy of it, which should take as long: what it does not tells how fine the measurement is
+    fused: whether a kernel runs the whole recurrence, by key; failed: the reasons of the timings that failed, by key
     """
 
-    seconds: Mapping[str, Mapping[str, tuple[float, ...]]]
+    seconds: Seconds
     failed: Mapping[str, str]
+    clones: Seconds = field(default_factory=dict)
+    fused: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One thing that is timed: `what` of the timing with this key, perhaps of the clone of a baseline."""
+
+    key: str
+    what: str
+    clone: bool
 
 
 def measure(timings: Sequence[Timing], variants: Mapping[str, Variant]) -> Rounds:
     """Time models of all the timings, lengths apart from each other.
 
-    The timings of one length are interleaved: every round times each of them once, so that a slow moment of the machine
-    meets all alike and the quotient of two within a round is fair. A variant that raises loses its own timing alone.
+    The timings of one length are interleaved: every round times each of them once, in an order of its own, so that a slow moment of
+    the machine meets all alike and the quotient of two within a round is fair. A variant that raises loses its own timing alone.
     """
-    seconds: dict[str, dict[str, list[float]]] = {}
+    seconds: dict[Watched, list[float]] = {}
     failed: dict[str, str] = {}
+    fused: dict[str, bool] = {}
     for length in sorted({timing.length for timing in timings}):
         group = [timing for timing in timings if timing.length == length]
-        watches: dict[tuple[str, str], Stopwatch] = {}
+        watches: dict[Watched, Stopwatch] = {}
         for timing in group:
             with contained() as raised:
-                watches |= {(timing.key, what): watch for what, watch in stopwatches(timing, variants[timing.variant.name]).items()}
+                for clone in (False, True) if timing.variant == BASELINE else (False,):
+                    made = stopwatches(timing, variants[timing.variant.name])
+                    watches |= {Watched(timing.key, what, clone): watch for what, watch in made.items()}
+                fused[timing.key] = is_one_kernel(timing, variants[timing.variant.name])
             if raised:
                 failed[timing.key] = raised.reason
-        for _ in range(max((timing.repeats for timing in group), default=0)):
-            for (key, what), watch in watches.items():
-                if key in failed:
-                    continue
-                with contained() as raised:
-                    seconds.setdefault(key, {}).setdefault(what, []).append(watch.seconds())
-                if raised:
-                    failed[key] = raised.reason
-    complete = {key: {what: tuple(rounds) for what, rounds in by_what.items()} for key, by_what in seconds.items() if key not in failed}
-    return Rounds(complete, failed)
+        _take_rounds(watches, max((timing.repeats for timing in group), default=0), length, seconds, failed)
+    whole = {watched: tuple(values) for watched, values in seconds.items() if watched.key not in failed}
+    return Rounds(_by_key(whole, clone=False), failed, _by_key(whole, clone=True), fused)
 
 
-def stopwatches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:
-    """A stopwatch for each thing that is timed of a variant: its forward, and its forward with its backward."""
+def _take_rounds(
+    watches: Mapping[Watched, Stopwatch], repeats: int, length: int, seconds: dict[Watched, list[float]], failed: dict[str, str]
+) -> None:
+    """Take the rounds of one length, and enter what they give."""
+    order = data.generator("order of timings", length)
+    every = list(watches)
+    for _ in range(repeats):
+        for place in order.permutation(len(every)):
+            watched = every[place]
+            if watched.key in failed:
+                continue
+            with contained() as raised:
+                seconds.setdefault(watched, []).append(watches[watched].seconds())
+            if raised:
+                failed[watched.key] = raised.reason
+
+
+def _by_key(seconds: Mapping[Watched, tuple[float, ...]], *, clone: bool) -> Seconds:
+    by_key: dict[str, dict[str, tuple[float, ...]]] = {}
+    for watched, values in seconds.items():
+        if watched.clone == clone:
+            by_key.setdefault(watched.key, {})[watched.what] = values
+    return by_key
+
+
+def is_one_kernel(timing: Timing, variant: Variant) -> bool:
+    """Whether the forward runs the whole recurrence as one kernel, by the operations that torch runs in it on this device."""
+    own = engine(timing.engine)
+    if own.compiles:
+        return False
+    core, x = _ready(timing, variant)
+    return any(map(is_fused, operations(lambda: own.run(variant, core, x))))
+
+
+def _ready(timing: Timing, variant: Variant) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A core on the device and its input ``(B, T, D)``."""
     core = model.build_core(variant, timing.variant.options, timing.input_size, timing.hidden_size, seed=0)
     dtype = getattr(torch, timing.dtype)
     model.cast(core, dtype).to(timing.device)
     noise = data.generator("timing", timing.length).standard_normal((timing.batch_size, timing.length, timing.input_size))
-    x = data.inputs(noise, dtype, timing.device)
+    return core, data.inputs(noise, dtype, timing.device)
+
+
+def stopwatches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:
+    """A stopwatch for each thing that is timed of a variant: its forward, and its forward with its backward."""
+    core, x = _ready(timing, variant)
     run = engine(timing.engine).run
 
     def forward() -> None:

@@ -139,7 +139,6 @@ def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor
         return fakes.traced(step, [*map(fakes.single, weights), fakes.sampled(x_t), *map(fakes.sampled, flat)])
 
 
-
 def derive(capture: Capture, weights: Sequence[Tensor], x_t: Tensor, state: Any) -> Derived:
     """The pieces of a step; `weights` are what `capture` lists, x_t ``(B, D)``.
 
@@ -167,7 +166,10 @@ def derive(capture: Capture, weights: Sequence[Tensor], x_t: Tensor, state: Any)
     once = piece(graph, wiring, constants)
     for kind, nodes in (("constant", constants), ("input", u), ("state", states), ("passed", v)):
         wiring |= {node: (kind, index) for index, node in enumerate(nodes)}
-    of = {kind: {node: source for node, source in wiring.items() if source[0] == kind} for kind in ("constant", "x", "input", "state", "passed")}
+    of = {
+        kind: {node: source for node, source in wiring.items() if source[0] == kind}
+        for kind in ("constant", "x", "input", "state", "passed")
+    }
     recurrence = {**of["constant"], **of["input"], **of["state"]}
     recur = piece(graph, recurrence, [*v, *following])
     learned = [_learned(node, inputs[: len(weights)], weights) for node in constants]

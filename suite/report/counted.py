@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ops.engines import TIMED
+from ..trial import BASELINE
 from . import stats
 from .stats import Interval
 
@@ -76,18 +77,27 @@ def lost(results: Results) -> DataFrame:
 def times(results: Results) -> DataFrame:
     """Times by variant, engine, condition and length x: the median in seconds, and its ratio to the baseline's as mean, low and high.
 
-    `mean` is the median of the ratios over the rounds; from low to high is the middle half of the rounds. Engines stand in their order.
+    `mean` is the median of the ratios over the rounds, from low to high its interval, no narrower than the noise; `fused` says whether
+    one kernel runs the whole recurrence. Engines stand in their order.
     """
     import pandas as pd
 
-    columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds"]
+    columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds", "fused"]
     timed = results.frame[results.frame["axis"].eq("speed")]
     if timed.empty:
         return pd.DataFrame(columns=columns)
     table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
-    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_q1": "low", "ratio_q3": "high"})[columns]
+    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_low": "low", "ratio_high": "high"})[columns]
+    table["fused"] = table["fused"].eq(1)
     order = {engine.name: place for place, engine in enumerate(TIMED)}
     return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
+
+
+def comparable(timed: DataFrame) -> DataFrame:
+    """Of a table of `times`, what compares with the baseline on its engine: one kernel with one kernel, a loop with a loop."""
+    baselines = timed[timed["variant"] == BASELINE.label]
+    kinds = set(zip(baselines["engine"], baselines["fused"], strict=True))
+    return timed[[kind in kinds for kind in zip(timed["engine"], timed["fused"], strict=True)]]
 
 
 def at_longest(timed: DataFrame) -> DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import trial
 from ..ops.engines import TIMED
 from . import stats
-from .counted import at_longest, listed, lost, pooled, scores, steps, times, trials, variants
+from .counted import at_longest, comparable, listed, lost, pooled, scores, steps, times, trials, variants
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ __all__ = [
     "Summary",
     "Trust",
     "at_longest",
+    "best_available",
+    "comparable",
     "compare",
     "listed",
     "long_range",
     "longest_solved",
     "losses",
     "lost",
+    "noise",
     "pooled",
     "robustness",
     "scores",
@@ -192,8 +195,11 @@ def compare(results: Results, known: Mapping[str, Interval], cells: Collection[C
 
 
 def speed(results: Results, engine: str) -> Comparison:
-    """The time of forward and backward on an engine at its longest timed length, as a multiple of the baseline's there."""
-    longest = at_longest(times(results))
+    """The time of forward and backward on an engine at its longest timed length, as a multiple of the baseline's there.
+
+    Like is compared with like: a recurrence that runs as one kernel with a baseline that does, and a loop with a loop.
+    """
+    longest = comparable(at_longest(times(results)))
     rows = longest[(longest["engine"] == engine) & (longest["condition"] == "forward+backward")]
     ratios = {
         # of the baseline there is but one value: itself
@@ -201,6 +207,26 @@ def speed(results: Results, engine: str) -> Comparison:
         for row in rows.itertuples(index=False)
     }
     return compare(results, ratios, [Cell("", int(length)) for length in rows["x"].unique()], timed=True)
+
+
+def noise(results: Results) -> float:
+    """By what part a copy of the baseline was slower or faster than it at most: no smaller difference is one. NaN where none was timed."""
+    frame = results.frame
+    clones = frame.loc[frame["axis"].eq("speed") & frame["metric"].eq("clone_ratio"), "value"]
+    return float((clones - 1).abs().max()) if len(clones) else math.nan
+
+
+def best_available(results: Results) -> DataFrame:
+    """The engine on which each variant is fastest, forward and backward at the longest timed length: what one would deploy.
+
+    Columns variant, engine, fused, seconds, and ratio to the baseline on its own fastest engine.
+    """
+    longest = at_longest(times(results))
+    rows = longest[longest["condition"] == "forward+backward"]
+    rows = rows[rows["x"] == rows["x"].max()]
+    best = rows.loc[rows.groupby("variant", sort=False)["seconds"].idxmin(), ["variant", "engine", "fused", "seconds"]]
+    baseline = best.loc[best["variant"] == BASELINE, "seconds"]
+    return best.assign(ratio=best["seconds"] / (baseline.iloc[0] if len(baseline) else math.nan)).sort_values("ratio", kind="stable")
 
 
 def robustness(results: Results) -> Comparison:

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import SuiteError
 from ..measures import length, scores
 from ..spec import Grade, Machine, Point, Provenance, Results, Stale
-from ..trial import Learning
+from ..trial import BASELINE, Learning
 from .ledger import Entry, Ledger, timing_sources
 from .selection import Selection
 from .store import Store, StoredEvaluation, StoredTiming, StoredTrial
@@ -289,9 +289,15 @@ def _timing_rows(stored: StoredTiming) -> Iterator[dict[str, Any]]:
         "key": timing.key,
     }
     for condition, seconds in timed.seconds.items():
-        ratios = np.asarray(seconds) / np.asarray(timed.baseline_seconds[condition])
-        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-        for metric, value in (("ratio", middle), ("ratio_q1", low), ("ratio_q3", high), ("seconds", np.median(seconds))):
+        baseline = timed.baseline_seconds[condition]
+        if timing.variant == BASELINE:  # it is its own measure
+            ratio = low = high = 1.0
+        else:
+            ratio, low, high = scores.time_ratio(seconds, baseline, timed.clone_seconds.get(condition, ()))
+        values = {"ratio": ratio, "ratio_low": low, "ratio_high": high, "seconds": np.median(seconds), "fused": timed.fused}
+        if timing.variant == BASELINE and condition in timed.clone_seconds:
+            values["clone_ratio"] = scores.time_ratio(timed.clone_seconds[condition], baseline)[0]
+        for metric, value in values.items():
             yield {**identity, "condition": condition, "metric": metric, "value": float(value)}
 
 

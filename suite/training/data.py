@@ -86,6 +86,8 @@ def losses(task: Task, outputs: Tensor, batches: Sequence[Batch]) -> Tensor:
     weights = [batch.weight for batch in batches if batch.weight is not None]
     if not weights:
         return each.flatten(1).mean(dim=1)
+    if len(weights) < len(batches):  # a task may weight the steps of some batches alone
+        return torch.stack([loss(task, output, batch) for output, batch in zip(outputs, batches, strict=True)])
     weight = _stacked(weights, len(outputs)).to(outputs)
     return (each * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
 

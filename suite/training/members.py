@@ -90,11 +90,11 @@ class Stacked(Members):
         super().__init__(models)
         self._model = models[0]
         self._weights: dict[str, Tensor] = {}
+        self._grads: list[Tensor] = []
         for name, parameter in self._model.named_parameters():
             if parameter.requires_grad:
-                leaf = self.weight(self._block, name, parameter.is_complex()).detach().requires_grad_()
-                leaf.grad = self.weight(self._gradients, name, parameter.is_complex())
-                self._weights[name] = leaf
+                self._weights[name] = self.weight(self._block, name, parameter.is_complex()).detach().requires_grad_()
+                self._grads.append(self.weight(self._gradients, name, parameter.is_complex()))
         fixed = [dict(_fixed(model)) for model in models]
         fixed += fixed[:1] * (self._rows - len(models))
         self._fixed = {name: torch.stack([values[name] for values in fixed]) for name in fixed[0]}
@@ -106,7 +106,10 @@ class Stacked(Members):
     def learn(self, x: Tensor, loss: Loss) -> Tensor:
         self._gradients.zero_()
         losses = loss(self._outputs(x), None)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        gradients = torch.autograd.grad(losses.sum(), tuple(self._weights.values()), allow_unused=True)
+        for place, gradient in zip(self._grads, gradients, strict=True):
+            if gradient is not None:
+                place.copy_(gradient)
         return losses.detach()
 
     def _outputs(self, x: Tensor) -> Tensor:

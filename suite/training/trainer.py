@@ -52,8 +52,6 @@ def prepare(device: str, seed: int = 0) -> None:
     torch.use_deterministic_algorithms(True)
     # a vendor engine hands over views of the reference's weights, which cuDNN copies into one block: a small kernel a call
     warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-    # the gradients of stacked weights lie in one block beside each other, which autograd warns of and adds to all the same
-    warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
     if device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -89,13 +87,15 @@ def means(outputs: Callable[[Tensor], Tensor], task: Task, trial: Trial, batches
     """
     dtype = getattr(torch, trial.training.dtype)
     totals: list[dict[str, float]] = []
+    samples = 0
     for x, batch in batches:
+        samples += len(batch.y)
         for row, scores in enumerate(member_scores(task, outputs(data.inputs(x, dtype, trial.device)), batch)):
             if row == len(totals):
                 totals.append(dict.fromkeys(scores, 0.0))
             for name, value in scores.items():
-                totals[row][name] += value * len(batch.y) / trial.training.evaluation_samples
-    return totals
+                totals[row][name] += value * len(batch.y)
+    return [{name: total / samples for name, total in each.items()} for each in totals]
 
 
 def member_scores(task: Task, outputs: Tensor, batch: Batch) -> Iterator[dict[str, float]]:
@@ -197,7 +197,7 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
     stream = validation_stream(task, first)
     members.train(True)
     for step, (x, batches) in enumerate(drawn(trials, task), 1):
-        running += members.learn(x, lambda output, row, batches=batches: _loss(task, output, batches, row))  # type: ignore[misc]
+        running += members.learn(x, lambda output, row, batches=batches: member_loss(task, output, batches, row))  # type: ignore[misc]
         optimizer.step()
         if step % training.validate_every and step != training.steps:
             continue  # losses are looked at only when validating: reading them each step would stall a GPU
@@ -223,7 +223,8 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
     return [member.trained() for member in everyone]
 
 
-def _loss(task: Task, output: Tensor, batches: Sequence[Batch], row: int | None) -> Tensor:
+def member_loss(task: Task, output: Tensor, batches: Sequence[Batch], row: int | None) -> Tensor:
+    """The loss of one member's outputs on its own batch; where `row` is None, the losses ``(P,)`` of all members' outputs."""
     return data.losses(task, output, batches) if row is None else data.loss(task, output, batches[row])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from suite import Corruption, Measure, Point, SuiteError
 from suite.measures import length, robustness
 from suite.measures.evaluate import evaluate
-from suite.ops.engines import VENDOR
+from suite.ops.engines import DERIVED, VENDOR
 from suite.registry.finder import discover
-from suite.spec import Plugin
+from suite.spec import Array, Batch, Plugin, Stream, Task
 from suite.training import data, model, trainer
+from suite.training.members import Members
 from suite.trial import Evaluation, Trial
 
 REGISTRY = discover()
@@ -29,8 +31,14 @@ def net() -> model.Model:
     return model.build(REGISTRY.variant("gru").noun, {}, ADDING, 4, VENDOR.name, 0)
 
 
-def ask(net: model.Model, trial: Trial, measure: Measure, *at: float, task: Any = ADDING) -> tuple[Point, ...]:
-    return evaluate(net, task, trial, Evaluation(measure.name, measure.axis, at, trial.key, {}), measure)
+def ask_all(members: Members, trial: Trial, measure: Measure, *at: float, task: Task = ADDING) -> list[tuple[Point, ...]]:
+    members.train(False)
+    return evaluate(members, task, trial, Evaluation(measure.name, measure.axis, at, trial.key, {}), measure)
+
+
+def ask(net: model.Model, trial: Trial, measure: Measure, *at: float, task: Task = ADDING) -> tuple[Point, ...]:
+    (points,) = ask_all(trainer.gather([net], VENDOR.name), trial, measure, *at, task=task)
+    return points
 
 
 def damage(corruption: Corruption) -> Measure:
@@ -43,7 +51,8 @@ def damage(corruption: Corruption) -> Measure:
 
 def test_factor_one_is_the_test_stream_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
     (point,) = ask(net, tiny, LENGTH, 1.0)
-    assert point == Point(1.0, 10, trainer.score(net, ADDING, tiny, "test"), 1 / 6, False)
+    (scores,) = trainer.score(trainer.gather([net], VENDOR.name), ADDING, tiny, data.test_stream(ADDING, tiny, tiny.length))
+    assert point == Point(1.0, 10, scores, 1 / 6, False)
 
 
 def test_lengths_are_factors_of_the_trained_length(net: model.Model, tiny: Trial) -> None:
@@ -89,8 +98,8 @@ def test_harsher_damage_is_a_worse_score(tiny: Trial) -> None:
         tiny, hidden_size=32, training=replace(tiny.training, steps=250, batch_size=32, validate_every=250, evaluation_samples=512)
     )
     net = model.build(REGISTRY.variant("gru").noun, {}, ADDING, 32, VENDOR.name, 0)
-    list(trainer.train(trial, ADDING, net))
-    clean = trainer.score(net, ADDING, trial, "test")["loss"]
+    trainer.learn([trial], ADDING, trainer.gather([net], VENDOR.name), lambda _trial, _validation: None)
+    clean = ask(net, trial, LENGTH, 1.0)[0].scores["loss"]
     losses = [point.scores["loss"] for point in ask(net, trial, damage(NOISE), 20.0, 5.0, -5.0)]
     assert clean < losses[1] < losses[2]
 
@@ -107,6 +116,69 @@ def test_the_test_stream_is_not_the_validation_stream() -> None:
     assert not np.array_equal(one.x, two.x)
 
 
+# Measures that give a stream, and measures that ask themselves
+
+
+def stream(task: Task, trial: Trial, at: float) -> Stream:
+    """Two batches of sizes apart, whose samples are not as many as the plan's."""
+
+    def batches() -> Iterator[tuple[Array, Batch]]:
+        for size in (48, 16):
+            batch = data.draw(task, trial.task.options, trial.length, "mine", 0, size, size)
+            yield at * batch.x, batch
+
+    return Stream(trial.length, batches())
+
+
+def error(net: model.Model, task: Task, trial: Trial, at: float) -> Point:
+    """The measure's own way to the same answer."""
+    (x, batch), (more_x, more) = stream(task, trial, at).batches
+    y = np.concatenate([batch.y, more.y])
+    with torch.no_grad():
+        output = net(data.inputs(np.concatenate([x, more_x]), torch.float32, "cpu")).squeeze(1).numpy()
+    return Point(at, trial.length, {"loss": ((output - y) ** 2).mean()}, 1 / 6, False)
+
+
+@pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
+def test_each_member_is_asked_at_each_point_by_either_kind_of_measure(tiny: Trial, engine: str) -> None:
+    trials = [replace(tiny, engine=engine, seed=seed) for seed in range(3)]
+    models = trainer.build(trials, REGISTRY.variant("gru").noun, ADDING)
+    members = trainer.gather(models, engine)
+    by_stream = ask_all(members, tiny, Measure("mine", "mine", stream=stream), 1.0, 2.0)
+    by_asking = ask_all(members, tiny, Measure("mine", "mine", ask=error), 1.0, 2.0)
+    assert [[(point.at, point.length) for point in points] for points in by_stream] == [[(1.0, 10), (2.0, 10)]] * 3
+    for points, own in zip(by_stream, by_asking, strict=True):
+        assert [point.scores["loss"] for point in points] == pytest.approx([point.scores["loss"] for point in own], rel=1e-5)
+    assert len({point.scores["loss"] for points in by_stream for point in points}) == 6
+
+
+def test_the_models_answer_is_scored_in_its_own_row_whatever_its_company(tiny: Trial) -> None:
+    trials = [replace(tiny, engine=DERIVED.name, seed=seed) for seed in range(3)]
+    models = trainer.build(trials, REGISTRY.variant("gru").noun, ADDING)
+    whole = ask_all(trainer.gather(models, DERIVED.name), tiny, LENGTH, 1.0, 2.0)
+    assert whole == [points for net in models for points in ask_all(trainer.gather([net], DERIVED.name), tiny, LENGTH, 1.0, 2.0)]
+
+
+def test_a_measure_takes_one_of_stream_and_ask() -> None:
+    for asked in ({}, {"stream": stream, "ask": error}):
+        with pytest.raises(ValueError, match="measure 'mine': takes one of stream= and ask="):
+            Measure("mine", "mine", **asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (0.3, "measure 'mine': stream returned float; it must return a Stream"),
+        (Stream(10, []), "measure 'mine': its stream at 1 has no batches; it must have one or more"),
+    ],
+)
+def test_a_stream_that_nothing_can_be_scored_on_is_the_measures_own_failure(
+    net: model.Model, tiny: Trial, answer: Any, message: str
+) -> None:
+    with pytest.raises(SuiteError, match=message):
+        ask(net, tiny, Measure("mine", "mine", stream=lambda *_: answer), 1.0)
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -117,12 +189,12 @@ def test_the_test_stream_is_not_the_validation_stream() -> None:
 )
 def test_an_answer_that_no_file_could_hold_is_the_measures_own_failure(net: model.Model, tiny: Trial, answer: Any, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
-        ask(net, tiny, Measure("mine", "mine", lambda *_: answer), 1.0)
+        ask(net, tiny, Measure("mine", "mine", ask=lambda *_: answer), 1.0)
 
 
 def test_numpys_numbers_become_pythons(net: model.Model, tiny: Trial) -> None:
     answer = Point(np.float32(1.0), np.int64(10), {"loss": np.float32(0.5)}, np.float64(0.5), np.bool_(True))  # type: ignore[arg-type, dict-item]
-    (point,) = ask(net, tiny, Measure("mine", "mine", lambda *_: answer), 1.0)
+    (point,) = ask(net, tiny, Measure("mine", "mine", ask=lambda *_: answer), 1.0)
     assert [type(value) for value in (point.at, point.length, point.scores["loss"], point.baseline, point.solved)] == [
         float,
         int,

@@ -20,7 +20,7 @@ from suite.ops.engines import VENDOR
 from suite.registry.finder import discover
 from suite.spec import Plugin
 from suite.training import model, trainer
-from suite.trial import Trial, Validation
+from suite.trial import Trial
 
 D, H = 3, 5
 
@@ -295,5 +295,6 @@ def test_residual_of_eight_layers_learns(task: str, steps: int, tiny: Trial) -> 
     training = replace(tiny.training, steps=steps, validate_every=steps, batch_size=32, evaluation_samples=256)
     trial = replace(tiny, task=Plugin(task), training=training)
     net = model.build(variant, {"depth": 8}, noun, 16, VENDOR.name, seed=0)
-    (last,) = [event for event in trainer.train(trial, noun, net) if isinstance(event, Validation)]
+    (trained,) = trainer.learn([trial], noun, trainer.gather([net], VENDOR.name), lambda _trial, _validation: None)
+    (last,) = trained.learning.curve
     assert last.scores["loss"] < noun.baseline(trial.length) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from suite import Batch, Corruption, Task
 from suite.registry.finder import discover
 from suite.training import data
+from suite.trial import Trial
 
 TASKS = {name: provided.noun for name, provided in discover().tasks.items()}
 
@@ -176,3 +178,31 @@ def test_mean_squared_error_of_every_step_weighted() -> None:
     output = torch.tensor([[[1.0], [2.0]], [[3.0], [5.0]]])
     batch = Batch(np.zeros((2, 2, 1)), np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 3.0], [0.0, 1.0]]))
     assert data.loss(task(per_step=True), output, batch).item() == pytest.approx((1 + 3 * 4 + 16) / 5)
+
+
+MEMBERS = 3
+
+
+@pytest.mark.parametrize("kind", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("weighted", [(), (0, 1, 2), (1,)], ids=["no weights", "weights", "weights of one batch alone"])
+def test_each_members_loss_is_that_of_its_own_outputs_on_its_own_batch(kind: str, weighted: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    classes = 4 if kind == "cross_entropy" else 1
+    noun = task(kind, classes, per_step=True)
+    outputs = torch.from_numpy(rng.standard_normal((MEMBERS, 5, 6, classes)))
+    weights = [rng.random((5, 6)) if row in weighted else None for row in range(MEMBERS)]
+    batches = [Batch(np.zeros((5, 6, 1)), rng.integers(classes, size=(5, 6)), weight) for weight in weights]
+    losses = data.losses(noun, outputs, batches)
+    assert losses.tolist() == pytest.approx([data.loss(noun, outputs[row], batches[row]).item() for row in range(MEMBERS)], abs=1e-12)
+    shared = data.losses(noun, outputs, batches[1:2])
+    assert shared.tolist() == pytest.approx([data.loss(noun, outputs[row], batches[1]).item() for row in range(MEMBERS)], abs=1e-12)
+
+
+def test_the_test_stream_is_shared_by_trials_of_one_eval_seed(tiny: Trial) -> None:
+    tokens = TASKS["copy"]
+    streams = [list(data.test_stream(tokens, trial, 4)) for trial in (tiny, replace(tiny, seed=7), replace(tiny, eval_seed=7))]
+    (x, batch), (same_x, _), (other_x, _) = (batches[0] for batches in streams)
+    assert np.array_equal(x, data.features(tokens, batch))
+    assert np.array_equal(x, same_x)
+    assert not np.array_equal(x, other_x)
+    assert sum(len(batch.y) for _, batch in streams[0]) == tiny.training.evaluation_samples

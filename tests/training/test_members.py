@@ -1,0 +1,297 @@
+"""Checks that each member of a population learns what it would learn by itself, whatever company it has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suite import Batch, Goal, Task, Variant
+from suite.ops.engines import AUTO, BATCHED, DERIVED, REFERENCE, VENDOR, resolve
+from suite.registry.finder import discover
+from suite.spec import Plugin
+from suite.training import data, trainer
+from suite.training.members import InTurn, Members, Stacked
+from suite.training.trainer import Trained
+from suite.trial import Trial, Validation
+
+REGISTRY = discover()
+ADDING, COPY, GRU = REGISTRY.task("adding").noun, REGISTRY.task("copy").noun, REGISTRY.variant("gru").noun
+ODD, STEPS, LENGTH = 7, 6, 6
+
+SEEDS_AND_RATES = ((0, 0.01), (0, 0.03), (1, 0.01), (1, 0.1), (2, 0.02))
+COMPANIES = ((2,), (0, 2), (4, 2), (0, 1, 2, 3, 4), (4, 2, 3, 1, 0))
+"""Places of `SEEDS_AND_RATES`: one that is always there, with 0, 1 and 4 others, in several orders."""
+
+
+def silent(_trial: Trial, _validation: Validation) -> None:
+    """Hears of validations and does nothing."""
+
+
+def change(trial: Trial, **training: Any) -> Trial:
+    return replace(trial, training=replace(trial.training, **training))
+
+
+def population(tiny: Trial, engine: str, **training: Any) -> list[Trial]:
+    """Five trials of two or one learning rates a seed, of an odd hidden size."""
+    plain = replace(change(tiny, steps=STEPS, validate_every=3, **training), hidden_size=ODD, length=LENGTH, engine=engine)
+    return [change(replace(plain, seed=seed), learning_rate=rate) for seed, rate in SEEDS_AND_RATES]
+
+
+def gathered(trials: Sequence[Trial], variant: Variant, task: Task = ADDING) -> Members:
+    return trainer.gather(trainer.build(trials, variant, task), trials[0].engine)
+
+
+def train(trials: Sequence[Trial], variant: Variant, task: Task = ADDING) -> list[Trained]:
+    return trainer.learn(trials, task, gathered(trials, variant, task), silent)
+
+
+def assert_same(trained: Trained, again: Trained) -> None:
+    assert trained.learning == again.learning
+    assert trained.diverged == again.diverged
+    assert trained.state.keys() == again.state.keys()
+    assert all(torch.equal(value, again.state[name]) for name, value in trained.state.items())
+
+
+def assert_company_does_not_matter(trials: Sequence[Trial], variant: Variant, task: Task = ADDING) -> None:
+    known: dict[int, Trained] = {}
+    for company in COMPANIES:
+        for place, trained in zip(company, train([trials[place] for place in company], variant, task), strict=True):
+            assert len(trained.learning.curve) == 2
+            assert_same(trained, known.setdefault(place, trained))
+    assert len({repr(trained.learning) for trained in known.values()}) == len(trials)
+
+
+# Company
+
+
+CELLS = [
+    (name, engine)
+    for name in REGISTRY.variants
+    for engine in dict.fromkeys(
+        [DERIVED.name, BATCHED.name, resolve(REGISTRY.variant(name).noun, {}, AUTO, STEPS * LENGTH, "cpu")],
+    )
+]
+
+
+@pytest.mark.parametrize("batch_size", [32, 13])
+@pytest.mark.parametrize(("name", "engine"), CELLS)
+def test_a_members_bits_do_not_depend_on_its_company(tiny: Trial, name: str, engine: str, batch_size: int) -> None:
+    trials = [replace(trial, variant=Plugin(name)) for trial in population(tiny, engine, batch_size=batch_size)]
+    assert_company_does_not_matter(trials, REGISTRY.variant(name).noun)
+
+
+@pytest.mark.parametrize("training", [{"dtype": "float64"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd"}, {"evaluation_samples": 200}])
+def test_company_does_not_matter_however_one_trains(tiny: Trial, training: dict[str, Any]) -> None:
+    assert_company_does_not_matter(population(tiny, DERIVED.name, batch_size=13, **training), GRU)
+
+
+def weighted(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+    """One answer a step, some steps weighted; some batches have no weights at all."""
+    x = rng.standard_normal((batch_size, length, 2))
+    return Batch(x, x.sum(axis=2), rng.random((batch_size, length)) if rng.random() < 0.7 else None)
+
+
+@pytest.mark.parametrize("task", [COPY, replace(ADDING, draw=weighted, per_step=True, metrics={})], ids=["copy", "weighted"])
+def test_company_does_not_matter_where_each_step_has_an_answer(tiny: Trial, task: Task) -> None:
+    assert_company_does_not_matter(population(tiny, DERIVED.name, batch_size=13), GRU, task)
+
+
+class DropsOut(nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)
+        return nn.functional.dropout(self.linear(x), 0.5, self.training)
+
+
+def test_dropout_is_drawn_as_if_a_member_were_alone(tiny: Trial) -> None:
+    trials, known = population(tiny, REFERENCE.name), dict[int, Trained]()
+    for company in COMPANIES:
+        trainer.prepare("cpu")  # which a worker does before each job
+        for place, trained in zip(company, train([trials[place] for place in company], Variant("drops", DropsOut)), strict=True):
+            assert_same(trained, known.setdefault(place, trained))
+
+
+@pytest.mark.parametrize(("engine", "form"), [(DERIVED.name, Stacked), (BATCHED.name, Stacked), (VENDOR.name, InTurn)])
+def test_a_member_alone_has_the_loss_and_gradients_of_its_model(tiny: Trial, engine: str, form: type[Members]) -> None:
+    trials = population(tiny, engine, batch_size=13, dtype="float64")
+    models = trainer.build(trials, GRU, ADDING)
+    plain = [copy.deepcopy(net) for net in models]
+    members = trainer.gather(models, engine)
+    assert isinstance(members, form)
+    x, batches = next(trainer.drawn(trials, ADDING))
+    losses = members.learn(x, lambda output, row: trainer.member_loss(ADDING, output, batches, row))
+    for row, net in enumerate(plain):
+        loss = data.loss(ADDING, net(x[row]), batches[row])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(losses[row], loss.detach(), rtol=0, atol=1e-12)
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None
+            torch.testing.assert_close(members.weight(members.gradients, name, False)[row], parameter.grad, rtol=0, atol=1e-12)
+
+
+# Members that end before the others
+
+
+@pytest.mark.parametrize("engine", [DERIVED.name, VENDOR.name])
+def test_a_member_that_diverges_does_not_touch_the_others(tiny: Trial, engine: str) -> None:
+    trials = population(tiny, engine, optimizer="sgd")
+    trials[1], trials[3] = change(trials[1], learning_rate=1e30), change(trials[3], learning_rate=0.0)
+    wanted = train(trials, GRU)
+    members = gathered(trials, GRU)
+    members.block[3] = float("nan")
+    trained = trainer.learn(trials, ADDING, members, silent)
+    for place in (1, 3):
+        assert trained[place].diverged == "the training loss was not finite by step 3"
+        assert trained[place].learning.curve == ()
+    for place in (0, 2, 4):
+        assert not trained[place].diverged
+        assert_same(trained[place], wanted[place])
+        assert_same(trained[place], train([trials[place]], GRU)[0])
+
+
+@pytest.mark.parametrize("engine", [DERIVED.name, VENDOR.name])
+def test_a_member_that_has_solved_does_not_move_while_others_go_on(tiny: Trial, engine: str) -> None:
+    trials = [replace(trial, engine=engine) for trial in (change(tiny, learning_rate=0.03), change(tiny, learning_rate=1e-5))]
+    fast, slow = ([validation.scores["loss"] for validation in trained.learning.curve] for trained in train(trials, GRU))
+    reached = min(slow) - 1e-3
+    solved_at = next(place for place, loss in enumerate(fast) if loss < reached)
+    assert solved_at + 1 < len(fast)
+    task = replace(ADDING, solved=lambda _length: Goal("loss", below=reached))
+    stopping = [change(trial, stop="solved") for trial in trials]
+    members = gathered(stopping, GRU, task)
+    solved, going_on = trainer.learn(stopping, task, members, silent)
+    assert [validation.scores["loss"] for validation in solved.learning.curve] == fast[: solved_at + 1]
+    assert [validation.scores["loss"] for validation in going_on.learning.curve] == slow
+    last = members.state(0, members.block[0])
+    assert all(torch.equal(last[name], value) for name, value in solved.state.items())
+
+
+# The optimizer
+
+
+@pytest.mark.parametrize(("name", "optimizer"), trainer.OPTIMIZERS.items())
+@pytest.mark.parametrize("clip", [0.02, 100.0])
+def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, optimizer: Callable[..., Any], clip: float) -> None:
+    """Also where the gradient is clipped in most steps, and for the member that is not the first."""
+    trials = population(tiny, DERIVED.name, optimizer=name, clip=clip, dtype="float64")
+    models = trainer.build(trials, GRU, ADDING)
+    net = copy.deepcopy(models[3])
+    members = trainer.gather(models, DERIVED.name)
+    ours = trainer.Optimizer(members, trials)
+    theirs = optimizer(net.parameters(), lr=trials[3].training.learning_rate)
+    clipped = 0
+    for x, batches in trainer.drawn([change(trial, steps=20) for trial in trials], ADDING):
+        members.learn(x, lambda output, row, batches=batches: trainer.member_loss(ADDING, output, batches, row))  # type: ignore[misc]
+        ours.step()
+        theirs.zero_grad()
+        data.loss(ADDING, net(x[3]), batches[3]).backward()  # type: ignore[no-untyped-call]
+        clipped += bool(nn.utils.clip_grad_norm_(net.parameters(), clip) > clip)
+        theirs.step()
+    assert (clipped > 10) == (clip < 1)
+    state = members.state(3, members.block[3])
+    for parameter, value in net.state_dict().items():
+        torch.testing.assert_close(state[parameter], value, rtol=0, atol=1e-6)
+
+
+# What a model holds
+
+
+class Mixture(nn.Module):
+    """A core with weights and buffers of several types, one of them frozen."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64))
+        self.bias = nn.Parameter(torch.randn(hidden_size))
+        self.frozen = nn.Parameter(torch.randn(hidden_size), requires_grad=False)
+        self.phase: Tensor
+        self.register_buffer("phase", torch.full((hidden_size,), 1j, dtype=torch.complex64))
+        self.scale: Tensor
+        self.register_buffer("scale", torch.randn(hidden_size))
+        self.order: Tensor
+        self.register_buffer("order", torch.randperm(hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)
+        y = (self.phase * (x.to(self.weight.dtype) @ self.weight.T)).real
+        return torch.tanh(self.scale * y + self.bias + self.frozen)[..., self.order]
+
+
+MIXTURE = Variant("mixture", Mixture)
+
+
+@pytest.mark.parametrize("engine", [BATCHED.name, REFERENCE.name])
+@pytest.mark.parametrize(("dtype", "complex_dtype"), [("float32", torch.complex64), ("float64", torch.complex128)])
+def test_a_model_keeps_its_types_and_what_is_frozen(tiny: Trial, engine: str, dtype: str, complex_dtype: torch.dtype) -> None:
+    trials = population(tiny, engine, dtype=dtype)
+    before = [{name: value.clone() for name, value in net.state_dict().items()} for net in trainer.build(trials, MIXTURE, ADDING)]
+    wanted = {"weight": complex_dtype, "bias": getattr(torch, dtype), "frozen": getattr(torch, dtype)}
+    wanted |= {"phase": complex_dtype, "scale": getattr(torch, dtype), "order": torch.int64}
+    members = gathered(trials, MIXTURE)
+    for trained, first in zip(trainer.learn(trials, ADDING, members, silent), before, strict=True):
+        state = trained.state
+        assert state.keys() == first.keys()
+        assert {name: state[f"core.{name}"].dtype for name in wanted} == wanted
+        for name in ("frozen", "phase", "scale", "order"):
+            assert torch.equal(state[f"core.{name}"], first[f"core.{name}"])
+        weight, drawn = state["core.weight"], first["core.weight"]
+        assert not torch.equal(weight.real, drawn.real)
+        assert not torch.equal(weight.imag, drawn.imag)  # the imaginary part learns, too
+    assert {name for name, _ in members.models[0].named_parameters()} - {"core.frozen"} == set(members._places)
+
+
+def test_stacked_members_with_buffers_of_their_own_learn_what_they_learn_in_turn(tiny: Trial) -> None:
+    stacked, in_turn = (train(population(tiny, engine, dtype="float64"), MIXTURE) for engine in (BATCHED.name, REFERENCE.name))
+    for trained, wanted in zip(stacked, in_turn, strict=True):
+        for name, value in wanted.state.items():
+            torch.testing.assert_close(trained.state[name], value, rtol=0, atol=1e-9)
+
+
+# Batches
+
+
+def test_trials_of_one_seed_share_their_batch(tiny: Trial) -> None:
+    sizes: list[int] = []
+
+    def draw(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+        sizes.append(batch_size)
+        return ADDING.draw(rng, batch_size, length)  # type: ignore[no-any-return]
+
+    trials = population(tiny, DERIVED.name)
+    train(trials, GRU, replace(ADDING, draw=draw))
+    seeds = {trial.seed for trial in trials}
+    assert sizes.count(tiny.training.batch_size) == len(seeds) * STEPS
+
+
+def test_each_member_gets_the_batch_of_its_seed(tiny: Trial) -> None:
+    trials = population(tiny, DERIVED.name)
+    for step, (x, batches) in enumerate(trainer.drawn(trials, ADDING), 1):
+        for row, trial in enumerate(trials):
+            batch = data.draw(ADDING, {}, LENGTH, "train", trial.seed, step, trial.training.batch_size)
+            assert torch.equal(x[row], data.inputs(batch.x, torch.float32, "cpu"))
+            assert np.array_equal(batches[row].y, batch.y)
+
+
+def test_what_a_task_raises_reaches_the_caller(tiny: Trial) -> None:
+    """Although batches are drawn in a thread."""
+    draws: list[int] = []
+
+    def draw(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
+        draws.append(batch_size)
+        if draws.count(tiny.training.batch_size) == 4:
+            raise ZeroDivisionError("no such luck")
+        return ADDING.draw(rng, batch_size, length)  # type: ignore[no-any-return]
+
+    heard: list[int] = []
+    task, trial = replace(ADDING, draw=draw), change(tiny, validate_every=1)
+    with pytest.raises(ZeroDivisionError, match="no such luck"):
+        trainer.learn([trial], task, gathered([trial], GRU), lambda _trial, validation: heard.append(validation.step))
+    assert heard == [1, 2, 3]
