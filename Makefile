@@ -46,7 +46,7 @@ check: .venv/installed-test
 	$(BIN)/mypy
 
 bench: install
-	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench
 
 dashboard: install
 	@$(BIN)/suite dashboard --port $(PORT)

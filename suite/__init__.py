@@ -18,6 +18,7 @@ from .spec import (
     Prose,
     Results,
     Section,
+    Stream,
     Table,
     Task,
     Variant,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from . import ops
     from .api import load, run
     from .report import figures, stats, verdict
+    from .training.data import test_stream
 
 __all__ = [
     "Batch",
@@ -41,6 +43,7 @@ __all__ = [
     "Prose",
     "Results",
     "Section",
+    "Stream",
     "SuiteError",
     "Table",
     "Task",
@@ -52,6 +55,7 @@ __all__ = [
     "ops",
     "run",
     "stats",
+    "test_stream",
     "verdict",
 ]
 
@@ -65,4 +69,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"suite.{LATER[name]}")
     if name in {"load", "run"}:
         return getattr(importlib.import_module("suite.api"), name)
+    if name == "test_stream":
+        return importlib.import_module("suite.training.data").test_stream
     raise AttributeError(f"module 'suite' has no attribute {name!r}")

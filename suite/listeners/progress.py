@@ -28,7 +28,12 @@ class Running:
 
 def describe(trial: Trial) -> str:
     """A trial in one line."""
-    return f"{trial.variant.label} on {trial.task.label}, T={trial.length}, seed {trial.seed}, rate {trial.training.learning_rate:g}"
+    return f"{describe_cell(trial)}, seed {trial.seed}, rate {trial.training.learning_rate:g}"
+
+
+def describe_cell(trial: Trial) -> str:
+    """What a trial has in common with those of other seeds and learning rates."""
+    return f"{trial.variant.label} on {trial.task.label}, T={trial.length}"
 
 
 def result(trial: Trial, outcome: Outcome) -> str:
@@ -52,7 +57,7 @@ class Display:
         self._console = console
         self._live: Live | None = None
         self._running: dict[str, Running] = {}
-        self._steps: dict[str, int] = {}  # steps that each pending trial has to train, by key
+        self._steps: dict[str, int] = {}  # steps of recurrence that each pending trial has to train, by key
         self._steps_done = self._count = 0
         self._start = 0.0
         self._bar = Progress(
@@ -69,7 +74,7 @@ class Display:
     def suite_plan_started(self, invocation: Invocation) -> None:
         pending = [trial for trial in invocation.trials if trial.key in invocation.pending]
         trained = {key for key, outcome in invocation.finished.items() if outcome.learning}  # only an evaluation is new
-        self._steps = {trial.key: 0 if trial.key in trained else trial.training.steps for trial in pending}
+        self._steps = {trial.key: 0 if trial.key in trained else trial.training.steps * trial.length for trial in pending}
         self._start = time.monotonic()
         count = len(invocation.trials)
         kept = f"{count - len(pending)} finished before, {len(pending)} to do"
@@ -127,7 +132,7 @@ class Display:
     def _refresh(self) -> None:
         if self._live is None:
             return
-        done = self._steps_done + sum(running.step for running in self._running.values())
+        done = self._steps_done + sum(running.step * running.trial.length for running in self._running.values())
         if done:
             left = (time.monotonic() - self._start) / done * max(0, sum(self._steps.values()) - done)
             self._bar.update(self._task, left=f"about {left // 60:.0f} min {left % 60:.0f} s left")
@@ -140,10 +145,20 @@ class Display:
         from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
-        for running in self._running.values():
-            loss = "" if math.isnan(running.loss) else f"loss {running.loss:.4g}"
-            table.add_row(Text(f"  {describe(running.trial)}"), f"step {running.step}/{running.trial.training.steps}", loss)
+        for members in self._populations():
+            first, steps = members[0], max(running.step for running in members)
+            losses = [running.loss for running in members if not math.isnan(running.loss)]
+            loss = f"best loss {min(losses):.4g}" if losses else ""
+            name = describe(first.trial) if len(members) == 1 else f"{describe_cell(first.trial)}: {len(members)} trials at once"
+            table.add_row(Text(f"  {name}"), f"step {steps}/{first.trial.training.steps}", loss)
         return Group(self._bar, table)
+
+    def _populations(self) -> list[list[Running]]:
+        """The running trials, those together that differ in seed and learning rate alone."""
+        together: dict[str, list[Running]] = {}
+        for running in self._running.values():
+            together.setdefault(describe_cell(running.trial), []).append(running)
+        return list(together.values())
 
 
 def start(*, progress: bool = False) -> Display | None:

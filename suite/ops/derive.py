@@ -17,6 +17,7 @@ A piece that takes all steps at once takes them as more samples, since a step do
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from torch.utils import _pytree as pytree
 
 from .parting import base_of, crossing, is_view, part, split_products
-from .tracing import Capture, Untraceable, ancestors, aten, cut, is_size, leaves, placeholders, results, rows, value_of
+from .tracing import OUTSIDE, Capture, Untraceable, ancestors, aten, cut, is_size, leaves, placeholders, results, rows, value_of
 
 TRACED = 5
 """Samples in the batch that a step is traced with; the trace holds for any number."""
@@ -100,17 +101,51 @@ class Fakes:
     def traced(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Graph:
         """The graph of a function of stand-ins.
 
-        Raises Untraceable where it asks how large the batch is.
+        Raises Untraceable where it asks how large the batch is, or does what no graph can hold.
         """
-        graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph
+        try:
+            graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph
+        except Exception as error:
+            raise error if isinstance(error, Untraceable) else Untraceable(_why_untraceable(error)) from error
         if self.mode.shape_env is not None and self.mode.shape_env.guards:
-            raise Untraceable("does one thing for some sizes of a batch and another for others")
-        for node in list(graph.nodes):
-            if node.target in (aten.detach.default, aten.alias.default):
-                node.replace_all_uses_with(node.args[0])
-                graph.erase_node(node)
-        graph.eliminate_dead_code()
+            raise Untraceable("does one thing for some sizes of a batch and another for others (x_t.shape[0] asks nothing, but len(x_t) does)")
         return graph
+
+
+ON_VALUES = "asks for a value that only running it would tell: an `if` on a tensor, .item(), a mask as an index"
+
+
+def _why_untraceable(error: Exception) -> str:
+    """In the words of this module where it is a known one, else what torch said, in a line."""
+    name, message = type(error).__name__, " ".join(str(error).split())
+    if name in ("GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"):
+        return ON_VALUES
+    if "convert all Tensors to FakeTensors" in message:
+        return f"uses a tensor that is {OUTSIDE}"
+    return f"cannot be traced: {name}: {textwrap.shorten(message, 200, placeholder=' …')}"
+
+
+def _check(graph: fx.Graph) -> None:
+    """Raises Untraceable for a step that does what its pieces could not."""
+    for node in graph.nodes:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        name, tags = node.target.overloadpacket.__name__, node.target.tags
+        if node.target._schema.is_mutable:
+            raise Untraceable(f"writes into a tensor in place ({name}); make a new one")
+        if torch.Tag.nondeterministic_seeded in tags:
+            raise Untraceable(f"draws random numbers ({name}), each step its own")
+        if node.target is aten._local_scalar_dense.default or torch.Tag.dynamic_output_shape in tags:
+            raise Untraceable(ON_VALUES)
+
+
+def _without_detach(graph: fx.Graph) -> None:
+    """Leave out what stops gradients: nothing goes back through a way back."""
+    for node in list(graph.nodes):
+        if node.target in (aten.detach.default, aten.alias.default):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
 
 
 DECOMPOSED = get_decompositions([aten.native_layer_norm_backward])
@@ -131,13 +166,17 @@ def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor
         following, now = leaves(new)
         if now != form:
             raise Untraceable("gives a state of another form than it takes")
+        if not all(map(rows, (y, *following))):
+            raise Untraceable("gives an output or a state without a row for each sample: the batch must be its first dimension")
         if any(a.shape[1:] != b.shape[1:] or a.dtype != b.dtype for a, b in zip(old, following, strict=True)):
             raise Untraceable("gives a state of another shape or type than it takes")
         return (y, *following)
 
     with torch.no_grad():
-        return fakes.traced(step, [*map(fakes.single, weights), fakes.sampled(x_t), *map(fakes.sampled, flat)])
-
+        graph = fakes.traced(step, [*map(fakes.single, weights), fakes.sampled(x_t), *map(fakes.sampled, flat)])
+    _check(graph)
+    graph.eliminate_dead_code()
+    return graph
 
 def derive(capture: Capture, weights: Sequence[Tensor], x_t: Tensor, state: Any) -> Derived:
     """The pieces of a step; `weights` are what `capture` lists, x_t ``(B, D)``.
@@ -223,6 +262,7 @@ def _ways(fakes: Fakes, recur: Piece, passed: int, learned: Sequence[bool]) -> d
 
     outputs = [value_of(node) for node in results(recur.graph.graph)]
     graph = fakes.traced(joint, [*arguments, *map(fakes.sampled, outputs)])
+    _without_detach(graph)
     for order, node in enumerate(graph.nodes):
         node.meta["order"] = order
     every = placeholders(graph)

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import CellType
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 aten = torch.ops.aten
+
+OUTSIDE = "neither a weight nor a buffer of its module; make it a buffer, a parameter, a part of x or of the state"
 
 
 class Untraceable(Exception):
@@ -23,32 +26,48 @@ class Untraceable(Exception):
 class Capture:
     """A step with the modules whose weights and buffers it uses.
 
-    identity: equal for two steps that do the same with the same modules
+    identity: equal for two steps that do the same with the same modules, as these are now
     """
 
     step: Callable[..., Any]
     modules: tuple[nn.Module, ...]
     identity: tuple[Any, ...]
 
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights and buffers with their names in a ``_Caller``; one that goes by several names comes with each."""
+        for index, module in enumerate(self.modules):
+            for kind in (module.named_parameters, module.named_buffers):
+                yield from ((f"modules_used.{index}.{name}", tensor) for name, tensor in kind(remove_duplicate=False))
+
     def tensors(self) -> list[Tensor]:
         """The weights and buffers that the step uses now, each once, in a fixed order."""
-        every = (tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers()))
-        return list({id(tensor): tensor for tensor in every}.values())
+        return list({id(tensor): tensor for _, tensor in self.named()}.values())
 
     def called(self, tensors: Sequence[Tensor], x_t: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The step's answer where these tensors stand for its weights and buffers."""
-        swapped = iter(tensors)
-        known: dict[int, Tensor] = {}
-        names: dict[str, Tensor] = {}
-        for index, module in enumerate(self.modules):
-            own = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
-            # the order of `tensors`: parameters before buffers, module by module, each tensor where it is met first
-            for name, tensor in own:
-                if id(tensor) not in known:
-                    known[id(tensor)] = next(swapped)
-                names[f"modules_used.{index}.{name}"] = known[id(tensor)]
-        answer: tuple[Tensor, Any] = torch.func.functional_call(_Caller(self.step, self.modules), names, (x_t, state))
+        """The step's answer where these tensors stand for its weights and buffers.
+
+        Raises Untraceable for a step that writes on its modules.
+        """
+        stand_ins = {id(own): other for own, other in zip(self.tensors(), tensors, strict=True)}
+        names = {name: stand_ins[id(own)] for name, own in self.named()}
+        parts = [part for module in self.modules for part in module.modules()]
+        attributes = [dict(vars(part)) for part in parts]
+        try:
+            answer: tuple[Tensor, Any] = torch.func.functional_call(_Caller(self.step, self.modules), names, (x_t, state))
+        finally:
+            written = [name for part, before in zip(parts, attributes, strict=True) for name in _restored(part, before)]
+        if written:
+            raise Untraceable(f"writes to {written[0]} of its module, which it may only read")
         return answer
+
+
+def _restored(part: nn.Module, before: dict[str, Any]) -> list[str]:
+    """Give a module the attributes it had; the names of those that had changed."""
+    now = vars(part)
+    changed = [name for name in {**before, **now} if now.get(name, part) is not before.get(name, part)]
+    now.clear()
+    now.update(before)
+    return changed
 
 
 class _Caller(nn.Module):
@@ -71,8 +90,15 @@ def capture(step: Callable[..., Any]) -> Capture:
     modules: list[nn.Module] = []
     identity = tuple(_held(step, modules))
     unique = tuple({id(module): module for module in modules}.values())
-    flags = tuple(part.training for module in unique for part in module.modules())
-    return Capture(step, unique, (*identity, flags))
+    return Capture(step, unique, (*identity, *(_as_it_is(part) for module in unique for part in module.modules())))
+
+
+PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
+
+
+def _as_it_is(part: nn.Module) -> tuple[Any, ...]:
+    """The type of a module and its plain attributes (``training`` is one), which its forward may read."""
+    return (type(part), *((name, type(value), value) for name, value in vars(part).items() if isinstance(value, PLAIN)))
 
 
 def _held(value: Any, modules: list[nn.Module]) -> Iterator[Any]:
@@ -81,21 +107,25 @@ def _held(value: Any, modules: list[nn.Module]) -> Iterator[Any]:
         modules.append(value)
         yield id(value)
     elif isinstance(value, Tensor):
-        raise Untraceable("uses a tensor from around it; make it a buffer, a parameter, a part of x or of the state")
+        raise Untraceable(f"uses a tensor that is {OUTSIDE}")
     elif inspect.ismethod(value):
         yield value.__func__.__code__
         yield from _held(value.__self__, modules)
     elif isinstance(value, functools.partial):
+        yield tuple(value.keywords)
         for part in (value.func, *value.args, *value.keywords.values()):
             yield from _held(part, modules)
     elif inspect.isfunction(value):
         yield value.__code__
-        for cell in (*(value.__closure__ or ()), *(value.__defaults__ or ())):
-            yield from _held(getattr(cell, "cell_contents", cell), modules)
+        for cell in (*(value.__closure__ or ()), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
+            yield from _held(cell.cell_contents if isinstance(cell, CellType) else cell, modules)
     elif isinstance(value, (tuple, list)):
+        yield len(value)
         for part in value:
             yield from _held(part, modules)
-    elif isinstance(value, (bool, int, float, str, type(None), torch.dtype, torch.device)) or callable(value):
+    elif isinstance(value, PLAIN):
+        yield type(value), value
+    elif isinstance(value, type) or inspect.isbuiltin(value):
         yield value
     else:
         raise Untraceable(f"holds {type(value).__name__}, which may change unnoticed")
@@ -107,9 +137,13 @@ def leaves(tree: Any) -> tuple[list[Tensor], pytree.TreeSpec]:
     Raises Untraceable for a state that holds anything else.
     """
     flat, form = pytree.tree_flatten(tree)
+    if not flat:
+        raise Untraceable("keeps no state")
     for leaf in flat:
         if not isinstance(leaf, Tensor):
-            raise Untraceable(f"keeps {type(leaf).__name__} in its state, where a graph can hold tensors alone")
+            raise Untraceable(f"keeps {type(leaf).__name__} in its state, where only tensors can be")
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            raise Untraceable(f"keeps {str(leaf.dtype).removeprefix('torch.')} in its state, where only real and complex numbers can be")
     return flat, form
 
 
@@ -171,7 +205,7 @@ def cut(graph: fx.Graph, inputs: Sequence[fx.Node], outputs: Sequence[Any]) -> f
         if node.target is aten.sym_size.int:
             if sized is None:
                 raise Untraceable("makes values of the batch's size out of nothing that has rows")
-            copied[node] = piece.call_function(aten.sym_size.int, (sized, 0))
+            copied[node] = piece.call_method("size", (sized, 0))  # inside torch.vmap too
             copied[node].meta = dict(node.meta)
             continue
         if node.op != "call_function":

@@ -226,7 +226,9 @@ def best_available(results: Results) -> DataFrame:
     rows = rows[rows["x"] == rows["x"].max()]
     best = rows.loc[rows.groupby("variant", sort=False)["seconds"].idxmin(), ["variant", "engine", "fused", "seconds"]]
     baseline = best.loc[best["variant"] == BASELINE, "seconds"]
-    return best.assign(ratio=best["seconds"] / (baseline.iloc[0] if len(baseline) else math.nan)).sort_values("ratio", kind="stable")
+    ratios = best["seconds"] / (baseline.iloc[0] if len(baseline) else math.nan)
+    table: DataFrame = best.assign(ratio=ratios).sort_values("ratio", kind="stable")
+    return table
 
 
 def robustness(results: Results) -> Comparison:

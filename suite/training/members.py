@@ -58,7 +58,7 @@ class Members(ABC):
         """One weight of every member, ``(P, …)``, as a view of a block."""
         start, numbers, shape = self._places[name]
         part = block[:, start : start + numbers]
-        return torch.view_as_complex(part.unflatten(1, (*shape, 2))) if is_complex else part.unflatten(1, shape)
+        return torch.view_as_complex(part.view(-1, *shape, 2)) if is_complex else part.view(-1, *shape)
 
     @abstractmethod
     def outputs(self, x: Tensor) -> Tensor:

@@ -69,9 +69,9 @@ def build(trials: Sequence[Trial], variant: Variant, task: Task) -> list[Model]:
     dtype = getattr(torch, first.training.dtype)
     models = []
     for trial in trials:
-        seed = initial_seed(trial.seed)
-        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed)
-        models.append(model.cast(net, dtype).to(first.device))
+        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, initial_seed(trial.seed))
+        model.cast(net, dtype).to(first.device)
+        models.append(net)
     return models
 
 
