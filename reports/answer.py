@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from suite import Prose, Results, Section, Table, figures, hookimpl, ops, verdict
+from suite import Prose, Results, Section, Table, figures, hookimpl, verdict
 
 SHOWN = 5
 """A sentence lists at most so many names."""
@@ -16,7 +16,7 @@ def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
     look = figures.looks(results, timed=True)
-    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in ops.TIMED}
+    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in verdict.engines(results)}
     answers |= {
         "Robustness": robustness(verdict.robustness(results), look),
         "Long range": long_range(results, look),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, ops, verdict
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,9 +21,10 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield Prose("No trial is finished.")
         return
     trials, trust, summaries = verdict.trials(results), verdict.trust(results), verdict.summaries(results)
+    engines = [engine.name for engine in verdict.engines(results)]
     kind = "plain range over seeds" if trust.few_seeds else "95 % interval over seeds"
     yield Table(
-        pd.DataFrame([row(style, summaries[name]) for name, style in look.items()]),
+        pd.DataFrame([row(style, summaries[name], engines) for name, style in look.items()]),
         f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials, lost those that failed or diverged. Skill is 1 − loss/baseline on the test stream: 1 is perfect, "
         "0 no better than not looking at the input; noise in the task itself can hold it below 1. Steps is the median of the trials that reached their goal on the validation stream, with how many never did. Robustness is the area under "
         "the skill curve of the solved trials alone, which differ from row to row: compare like with like below. "
@@ -49,7 +50,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         )
 
 
-def row(style: figures.Look, summary: verdict.Summary) -> dict[str, str | int]:
+def row(style: figures.Look, summary: verdict.Summary, engines: Sequence[str]) -> dict[str, str | int]:
     unsolved = "not solved" if summary.trials else "–"
     return {
         "Variant": style.label,
@@ -59,7 +60,7 @@ def row(style: figures.Look, summary: verdict.Summary) -> dict[str, str | int]:
         "Test skill": summary.skill.text(),
         "Steps": steps(summary),
         "Robustness": summary.robustness.text() if summary.robustness.n else unsolved,
-        **{f"Time, {engine.name}": ratio(summary, engine.name) for engine in ops.TIMED},
+        **{f"Time, {engine}": ratio(summary, engine) for engine in engines},
         "Lost": summary.lost,
     }
 

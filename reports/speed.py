@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, ops, verdict
+from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,7 +24,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         f"What torch runs as one kernel, and what it runs as a loop, are not compared on one engine either; figures show what compares with {verdict.BASELINE}. "
         f"{floor(results)}"
     )
-    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in ops.TIMED}
+    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in verdict.engines(results)}
     timed = timed.assign(panel=[titles.get(name, f"{name} engine") for name in timed["engine"]])
     longest = verdict.at_longest(timed)
     compared = verdict.comparable(longest)
@@ -87,7 +87,7 @@ def milliseconds(longest: DataFrame, look: dict[str, figures.Look]) -> DataFrame
     columns = longest["engine"] + ", " + longest["condition"]
     texts = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
     table: DataFrame = longest.assign(column=columns, text=texts).pivot(index="variant", columns="column", values="text")
-    order = [f"{engine.name}, {condition}" for engine in ops.TIMED for condition in ("forward", "forward+backward")]
+    order = [f"{engine}, {condition}" for engine in dict.fromkeys(longest["engine"]) for condition in ("forward", "forward+backward")]
     table = table.reindex(index=[name for name in look if name in table.index], columns=[name for name in order if name in table.columns])
     table.insert(0, "Variant", [look[name].label for name in table.index])
     return table

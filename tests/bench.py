@@ -21,7 +21,7 @@ import suite
 from suite import Variant, machine, ops
 from suite.measures.scores import median_interval, time_ratio
 from suite.measures.timing import Stopwatch
-from suite.ops.engines import COMPILED, REFERENCE, VENDOR, Engine, engines_of
+from suite.ops.engines import COMPILED, REFERENCE, VENDOR, Engine, timed_engines
 from suite.plan import schema, trials
 from suite.plan.narrowing import narrow
 from suite.registry.finder import discover
@@ -153,8 +153,7 @@ def single() -> None:
         core = model.build_core(variant, {}, size, hidden, seed=0)
         calls = {
             engine.name: backward(lambda x, variant=variant, core=core, engine=engine: engine.run(variant, core, x), x)  # type: ignore[misc]
-            for engine in engines_of(variant, {})
-            if engine.timed
+            for engine in timed_engines(variant, {}, compiling=True)
         }
         rounds = interleaved({**calls, "torch": backward(lambda x: native(x)[0], x)})
         for engine in calls:
@@ -170,9 +169,7 @@ def growth() -> None:
     for name, variant in recurrences().items():
         if name == "attention":
             continue
-        for engine in engines_of(variant, {}):
-            if not engine.timed:
-                continue
+        for engine in timed_engines(variant, {}, compiling=True):
             core = model.build_core(variant, {}, 3, 32, seed=0)
             calls = {
                 str(length): backward(

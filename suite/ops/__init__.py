@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .engines import ENGINES, TIMED, Engine
+from .engines import ENGINES, Engine
 from .scan import initialise, scan
 from .vendor import vendor_gru, vendor_lstm, vendor_rnn
 
-__all__ = ["ENGINES", "TIMED", "Engine", "initialise", "scan", "vendor_gru", "vendor_lstm", "vendor_rnn"]
+__all__ = ["ENGINES", "Engine", "initialise", "scan", "vendor_gru", "vendor_lstm", "vendor_rnn"]

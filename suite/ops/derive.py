@@ -57,7 +57,8 @@ class Derived:
 
     once -> constants; before -> inputs u; recur -> passed values v and states; after -> y
     record -> passed values, states and what is kept for the way back
-    back -> gradients of the inputs, of the states, of the constants in `summed` (one part a step), and what is stored for `gather`
+    back -> gradients of the inputs in `fed`, of the states in `carried`, of the constants in `summed` (one part a step), and what is
+        stored for `gather`
     gather -> gradients of the constants in `gathered`, all steps at once
     """
 
@@ -73,6 +74,8 @@ class Derived:
     states: int
     passed: int
     kept: int
+    fed: tuple[int, ...]
+    carried: tuple[int, ...]
     summed: tuple[int, ...]
     gathered: tuple[int, ...]
     stored: int
@@ -104,11 +107,14 @@ class Fakes:
         Raises Untraceable where it asks how large the batch is, or does what no graph can hold.
         """
         try:
-            graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph
+            with self.mode:
+                graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph
         except Exception as error:
             raise error if isinstance(error, Untraceable) else Untraceable(_why_untraceable(error)) from error
         if self.mode.shape_env is not None and self.mode.shape_env.guards:
-            raise Untraceable("does one thing for some sizes of a batch and another for others (x_t.shape[0] asks nothing, but len(x_t) does)")
+            raise Untraceable(
+                "does one thing for some sizes of a batch and another for others (x_t.shape[0] asks nothing, but len(x_t) does)"
+            )
         return graph
 
 
@@ -128,13 +134,15 @@ def _why_untraceable(error: Exception) -> str:
 def _check(graph: fx.Graph) -> None:
     """Raises Untraceable for a step that does what its pieces could not."""
     for node in graph.nodes:
+        if node.op == "get_attr":
+            raise Untraceable(f"uses a tensor that is {OUTSIDE}")
         if not isinstance(node.target, torch._ops.OpOverload):
             continue
         name, tags = node.target.overloadpacket.__name__, node.target.tags
+        if torch.Tag.nondeterministic_seeded in tags:
+            raise Untraceable(f"draws random numbers ({name.strip('_')})")
         if node.target._schema.is_mutable:
             raise Untraceable(f"writes into a tensor in place ({name}); make a new one")
-        if torch.Tag.nondeterministic_seeded in tags:
-            raise Untraceable(f"draws random numbers ({name}), each step its own")
         if node.target is aten._local_scalar_dense.default or torch.Tag.dynamic_output_shape in tags:
             raise Untraceable(ON_VALUES)
 
@@ -148,8 +156,8 @@ def _without_detach(graph: fx.Graph) -> None:
     graph.eliminate_dead_code()
 
 
-DECOMPOSED = get_decompositions([aten.native_layer_norm_backward])
-"""Operations that would otherwise mix the gradient of a state with that of a weight."""
+DECOMPOSED = get_decompositions([aten.native_layer_norm_backward, aten._weight_norm_interface])
+"""One that would mix the gradient of a state with that of a weight, and one that torch.vmap would do member by member."""
 
 
 def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor, state: Any) -> fx.Graph:
@@ -166,8 +174,6 @@ def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor
         following, now = leaves(new)
         if now != form:
             raise Untraceable("gives a state of another form than it takes")
-        if not all(map(rows, (y, *following))):
-            raise Untraceable("gives an output or a state without a row for each sample: the batch must be its first dimension")
         if any(a.shape[1:] != b.shape[1:] or a.dtype != b.dtype for a, b in zip(old, following, strict=True)):
             raise Untraceable("gives a state of another shape or type than it takes")
         return (y, *following)
@@ -175,8 +181,11 @@ def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor
     with torch.no_grad():
         graph = fakes.traced(step, [*map(fakes.single, weights), fakes.sampled(x_t), *map(fakes.sampled, flat)])
     _check(graph)
+    if not all(isinstance(node, fx.Node) and rows(value_of(node)) for node in results(graph)):
+        raise Untraceable("gives an output or a state that has no row for each sample: the batch must be its first dimension")
     graph.eliminate_dead_code()
     return graph
+
 
 def derive(capture: Capture, weights: Sequence[Tensor], x_t: Tensor, state: Any) -> Derived:
     """The pieces of a step; `weights` are what `capture` lists, x_t ``(B, D)``.
@@ -199,21 +208,13 @@ def derive(capture: Capture, weights: Sequence[Tensor], x_t: Tensor, state: Any)
     v = crossing(parts.recur - set(inputs), parts.after, [y])
     states = inputs[len(weights) + 1 :]
     v = [*v, *(node for node in states if any(node in user.all_input_nodes for user in parts.after) or node is y)]
-    wiring: dict[fx.Node, Source] = {}
-    for kind, nodes in (("weight", inputs[: len(weights)]), ("x", inputs[len(weights) : len(weights) + 1])):
-        wiring |= {node: (kind, index) for index, node in enumerate(nodes)}
-    once = piece(graph, wiring, constants)
-    for kind, nodes in (("constant", constants), ("input", u), ("state", states), ("passed", v)):
-        wiring |= {node: (kind, index) for index, node in enumerate(nodes)}
-    of = {
-        kind: {node: source for node, source in wiring.items() if source[0] == kind}
-        for kind in ("constant", "x", "input", "state", "passed")
-    }
-    recurrence = {**of["constant"], **of["input"], **of["state"]}
-    recur = piece(graph, recurrence, [*v, *following])
+    kinds = {"weight": inputs[: len(weights)], "x": inputs[len(weights) : len(weights) + 1], "constant": constants, "input": u}
+    kinds |= {"state": states, "passed": v}
+    of = {kind: {node: (kind, place) for place, node in enumerate(nodes)} for kind, nodes in kinds.items()}
+    recur = piece(graph, {**of["constant"], **of["input"], **of["state"]}, [*v, *following])
     learned = [_learned(node, inputs[: len(weights)], weights) for node in constants]
     return Derived(
-        once=once,
+        once=piece(graph, of["weight"], constants),
         before=piece(graph, {**of["constant"], **of["x"]}, u),
         recur=recur,
         after=piece(graph, {**of["constant"], **of["input"], **of["passed"]}, [y]),
@@ -245,23 +246,24 @@ def _ways(fakes: Fakes, recur: Piece, passed: int, learned: Sequence[bool]) -> d
     wanted = [
         index
         for index, (kind, place) in enumerate(recur.takes)
-        if (arguments[index].is_floating_point() or arguments[index].is_complex()) and (kind != "constant" or learned[place])
+        if has_gradient(arguments[index]) and (kind != "constant" or learned[place])
     ]
+    outputs = [value_of(node) for node in results(recur.graph.graph)]
+    smooth = [index for index, output in enumerate(outputs) if has_gradient(output)]
 
     def joint(*values: Tensor) -> tuple[Any, ...]:
         own, tangents = list(values[: len(nodes)]), values[len(nodes) :]
 
-        def forward(*changed: Tensor) -> tuple[Tensor, ...]:
+        def forward(*changed: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
             for index, value in zip(wanted, changed, strict=True):
                 own[index] = value
             answer: tuple[Tensor, ...] = recur.graph(*own)
-            return answer
+            return tuple(answer[index] for index in smooth), answer
 
-        outputs, back = torch.func.vjp(forward, *(own[index] for index in wanted))
-        return (*outputs, *back(tuple(tangents)))
+        _, back, answer = torch.func.vjp(forward, *(own[index] for index in wanted), has_aux=True)
+        return (*answer, *back(tuple(tangents)))
 
-    outputs = [value_of(node) for node in results(recur.graph.graph)]
-    graph = fakes.traced(joint, [*arguments, *map(fakes.sampled, outputs)])
+    graph = fakes.traced(joint, [*arguments, *(fakes.sampled(outputs[index]) for index in smooth)])
     _without_detach(graph)
     for order, node in enumerate(graph.nodes):
         node.meta["order"] = order
@@ -269,11 +271,16 @@ def _ways(fakes: Fakes, recur: Piece, passed: int, learned: Sequence[bool]) -> d
     primal = dict(zip(every[: len(nodes)], recur.takes, strict=True))
     grads = every[len(nodes) :]
     tangents: dict[fx.Node, Source] = {
-        node: ("passed_grad", index) if index < passed else ("state_grad", index - passed) for index, node in enumerate(grads)
+        node: ("passed_grad", index) if index < passed else ("state_grad", index - passed)
+        for index, node in zip(smooth, grads, strict=True)
     }
     made = results(graph)
     gradients = {recur.takes[index]: node for index, node in zip(wanted, made[len(outputs) :], strict=True)}
     return _back_and_gather(graph, primal, tangents, made[: len(outputs)], gradients)
+
+
+def has_gradient(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _back_and_gather(
@@ -298,23 +305,25 @@ def _back_and_gather(
     forward = {node for node in graph.nodes if node.op != "output" and node not in backward and node not in fixed and not is_size(node)}
     kept = [node for node in crossing(forward, backward, gradients.values()) if node not in primal]
     sources: dict[fx.Node, Source] = {**primal, **{node: ("kept", index) for index, node in enumerate(kept)}, **tangents}
-    of_inputs = [gradients.get(source) for source in primal.values() if source[0] == "input"]
-    of_states = [gradients.get(source) for source in primal.values() if source[0] == "state"]
-    of_constants = {source: node for source, node in gradients.items() if source[0] == "constant" and isinstance(node, fx.Node)}
+    of_inputs, of_states, of_constants = (
+        {source: node for source, node in gradients.items() if source[0] == kind} for kind in ("input", "state", "constant")
+    )
     products = {source: node for source, node in of_constants.items() if _is_product(node)}
     others = [node for source, node in of_constants.items() if source not in products]
-    apart = _apart(graph, backward, products.values(), ancestors([*of_inputs, *of_states, *others]), fixed)
+    apart = _apart(graph, backward, products.values(), ancestors([*of_inputs.values(), *of_states.values(), *others]), fixed)
     gathered = [source for source, node in products.items() if node in apart]
     summed = [source for source in of_constants if source not in gathered]
     used = crossing(backward - apart, apart, [])
-    onward = {node: ("input_grad", index) for index, node in enumerate(of_inputs) if isinstance(node, fx.Node)}
+    onward = {node: ("input_grad", index) for (_, index), node in of_inputs.items()}
     stored = [node for node in used if node not in tangents and node not in onward]
     late = {**sources, **onward, **{node: ("stored", index) for index, node in enumerate(stored)}}
     return {
         "record": piece(graph, primal, [*outputs, *kept]),
-        "back": piece(graph, sources, [*of_inputs, *of_states, *(gradients[source] for source in summed), *stored]),
+        "back": piece(graph, sources, [*of_inputs.values(), *of_states.values(), *(gradients[source] for source in summed), *stored]),
         "gather": piece(graph, late, [gradients[source] for source in gathered]),
         "kept": len(kept),
+        "fed": tuple(place for _, place in of_inputs),
+        "carried": tuple(place for _, place in of_states),
         "summed": tuple(place for _, place in summed),
         "gathered": tuple(place for _, place in gathered),
         "stored": len(stored),

@@ -28,7 +28,6 @@ class Engine:
     lacks: why a variant with its options does not have it; empty where it does
     run: ``run(variant, core, x) -> y``, x ``(B, T, D)`` and y ``(B, T, O)``
     stacks: whether it runs inside ``torch.func.vmap``, so that the members of a population are one program
-    timed: whether its latency is a column of the report; the others stand in where that one cannot be used
     compiles: whether each new shape costs seconds of compiling
     """
 
@@ -38,7 +37,6 @@ class Engine:
     lacks: Callable[[Variant, Options], str]
     run: Callable[[Variant, nn.Module, Tensor], Tensor]
     stacks: bool = False
-    timed: bool = True
     compiles: bool = False
 
 
@@ -79,7 +77,10 @@ def _lacks_derived(variant: Variant, options: Options) -> str:
 
 
 def _lacks_compiled(variant: Variant, options: Options) -> str:
-    return _lacks_derived(variant, options) or ("" if compiler() else "there is no C++ compiler (g++ or clang++) on this machine")
+    from .probing import why_not_compiled
+
+    lacking = "" if compiler() else "there is no C++ compiler (g++ or clang++) on this machine"
+    return lacking or _lacks_derived(variant, options) or why_not_compiled(variant, options)
 
 
 def _lacks_batched(variant: Variant, options: Options) -> str:
@@ -103,15 +104,21 @@ def compile_seconds() -> float:
 
 VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", "CPU and CUDA", _lacks_vendor, _run_vendor)
 COMPILED = Engine("compiled", "derived from the step, compiled", "CPU and CUDA", _lacks_compiled, _run_compiled, stacks=True, compiles=True)
-DERIVED = Engine("derived", "derived from the step", "CPU and CUDA", _lacks_derived, _run_derived, stacks=True, timed=False)
-BATCHED = Engine("batched", "loop over steps, members at once", "CPU and CUDA", _lacks_batched, _run_plainly, stacks=True, timed=False)
+DERIVED = Engine("derived", "derived from the step", "CPU and CUDA", _lacks_derived, _run_derived, stacks=True)
+BATCHED = Engine("batched", "loop over steps, members at once", "CPU and CUDA", _lacks_batched, _run_plainly, stacks=True)
 REFERENCE = Engine("reference", "loop over steps", "CPU and CUDA", lambda _variant, _options: "", _run_plainly)
 
 ENGINES = (VENDOR, COMPILED, DERIVED, BATCHED, REFERENCE)
 """Every engine, in the order in which a training prefers them."""
 
-TIMED = tuple(known for known in ENGINES if known.timed)
-"""The engines whose latency is measured."""
+
+def timed_engines(variant: Variant, options: Options, compiling: bool) -> tuple[Engine, ...]:
+    """The engines that a variant is timed on, of those that it has.
+
+    compiling: whether the plan's trainings compile, so that the compiled engine is worth its seconds
+    """
+    timed = (VENDOR, COMPILED if compiling else DERIVED, REFERENCE)
+    return tuple(known for known in timed if not known.lacks(variant, options))
 
 
 def engine(name: str) -> Engine:

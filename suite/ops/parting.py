@@ -87,9 +87,7 @@ def part(graph: fx.Graph) -> Parts:
             continue
         kind = node.meta.get("kind")
         inputs = [other for other in node.all_input_nodes if not is_size(other)]
-        if kind == "weight" or (
-            kind is None and all(other in once for other in inputs) and not batched_any(node)
-        ):
+        if kind == "weight" or (kind is None and all(other in once for other in inputs) and not batched_any(node)):
             once.add(node)
         elif kind == "x" or (kind is None and all(other in once or other in before for other in inputs) and _passable(node)):
             before.add(node)

@@ -64,12 +64,27 @@ def why_not_derived(variant: Variant, options: Options) -> str:
         given = _answers(core, derived)
     if raised:
         return raised.reason
-    apart = max(_relative(value, expected) for value, expected in zip(given, wanted, strict=True))
-    if not apart <= TOLERANCE:
-        return f"what is derived from its step departs by {apart:.2g} from the plain loop: does it mix the samples of a batch?"
-    with contained() as raised, scanning(DERIVER.scan):
-        _stacked(core)
+    if not all(_near(value, expected) for value, expected in zip(given, wanted, strict=True)):
+        return "what is derived from its step departs from the plain loop: does it mix the samples of a batch, or go back by its own rule?"
+    with contained() as raised:
+        with scanning(DERIVER.scan):
+            together = _stacked(core)
+        if not _near(together, _in_turn(core)):
+            return "what is derived from its step departs from the plain loop when several members run at once"
     return f"its forward does not run for several members at once: {raised.reason}" if raised else ""
+
+
+@asked_once
+def why_not_compiled(variant: Variant, options: Options) -> str:
+    """Why torch's compiler is of no use to what is derived from the variant's steps; empty where it is."""
+    core = _core(variant, options)
+    if isinstance(core, str):
+        return core
+    with contained() as raised, torch.no_grad(), _Complex() as mode:
+        core(_noise(SAMPLES, STEPS, INPUT_SIZE))
+    if raised:
+        return f"its forward raises {raised.reason}"
+    return "it computes with complex numbers, which torch's compiler does not compile" if mode.seen else ""
 
 
 @asked_once
@@ -111,6 +126,19 @@ class _Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Complex(TorchDispatchMode):
+    """Notes whether any operation gives complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.seen |= isinstance(made, Tensor) and made.is_complex()
+        return made
+
+
 def operations(call: Callable[[], object]) -> Sequence[str]:
     """The names of the operations that torch's dispatcher runs in a call, in order, without gradients."""
     with torch.no_grad(), _Operations() as mode:
@@ -119,7 +147,7 @@ def operations(call: Callable[[], object]) -> Sequence[str]:
 
 
 def _core(variant: Variant, options: Options, dtype: torch.dtype = torch.float64) -> nn.Module | str:
-    """A small core in evaluation mode; the reason where none can be built."""
+    """A small core in training mode, as it is trained; the reason where none can be built."""
     for size in HIDDEN_SIZES:
         with contained() as raised, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
@@ -137,31 +165,40 @@ def _noise(*shape: int) -> Tensor:
 
 
 def _answers(core: nn.Module, forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """The output, and the gradients of its squares."""
+    """The output, and the gradients of its squares; zeros where there is none."""
     core.zero_grad()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         y = forward(_noise(SAMPLES, STEPS, INPUT_SIZE))
     trained = [parameter for parameter in core.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(y.abs().square().mean(), trained, allow_unused=True) if trained else ()
-    return [y.detach(), *(gradient for gradient in gradients if gradient is not None)]
+    gradients = torch.autograd.grad(y.abs().square().mean(), trained, allow_unused=True, materialize_grads=True) if trained else ()
+    return [y.detach(), *gradients]
 
 
 def _stacked(core: nn.Module) -> Tensor:
     """Forward and backward of several members at once."""
-    weights = {name: torch.stack([value.detach()] * MEMBERS) for name, value in core.named_parameters()}
-    for name, value in core.named_parameters():
-        weights[name].requires_grad_(value.requires_grad)
-    x = _noise(MEMBERS, SAMPLES, STEPS, INPUT_SIZE)
-
-    def member(own: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(core, dict(own), (x,))  # type: ignore[no-any-return]
-
-    y = torch.vmap(member)(weights, x)
+    weights = _weights_of_members(core)
+    y = torch.vmap(lambda own, x: torch.func.functional_call(core, own, (x,)))(weights, _noise(MEMBERS, SAMPLES, STEPS, INPUT_SIZE))
     if y.requires_grad:
         y.abs().square().mean().backward()
-    return y
+    return y.detach()  # type: ignore[no-any-return]
 
 
-def _relative(tensor: Tensor, wanted: Tensor) -> float:
-    return float((tensor - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
+@torch.no_grad()
+def _in_turn(core: nn.Module) -> Tensor:
+    """Forward of the same members, one after another."""
+    weights, x = _weights_of_members(core), _noise(MEMBERS, SAMPLES, STEPS, INPUT_SIZE)
+    members = ({name: value[member] for name, value in weights.items()} for member in range(MEMBERS))
+    return torch.stack([torch.func.functional_call(core, own, (x[member],)) for member, own in enumerate(members)])
+
+
+def _weights_of_members(core: nn.Module) -> dict[str, Tensor]:
+    """The core's weights for each member, a little smaller for each."""
+    sizes = [0.9**member for member in range(MEMBERS)]
+    named = dict(core.named_parameters())
+    return {name: torch.stack([size * value.detach() for size in sizes]).requires_grad_(value.requires_grad) for name, value in named.items()}
+
+
+def _near(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether no value departs by more than a part of the largest that is wanted."""
+    return tensor.shape == wanted.shape and bool((tensor - wanted).abs().max() <= TOLERANCE * wanted.abs().max())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,12 +31,14 @@ def arguments(piece: Piece, values: Mapping[str, Any]) -> list[Tensor]:
     return [values[kind][place] for kind, place in piece.takes]
 
 
-def members(piece: Piece, values: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    """A piece's answer for all members, which are the first dimension of each value."""
-    if not piece.takes:
-        return ()
-    answer: tuple[Tensor, ...] = torch.vmap(piece.graph)(*arguments(piece, values))
-    return answer
+def members(piece: Piece, values: Mapping[str, Any], count: int) -> tuple[Tensor, ...]:
+    """A piece's answer for so many members, which are the first dimension of each value."""
+
+    def member(_: Tensor, *own: Tensor) -> tuple[Tensor, ...]:
+        answer: tuple[Tensor, ...] = piece.graph(*own)
+        return answer
+
+    return torch.vmap(member)(torch.empty(count), *arguments(piece, values))  # type: ignore[no-any-return]
 
 
 class Program:
@@ -49,27 +53,35 @@ class Program:
     def run(self, weights: Sequence[Tensor], x: Tensor, states: Sequence[Tensor]) -> Tensor:
         """x ``(P, B, T, D)`` and initial states ``(P, B, …)`` -> y ``(P, B, T, O)``."""
         derived, (samples, steps) = self.derived, x.shape[1:3]
-        constants = members(derived.once, {"weight": weights})
+        constants = members(derived.once, {"weight": weights}, len(x))
         folded = x.transpose(1, 2).flatten(1, 2)  # (P, T·B, D)
-        inputs = members(derived.before, {"constant": constants, "x": [folded]})
+        inputs = members(derived.before, {"constant": constants, "x": [folded]}, len(x))
         passed: Sequence[Tensor] = ()
         if derived.passed:
-            by_step = [value.unflatten(1, (steps, samples)) for value in inputs]
+            by_step = [_steps_first(value.unflatten(1, (steps, samples))) for value in inputs]
             tensors = (*constants, *by_step, *(state.contiguous() for state in states))
             recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, *tensors)]
-        (y,) = members(derived.after, {"constant": constants, "input": inputs, "passed": passed})
+        (y,) = members(derived.after, {"constant": constants, "input": inputs, "passed": passed}, len(x))
         return y.unflatten(1, (steps, samples)).transpose(1, 2)
 
 
+def _steps_first(values: Tensor) -> Tensor:  # (P, T, B, …) -> (T, P, B, …)
+    """Each step in one block of memory, so that what one step looks like does not depend on how many there are."""
+    return values.transpose(0, 1).contiguous()
+
+
 class Loop(torch.autograd.Function):
-    """The steps of a recurrence one after another, and the way back through them; memory grows as the steps do."""
+    """The steps of a recurrence one after another, and the way back through them; memory grows as the steps do.
+
+    constants, inputs ``(T, P, B, …)`` and initial states ``(P, B, …)`` -> passed values ``(P, T, B, …)``
+    """
 
     @staticmethod
     def forward(ctx: Any, program: Program, recording: bool, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         derived = program.derived
         constants, inputs, state = _by_kind(derived, tensors)
-        by_step = [value.unbind(1) for value in inputs]
+        by_step = [value.unbind(0) for value in inputs]
         piece = derived.record if recording else derived.recur
         call: Call | None = None
         states, kept, passed = [], [], []
@@ -81,7 +93,7 @@ class Loop(torch.autograd.Function):
                 states.append(state)
                 kept.append(made[derived.passed + derived.states :])
             passed.append(made[: derived.passed])
-            state = made[derived.passed : derived.passed + derived.states]
+            state = [value.contiguous() for value in made[derived.passed : derived.passed + derived.states]]
         ctx.program, ctx.steps, ctx.states, ctx.kept = program, steps, states, kept
         ctx.save_for_backward(*tensors)
         return tuple(torch.stack(values, dim=1) for values in zip(*passed, strict=True))
@@ -91,11 +103,10 @@ class Loop(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         program, derived = ctx.program, ctx.program.derived
         constants, inputs, initial = _by_kind(derived, ctx.saved_tensors)
-        by_step, grads_by_step = [value.unbind(1) for value in inputs], [grad.unbind(1) for grad in grads]
-        state_grads: Sequence[Tensor] = [torch.zeros_like(state) for state in initial]
-        summed: list[Tensor] = []
-        back = Series(), Series(), Series()
-        of_inputs, of_states, stored = back
+        by_step, grads_by_step = [value.unbind(0) for value in inputs], [_steps_first(grad).unbind(0) for grad in grads]
+        zeros = [torch.zeros_like(state) for state in initial]
+        state_grads, summed = zeros, [torch.zeros_like(constants[place]) for place in derived.summed]
+        of_inputs, of_states, stored = Series(), Series(), Series()
         call: Call | None = None
         for step in reversed(range(ctx.steps)):
             values = {
@@ -108,32 +119,28 @@ class Loop(torch.autograd.Function):
             }
             given = arguments(derived.back, values)
             call = call or program.specialise(derived.back, given)
-            made = call(*given)
-            of_inputs.steps.append(made[: derived.inputs])
-            of_states.steps.append(state_grads)
-            stored.steps.append(made[len(made) - derived.stored :])
-            parts = made[derived.inputs + derived.states :][: len(derived.summed)]
-            summed = [total.add_(part) for total, part in zip(summed, parts, strict=True)] if summed else [part.clone() for part in parts]
-            state_grads = made[derived.inputs : derived.inputs + derived.states]
-        for series in back:
-            series.steps.reverse()
-        of_u = [of_inputs[place] for place in range(derived.inputs)]
+            made = iter(call(*given))
+            of_inputs.steps.appendleft({place: next(made) for place in derived.fed})
+            of_states.steps.appendleft(state_grads)
+            carried = {place: next(made).contiguous() for place in derived.carried}
+            for total in summed:
+                total.add_(next(made))
+            stored.steps.appendleft(list(made))
+            state_grads = [carried.get(place, none) for place, none in enumerate(zeros)]
         every = {
             "constant": constants,
-            "input_grad": of_u,
-            "input": [value.flatten(1, 2) for value in inputs],
+            "input_grad": of_inputs,
+            "input": Series(list(zip(*by_step, strict=True))),
             "state": Series(ctx.states),
             "kept": Series(ctx.kept),
             "passed_grad": [grad.flatten(1, 2) for grad in grads],
             "state_grad": of_states,
             "stored": stored,
         }
-        of_constants: list[Tensor | None] = [None] * derived.constants
-        for place, grad in (*zip(derived.summed, summed, strict=True), *zip(derived.gathered, members(derived.gather, every), strict=True)):
-            of_constants[place] = grad
-        samples = inputs[0].shape[2] if inputs else 0
-        unfolded = [grad.unflatten(1, (ctx.steps, samples)) for grad in of_u]
-        return (None, None, None, *of_constants, *unfolded, *state_grads)
+        gathered = members(derived.gather, every, len(initial[0]))
+        of_constants = dict(zip((*derived.summed, *derived.gathered), (*summed, *gathered), strict=True))
+        of_u = {place: of_inputs[place].unflatten(1, (ctx.steps, -1)).transpose(0, 1) for place in derived.fed}
+        return (None, None, None, *map(of_constants.get, range(derived.constants)), *map(of_u.get, range(derived.inputs)), *state_grads)
 
 
 def _by_kind(derived: Derived, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
@@ -145,8 +152,8 @@ def _by_kind(derived: Derived, tensors: Sequence[Tensor]) -> tuple[Sequence[Tens
 class Series:
     """Values of each step, which are stacked as more samples when they are asked for."""
 
-    def __init__(self, steps: Sequence[Sequence[Tensor]] = ()) -> None:
-        self.steps = list(steps)
+    def __init__(self, steps: Sequence[Sequence[Tensor] | Mapping[int, Tensor]] = ()) -> None:
+        self.steps = deque(steps)
 
     def __getitem__(self, place: int) -> Tensor:  # T of (P, B, …) -> (P, T·B, …)
         return torch.stack([values[place] for values in self.steps], dim=1).flatten(1, 2)
@@ -193,6 +200,8 @@ class Deriver:
         try:
             captured = capture(step)
             flat, form = leaves(state)
+            if any(not leaf.dim() or len(leaf) != len(x) for leaf in flat):
+                raise Untraceable("begins with a state that has no row for each sample: the batch must be its first dimension")
             weights = captured.tensors()
             if any(map(torch._C._functorch.is_batchedtensor, (x, *weights, *flat))):
                 batched: Tensor = Batched.apply(self, captured, form, len(weights), *weights, x, *flat)
@@ -219,7 +228,7 @@ class Deriver:
 
     def _specialised(self, piece: Piece, given: Sequence[Tensor]) -> Call:
         """The piece for members and samples as many as these tensors have, compiled where that is asked for; each once."""
-        forms = tuple((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in given)
+        forms = tuple((tensor.shape, _strides(tensor), tensor.dtype, tensor.device) for tensor in given)
         key = (piece.graph.code, forms)
         if key not in self._calls:
             start = time.perf_counter()
@@ -227,6 +236,11 @@ class Deriver:
             self._calls[key] = compile_piece(module, given) if self.compiled else module.forward
             self.seconds += time.perf_counter() - start
         return self._calls[key]
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    """The strides of those dimensions that are stepped along at all."""
+    return tuple(stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def for_members(piece: Piece, given: Sequence[Tensor]) -> torch.fx.GraphModule:
@@ -238,11 +252,18 @@ def for_members(piece: Piece, given: Sequence[Tensor]) -> torch.fx.GraphModule:
 
 
 def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call:
-    """The graph as machine code, by torch's compiler."""
+    """The graph as machine code, by torch's compiler.
+
+    Raises SuiteError where that fails.
+    """
     import torch._inductor  # takes seconds, which only those wait for who compile
 
-    # torch's vectorised tanh takes three times as long as its exp
-    call: Call = torch._inductor.compile(module, list(given), options={"cpp.use_decompose_tanh": True})
+    try:
+        # torch's vectorised tanh takes three times as long as its exp
+        call: Call = torch._inductor.compile(module, list(given), options={"cpp.use_decompose_tanh": True})
+    except Exception as error:
+        cause = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
+        raise SuiteError(f'torch could not compile the step ({cause}); set engine = "derived" in [training]') from error
     return call
 
 

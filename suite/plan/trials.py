@@ -12,7 +12,7 @@ from ..measures import length as lengths
 from ..ops import engines
 from ..registry.registry import API_VERSION, Provided, Registry, options_of
 from ..registry.sources import harness_sources
-from ..spec import Measure, Options, Plugin, Task, Variant
+from ..spec import Measure, Plugin, Task, Variant
 from ..training import data
 from ..trial import BASELINE, Evaluation, Grading, Timing, Training, Trial
 from .choices import Choice, expand
@@ -165,9 +165,10 @@ def _check_tasks(planned: list[Trial], registry: Registry) -> None:
             raise SuiteError(f"task '{name}' ({task.source}), length {trial.length}: draw raised {raised.reason}; try: suite check {name}")
 
 
-def timed_engines(variant: Variant, options: Options) -> list[engines.Engine]:
-    """The engines that a variant is timed on: those that are timed at all, of those that it has."""
-    return [engine for engine in engines.TIMED if not engine.lacks(variant, options)]
+def compiles(plan: Plan, registry: Registry) -> bool:
+    """Whether some training of the plan is so long that it is compiled."""
+    steps = [length * _training(plan, task.entry, 0.0).steps for task in tasks_of(plan, registry) for length in task.lengths]
+    return max(steps, default=0) >= engines.COMPILING_PAYS
 
 
 def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
@@ -179,10 +180,11 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     shape = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
     matcher = Matcher(registry, plan, device)
+    compiling = compiles(plan, registry)
     planned = []
     for length, (plugin, variant) in itertools.product(plan.timing.lengths, variants_of(with_baseline, registry)):
         size = matcher.size(plugin, shape, plan.timing.hidden_size)
-        for engine in timed_engines(variant.noun, plugin.options):
+        for engine in engines.timed_engines(variant.noun, plugin.options, compiling):
             planned.append(
                 Timing(
                     variant=plugin,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ops.engines import TIMED
+from ..ops.engines import ENGINES, Engine
 from ..trial import BASELINE
 from . import stats
 from .stats import Interval
@@ -89,8 +89,14 @@ def times(results: Results) -> DataFrame:
     table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
     table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_low": "low", "ratio_high": "high"})[columns]
     table["fused"] = table["fused"].eq(1)
-    order = {engine.name: place for place, engine in enumerate(TIMED)}
+    order = {engine.name: place for place, engine in enumerate(ENGINES)}
     return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
+
+
+def engines(results: Results) -> list[Engine]:
+    """The engines on which something was timed, in their order."""
+    timed = set(times(results)["engine"])
+    return [engine for engine in ENGINES if engine.name in timed]
 
 
 def comparable(timed: DataFrame) -> DataFrame:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import trial
-from ..ops.engines import TIMED
 from . import stats
-from .counted import at_longest, comparable, listed, lost, pooled, scores, steps, times, trials, variants
+from .counted import at_longest, comparable, engines, listed, lost, pooled, scores, steps, times, trials, variants
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ __all__ = [
     "best_available",
     "comparable",
     "compare",
+    "engines",
     "listed",
     "long_range",
     "longest_solved",
@@ -312,7 +312,7 @@ def _rows_in(rows: DataFrame, cells: Collection[Cell]) -> DataFrame:
 def summaries(results: Results) -> dict[str, Summary]:
     """What there is to say of each variant, those included that were only timed."""
     counted, solving, areas = trials(results), steps(results), scores(results, "robustness", "area", solved=True)
-    speeds = {engine.name: speed(results, engine.name).scores for engine in TIMED}
+    speeds = {engine.name: speed(results, engine.name).scores for engine in engines(results)}
     failed_or_diverged = lost(results)["variant"].value_counts()
     return {
         name: _summary(

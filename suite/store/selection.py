@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..ops.engines import timed_engines
 from ..plan.schema import Plan, Request
-from ..plan.trials import cells_of, questions_of, timed_engines, variants_of
+from ..plan.trials import cells_of, compiles, questions_of, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
 from ..trial import BASELINE, cell_name, timing_name
@@ -35,6 +36,7 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
     """What the plan, which is narrowed already, asks to be shown."""
     cells = list(cells_of(plan, registry))
     variants = variants_of(plan, registry)
+    compiling = compiles(plan, registry)
     timed = {plugin.label: (plugin, provided) for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
     return Selection(
         plan=plan.model_dump(mode="json"),
@@ -44,7 +46,7 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
             timing_name(label, engine.name, length)
             for length in plan.timing.lengths
             for label, (plugin, provided) in timed.items()
-            for engine in timed_engines(provided.noun, plugin.options)
+            for engine in timed_engines(provided.noun, plugin.options, compiling)
         ),
         grades=_labels(plugin for plugin, _ in variants),
         measures={question.measure.name: question.at for question in questions_of(plan, registry)},
