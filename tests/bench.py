@@ -221,7 +221,7 @@ def bare(trial: Trial, variant: Variant, task: Task) -> int:
         batch = data.draw(task, trial.task.options, trial.length, "train", trial.seed, step, training.batch_size)
         loss = ((net(torch.from_numpy(batch.x).float()).squeeze(1) - torch.from_numpy(batch.y).float()) ** 2).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), training.clip)
         optimizer.step()
         if step % training.validate_every == 0:

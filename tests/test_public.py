@@ -12,11 +12,11 @@ import suite
 from suite.registry import hookspecs
 
 PUBLIC = {
-    *("Variant", "Task", "Batch", "Corruption", "Measure", "Point", "Listener", "Section", "Goal"),  # what plugins provide
+    *("Variant", "Task", "Batch", "Corruption", "Measure", "Stream", "Point", "Listener", "Section", "Goal"),  # what plugins provide
     *("Results", "Element", "Prose", "Plot", "Table"),  # what report sections take and give
     *("SuiteError", "Unavailable", "hookimpl"),
     *("ops", "stats", "figures", "verdict"),  # modules that plugins build on
-    *("run", "load"),
+    *("run", "load", "test_stream"),
 }
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("suite_"))

@@ -7,11 +7,10 @@ import time
 import torch
 from torch import Tensor
 
-from ..ops.engines import engines_of
 from ..spec import Variant
 from ..training import model
 from .contract import Failed, Skipped, Subject
-from .probe import shape_task
+from .probe import engines, shape_task
 
 B, H = 32, 16
 
@@ -25,7 +24,7 @@ def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int
     machine fails nobody.
     """
     torch.manual_seed(0)
-    net = model.build(subject.noun, subject.options, shape_task(2, 1), H, engines_of(subject.noun, subject.options)[0].name, seed=0)
+    net = model.build(subject.noun, subject.options, shape_task(2, 1), H, next(engines(subject))[0].name, seed=0)
     net.readout.requires_grad_(False)
     net.readout.weight *= 4
     trained = [parameter for parameter in net.core.parameters() if parameter.requires_grad]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 
-from ..ops.engines import REFERENCE, Engine
+from ..ops.engines import COMPILED, DERIVED, REFERENCE, Engine
 from ..ops.scan import observed, scan
 from ..registry.guard import TORCH_RANDOM_STATE
 from ..spec import Variant
@@ -333,7 +333,18 @@ def twin(subject: Subject[Variant]) -> None:
     twins = [(engine, name) for engine, name in engines(subject) if engine is not REFERENCE]
     if not twins:
         raise Skipped("it has no twin on another engine")
-    precisions = ((torch.float32, 1e-5), (torch.float64, 1e-10))
+    compare_twins(subject, twins, ((torch.float32, 1e-5), (torch.float64, 1e-10)))
+
+
+@check("Report it with the step: what is derived from it is right, so torch's compiler makes another thing of it.", long=True)
+def compiled(subject: Subject[Variant]) -> None:
+    """What is derived from the step gives the reference's outputs and gradients when it is compiled, too (float32, T=50, B=4, H=32)."""
+    if reason := COMPILED.lacks(subject.noun, subject.options):
+        raise Skipped(reason)
+    compare_twins(subject, [(COMPILED, "the compiled engine")], ((torch.float32, 1e-5),))
+
+
+def compare_twins(subject: Subject[Variant], twins: list[tuple[Engine, str]], precisions: tuple[tuple[Dtype, float], ...]) -> None:
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     for (engine, name), device, (dtype, tolerance) in itertools.product(twins, devices, precisions):
         wanted, outcome = (_outcome(subject, each, dtype, device) for each in (REFERENCE, engine))
@@ -342,6 +353,13 @@ def twin(subject: Subject[Variant]) -> None:
         for key, value in wanted.items():
             error = relative(outcome[key], value)
             require(error <= tolerance, f"{name}: {key} departs by {error:.2g} in {str(dtype).removeprefix('torch.')} on {device}")
+
+
+@check("Compute the step with torch's operations on x_t, the state, weights and buffers alone, and change none of them in place.")
+def derived(subject: Subject[Variant]) -> None:
+    """Where forward calls ops.scan, an engine is derived from its step, on which a population trains as one program."""
+    if reason := DERIVED.lacks(subject.noun, subject.options):
+        raise Skipped(reason)
 
 
 def _outcome(subject: Subject[Variant], engine: Engine, dtype: Dtype, device: str) -> dict[str, Tensor]:

@@ -108,7 +108,7 @@ class Fakes:
         """
         try:
             with self.mode:
-                graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph
+                graph: fx.Graph = make_fx(function, decomposition_table=DECOMPOSED)(*arguments).graph  # type: ignore[arg-type]
         except Exception as error:
             raise error if isinstance(error, Untraceable) else Untraceable(_why_untraceable(error)) from error
         if self.mode.shape_env is not None and self.mode.shape_env.guards:
@@ -260,7 +260,7 @@ def _ways(fakes: Fakes, recur: Piece, passed: int, learned: Sequence[bool]) -> d
             answer: tuple[Tensor, ...] = recur.graph(*own)
             return tuple(answer[index] for index in smooth), answer
 
-        _, back, answer = torch.func.vjp(forward, *(own[index] for index in wanted), has_aux=True)
+        _, back, answer = torch.func.vjp(forward, *(own[index] for index in wanted), has_aux=True)  # type: ignore[misc]
         return (*answer, *back(tuple(tangents)))
 
     graph = fakes.traced(joint, [*arguments, *(fakes.sampled(outputs[index]) for index in smooth)])
@@ -305,9 +305,8 @@ def _back_and_gather(
     forward = {node for node in graph.nodes if node.op != "output" and node not in backward and node not in fixed and not is_size(node)}
     kept = [node for node in crossing(forward, backward, gradients.values()) if node not in primal]
     sources: dict[fx.Node, Source] = {**primal, **{node: ("kept", index) for index, node in enumerate(kept)}, **tangents}
-    of_inputs, of_states, of_constants = (
-        {source: node for source, node in gradients.items() if source[0] == kind} for kind in ("input", "state", "constant")
-    )
+    of_inputs, of_states = _of_kind(gradients, "input"), _of_kind(gradients, "state")
+    of_constants = _of_kind(gradients, "constant")
     products = {source: node for source, node in of_constants.items() if _is_product(node)}
     others = [node for source, node in of_constants.items() if source not in products]
     apart = _apart(graph, backward, products.values(), ancestors([*of_inputs.values(), *of_states.values(), *others]), fixed)
@@ -328,6 +327,10 @@ def _back_and_gather(
         "gathered": tuple(place for _, place in gathered),
         "stored": len(stored),
     }
+
+
+def _of_kind(gradients: dict[Source, Any], kind: str) -> dict[Source, Any]:
+    return {source: node for source, node in gradients.items() if source[0] == kind}
 
 
 PRODUCTS = (aten.mm.default, aten.bmm.default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -71,6 +71,7 @@ def why_not_derived(variant: Variant, options: Options) -> str:
             together = _stacked(core)
         if not _near(together, _in_turn(core)):
             return "what is derived from its step departs from the plain loop when several members run at once"
+        return _why_not_padded(core)
     return f"its forward does not run for several members at once: {raised.reason}" if raised else ""
 
 
@@ -95,7 +96,9 @@ def why_not_batched(variant: Variant, options: Options) -> str:
         return core
     with contained() as raised, warnings.catch_warnings():
         warnings.simplefilter("error")  # an operation without a batching rule is run member by member, with a warning
-        _stacked(core)
+        if not _near(_stacked(core), _in_turn(core)):
+            return "its forward gives other numbers when several members run at once"
+        return _why_not_padded(core)
     return f"its forward does not run for several members at once: {raised.reason}" if raised else ""
 
 
@@ -116,9 +119,9 @@ def is_fused(operation: str) -> bool:
     return any(name in operation for name in FUSED)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -126,11 +129,11 @@ class _Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Complex(TorchDispatchMode):
+class _Complex(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes whether any operation gives complex numbers."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -143,7 +146,8 @@ def operations(call: Callable[[], object]) -> Sequence[str]:
     """The names of the operations that torch's dispatcher runs in a call, in order, without gradients."""
     with torch.no_grad(), _Operations() as mode:
         call()
-    return mode.names
+    names: list[str] = mode.names
+    return names
 
 
 def _core(variant: Variant, options: Options, dtype: torch.dtype = torch.float64) -> nn.Module | str:
@@ -152,6 +156,8 @@ def _core(variant: Variant, options: Options, dtype: torch.dtype = torch.float64
         with contained() as raised, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             core = variant.build(INPUT_SIZE, size, **options)
+        if not raised and not isinstance(core, nn.Module):
+            return f"build returned {type(core).__name__}, not an nn.Module"
         if not raised:
             for tensor in (*core.parameters(), *core.buffers()):
                 if tensor.is_floating_point() or tensor.is_complex():
@@ -192,11 +198,24 @@ def _in_turn(core: nn.Module) -> Tensor:
     return torch.stack([torch.func.functional_call(core, own, (x[member],)) for member, own in enumerate(members)])
 
 
+@torch.no_grad()
+def _why_not_padded(core: nn.Module) -> str:
+    """Why samples of zeros beside a batch would not leave it as it is; empty where they do."""
+    before = [buffer.clone() for buffer in core.buffers()]
+    x = _noise(SAMPLES, STEPS, INPUT_SIZE)
+    alone, padded = core(x), core(torch.cat([x, torch.zeros_like(x)]))
+    if any(not torch.equal(buffer, value) for buffer, value in zip(core.buffers(), before, strict=True)):
+        return "its forward changes a buffer, which members could not share"
+    return "" if _near(padded[:SAMPLES], alone) else "its forward mixes the samples of a batch"
+
+
 def _weights_of_members(core: nn.Module) -> dict[str, Tensor]:
     """The core's weights for each member, a little smaller for each."""
     sizes = [0.9**member for member in range(MEMBERS)]
     named = dict(core.named_parameters())
-    return {name: torch.stack([size * value.detach() for size in sizes]).requires_grad_(value.requires_grad) for name, value in named.items()}
+    return {
+        name: torch.stack([size * value.detach() for size in sizes]).requires_grad_(value.requires_grad) for name, value in named.items()
+    }
 
 
 def _near(tensor: Tensor, wanted: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,7 @@ def members(piece: Piece, values: Mapping[str, Any], count: int) -> tuple[Tensor
         answer: tuple[Tensor, ...] = piece.graph(*own)
         return answer
 
-    return torch.vmap(member)(torch.empty(count), *arguments(piece, values))  # type: ignore[no-any-return]
+    return torch.vmap(member)(torch.empty(count), *arguments(piece, values))
 
 
 class Program:
@@ -52,18 +53,22 @@ class Program:
 
     def run(self, weights: Sequence[Tensor], x: Tensor, states: Sequence[Tensor]) -> Tensor:
         """x ``(P, B, T, D)`` and initial states ``(P, B, …)`` -> y ``(P, B, T, O)``."""
-        derived, (samples, steps) = self.derived, x.shape[1:3]
+        derived, steps = self.derived, x.shape[2]
         constants = members(derived.once, {"weight": weights}, len(x))
         folded = x.transpose(1, 2).flatten(1, 2)  # (P, T·B, D)
         inputs = members(derived.before, {"constant": constants, "x": [folded]}, len(x))
         passed: Sequence[Tensor] = ()
         if derived.passed:
-            by_step = [_steps_first(value.unflatten(1, (steps, samples))) for value in inputs]
+            by_step = [_steps_first(_unfolded(value, steps)) for value in inputs]
             tensors = (*constants, *by_step, *(state.contiguous() for state in states))
             recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, *tensors)]
+            passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, *tensors)]  # type: ignore[no-untyped-call]
         (y,) = members(derived.after, {"constant": constants, "input": inputs, "passed": passed}, len(x))
-        return y.unflatten(1, (steps, samples)).transpose(1, 2)
+        return _unfolded(y, steps).transpose(1, 2)
+
+
+def _unfolded(values: Tensor, steps: int) -> Tensor:  # (P, T·B, …) -> (P, T, B, …)
+    return values.reshape(len(values), steps, -1, *values.shape[2:])
 
 
 def _steps_first(values: Tensor) -> Tensor:  # (P, T, B, …) -> (T, P, B, …)
@@ -99,7 +104,7 @@ class Loop(torch.autograd.Function):
         return tuple(torch.stack(values, dim=1) for values in zip(*passed, strict=True))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         program, derived = ctx.program, ctx.program.derived
         constants, inputs, initial = _by_kind(derived, ctx.saved_tensors)
@@ -139,7 +144,7 @@ class Loop(torch.autograd.Function):
         }
         gathered = members(derived.gather, every, len(initial[0]))
         of_constants = dict(zip((*derived.summed, *derived.gathered), (*summed, *gathered), strict=True))
-        of_u = {place: of_inputs[place].unflatten(1, (ctx.steps, -1)).transpose(0, 1) for place in derived.fed}
+        of_u = {place: _unfolded(of_inputs[place], ctx.steps).transpose(0, 1) for place in derived.fed}
         return (None, None, None, *map(of_constants.get, range(derived.constants)), *map(of_u.get, range(derived.inputs)), *state_grads)
 
 
@@ -204,7 +209,7 @@ class Deriver:
                 raise Untraceable("begins with a state that has no row for each sample: the batch must be its first dimension")
             weights = captured.tensors()
             if any(map(torch._C._functorch.is_batchedtensor, (x, *weights, *flat))):
-                batched: Tensor = Batched.apply(self, captured, form, len(weights), *weights, x, *flat)
+                batched: Tensor = Batched.apply(self, captured, form, len(weights), *weights, x, *flat)  # type: ignore[no-untyped-call]
                 return batched
             return self.stacked(captured, form, len(weights), [tensor.unsqueeze(0) for tensor in (*weights, x, *flat)])[0]
         except Untraceable as error:
@@ -256,11 +261,13 @@ def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call
 
     Raises SuiteError where that fails.
     """
-    import torch._inductor  # takes seconds, which only those wait for who compile
-
     try:
-        # torch's vectorised tanh takes three times as long as its exp
-        call: Call = torch._inductor.compile(module, list(given), options={"cpp.use_decompose_tanh": True})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+            import torch._inductor  # takes seconds, which only those wait for who compile
+
+            # torch's vectorised tanh takes three times as long as its exp
+            call: Call = torch._inductor.compile(module, [tensor.detach() for tensor in given], options={"cpp.use_decompose_tanh": True})
     except Exception as error:
         cause = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
         raise SuiteError(f'torch could not compile the step ({cause}); set engine = "derived" in [training]') from error

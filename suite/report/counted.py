@@ -103,7 +103,7 @@ def comparable(timed: DataFrame) -> DataFrame:
     """Of a table of `times`, what compares with the baseline on its engine: one kernel with one kernel, a loop with a loop."""
     baselines = timed[timed["variant"] == BASELINE.label]
     kinds = set(zip(baselines["engine"], baselines["fused"], strict=True))
-    return timed[[kind in kinds for kind in zip(timed["engine"], timed["fused"], strict=True)]]
+    return timed[np.array([kind in kinds for kind in zip(timed["engine"], timed["fused"], strict=True)], dtype=bool)]
 
 
 def at_longest(timed: DataFrame) -> DataFrame:

@@ -224,6 +224,9 @@ def best_available(results: Results) -> DataFrame:
     longest = at_longest(times(results))
     rows = longest[longest["condition"] == "forward+backward"]
     rows = rows[rows["x"] == rows["x"].max()]
+    if rows.empty:
+        empty: DataFrame = rows.assign(ratio=rows["mean"])
+        return empty
     best = rows.loc[rows.groupby("variant", sort=False)["seconds"].idxmin(), ["variant", "engine", "fused", "seconds"]]
     baseline = best.loc[best["variant"] == BASELINE, "seconds"]
     ratios = best["seconds"] / (baseline.iloc[0] if len(baseline) else math.nan)

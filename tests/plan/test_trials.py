@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from suite import Batch, Corruption, Measure, SuiteError, Task, machine
 from suite.measures import robustness
+from suite.ops import engines
 from suite.plan import schema
 from suite.plan import trials as planning
 from suite.registry import sources
@@ -289,11 +290,17 @@ def test_every_variant_is_timed_on_every_engine_with_the_baseline_beside() -> No
         (name, engine, length)
         for length in (4, 8)
         for name, engine in [
-            *(("lstm", "vendor"), ("lstm", "reference")),
-            ("layernorm", "reference"),
-            *(("residual(depth=3)", "vendor"), ("residual(depth=3)", "reference")),
+            *(("lstm", "vendor"), ("lstm", "derived"), ("lstm", "reference")),
+            *(("layernorm", "derived"), ("layernorm", "reference")),
+            *(("residual(depth=3)", "vendor"), ("residual(depth=3)", "derived"), ("residual(depth=3)", "reference")),
         ]
     ]
+
+
+@pytest.mark.skipif(not engines.compiler(), reason="there is no C++ compiler here")
+def test_what_trainings_compile_is_timed_compiled() -> None:
+    long = {"tasks": [{"name": "adding", "lengths": [50], "steps": engines.COMPILING_PAYS // 50}], "timing": {"lengths": [4]}}
+    assert timings(variants=["lstm"], **long) == [("lstm", "vendor", 4), ("lstm", "compiled", 4), ("lstm", "reference", 4)]
 
 
 def test_no_length_is_no_timing() -> None:
@@ -338,7 +345,7 @@ def test_a_corruption_of_ones_own_is_asked_at_its_severities() -> None:
 
 
 def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:
-    mine = Measure("mine", "memory", lambda *_: None, (3.0, 4.0))  # type: ignore[arg-type]
+    mine = Measure("mine", "memory", ask=lambda *_: None, points=(3.0, 4.0))  # type: ignore[arg-type]
     registry = replace(REGISTRY, measures={**REGISTRY.measures, "mine": Provided(mine, "here", None, {"mine": "0"})})
     for trial in trials(registry, evaluations={"measures": ["mine"]}):
         assert (trial.evaluations[-1].axis, trial.evaluations[-1].measure, trial.evaluations[-1].at) == ("memory", "mine", (3.0, 4.0))

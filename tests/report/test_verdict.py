@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite import Results, verdict
@@ -234,7 +235,7 @@ def test_speed_is_a_ratio_to_the_baseline_on_the_same_engine(tmp_path: Path) -> 
     assert comparison.ranked == ("gru", "lstm")
     assert comparison.apart == ("bilstm",)
     assert comparison.left_out == ("rnn",)
-    assert comparison.scores["gru"] == pytest.approx((0.5, 0.495, 0.505, 2))
+    assert comparison.scores["gru"] == pytest.approx((0.5, 0.49, 0.51, 2))
     assert comparison.scores["lstm"] == pytest.approx((1, 1, 1, 1))
     assert verdict.speed(results, VENDOR.name).ranked == ("lstm",)
     assert verdict.summaries(results)["gru"].times == {REFERENCE.name: comparison.scores["gru"]}
@@ -243,7 +244,7 @@ def test_speed_is_a_ratio_to_the_baseline_on_the_same_engine(tmp_path: Path) -> 
 def test_times_stand_by_engine_and_length(tmp_path: Path) -> None:
     results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
     times = verdict.times(results)
-    assert list(dict.fromkeys(times["engine"])) == [engine.name for engine in ENGINES]
+    assert list(dict.fromkeys(times["engine"])) == [VENDOR.name, REFERENCE.name]
     assert set(times["x"]) == {16, 32}
     assert set(verdict.at_longest(times)["x"]) == {32}
     assert len(verdict.at_longest(times)) == 8  # four models, two conditions
@@ -255,7 +256,33 @@ def test_times_stand_by_engine_and_length(tmp_path: Path) -> None:
 def test_nothing_timed_is_an_empty_table(imagine: Callable[..., Results]) -> None:
     results = imagine({"lstm": (0.9, 0.9)})
     assert verdict.at_longest(verdict.times(results)).empty
+    assert verdict.comparable(verdict.times(results)).empty
+    assert verdict.best_available(results).empty
+    assert verdict.engines(results) == []
+    assert math.isnan(verdict.noise(results))
     assert verdict.speed(results, VENDOR.name).cells == ()
+
+
+def fused(results: Results, *cells: tuple[str, str]) -> Results:
+    """The results where what these variants and engines run is one kernel."""
+    rows = np.array([pair in cells for pair in zip(results.frame["variant"], results.frame["engine"], strict=True)])
+    values = results.frame["value"].where(~(results.frame["metric"].eq("fused") & rows), 1.0)
+    return replace(results, frame=results.frame.assign(value=values))
+
+
+def test_a_kernel_is_compared_with_a_kernel_and_a_loop_with_a_loop(tmp_path: Path) -> None:
+    results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
+    assert verdict.speed(fused(results, ("gru", REFERENCE.name)), REFERENCE.name).ranked == ("lstm",)
+    both = fused(results, ("gru", REFERENCE.name), ("lstm", REFERENCE.name))
+    assert verdict.speed(both, REFERENCE.name).ranked == ("gru", "lstm")
+    assert verdict.speed(both, REFERENCE.name).apart == ()
+
+
+def test_what_one_would_deploy_is_the_fastest_engine_of_each(tmp_path: Path) -> None:
+    results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
+    best = verdict.best_available(results).set_index("variant")
+    assert best["engine"].to_dict() == {"bilstm": REFERENCE.name, "lstm": VENDOR.name, "gru": REFERENCE.name}
+    assert best["ratio"].to_dict() == pytest.approx({"bilstm": 0.5, "lstm": 1.0, "gru": 1.0})
 
 
 # Summaries, losses and trust
