@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..ops.engines import REFERENCE, Engine, engines_of
+from ..ops.engines import ENGINES, REFERENCE, Engine
 from ..spec import Task, Variant
 from ..training import model
 from .contract import Subject, require
@@ -20,12 +20,10 @@ TINY = 1e-12
 
 
 def engines(subject: Subject[Variant]) -> Iterator[tuple[Engine, str]]:
-    """Each engine that runs the variant in its own way, with how to name it in a reason; none that compiles each new shape."""
-    for engine in engines_of(subject.noun, subject.options):
-        if engine is REFERENCE:
-            yield engine, "forward"
-        elif engine.run is not REFERENCE.run and not engine.compiles:
-            yield engine, f"the {engine.name} twin"
+    """Each engine that the variant's own code is, with how to name it in a reason; what is derived from that has checks of its own."""
+    for engine in ENGINES:
+        if not engine.stacks and not engine.lacks(subject.noun, subject.options):
+            yield engine, "forward" if engine is REFERENCE else f"the {engine.name} twin"
 
 
 def shape_task(input_size: int, output_size: int) -> Task:

@@ -331,6 +331,8 @@ def _zeros(x: Tensor, y: Tensor) -> Iterator[Any]:
 def twin(subject: Subject[Variant]) -> None:
     """Each engine's twin gives the reference's outputs and gradients: to 1e-5 in float32, 1e-10 in float64 (T=50, B=4, H=32)."""
     twins = [(engine, name) for engine, name in engines(subject) if engine is not REFERENCE]
+    if not DERIVED.lacks(subject.noun, subject.options):
+        twins.append((DERIVED, "the derived twin"))
     if not twins:
         raise Skipped("it has no twin on another engine")
     compare_twins(subject, twins, ((torch.float32, 1e-5), (torch.float64, 1e-10)))

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from ..ops.engines import Engine, engines_of
+from ..ops.engines import BATCHED, COMPILED, Engine, engines_of
 from ..spec import Grade, Options, Variant
 from ..training import model
 
@@ -16,8 +16,9 @@ DEVICE_TOLERANCE = 1e-5
 
 
 def grade(variant: Variant, options: Options, input_size: int, hidden_size: int, device: str) -> Grade:
-    """Grade a variant on its engines, in float32, in a process that ``trainer.prepare`` has set up; on none that compiles each shape.
+    """Grade a variant on its engines, in float32, in a process that ``trainer.prepare`` has set up.
 
+    Left out are the engine that compiles each shape for seconds, and the one that is the plain loop again for several members.
     Dropout and its like draw from a seeded generator, as they do in a trial; a row is compared with its batch in evaluation mode.
     """
     generator = torch.Generator().manual_seed(0)
@@ -26,7 +27,7 @@ def grade(variant: Variant, options: Options, input_size: int, hidden_size: int,
     repeats, rows, devices = [], [], []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")  # one bias a gate
-        for engine in (engine for engine in engines_of(variant, options) if not engine.compiles):
+        for engine in (engine for engine in engines_of(variant, options) if engine not in (COMPILED, BATCHED)):
             first, again = (_gradients(variant, options, hidden_size, x, engine, device) for _ in range(2))
             repeats.append(all(torch.equal(one, two) for one, two in zip(first, again, strict=True)))
             together = _output(variant, options, hidden_size, x, engine, device)

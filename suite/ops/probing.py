@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import contained
+from ..keys import digest
 from ..spec import Options, Variant
 from .scan import observed, scanning
 
@@ -26,18 +30,46 @@ FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_thnn_fused", "miopen_rnn")
 """Operations of torch that run a whole recurrence, or one step of it, as one kernel."""
 
 
+_versions: dict[Variant, str] = {}
+"""A digest of the code behind a variant, where it is known: then answers are kept on disk, since asking takes a good part of a second."""
+
+
+def identify(variant: Variant, version: str) -> None:
+    """Let answers about a variant be kept, as long as the digest of the code behind it (and behind the asking) stays."""
+    _versions[variant] = version
+
+
 def asked_once(function: Callable[[Variant, Options], str]) -> Callable[[Variant, Options], str]:
-    """Remember the answer for each variant and set of options."""
+    """Remember the answer for each variant and set of options, beyond this process where the variant's code is identified."""
     answers: dict[tuple[Any, ...], str] = {}
 
     @functools.wraps(function)
     def answer(variant: Variant, options: Options) -> str:
         key = (variant, tuple(sorted(options.items())))
         if key not in answers:
+            kept = _kept(function.__name__, variant, options)
+            with contextlib.suppress(OSError):  # no such answer yet
+                if kept is not None:
+                    answers[key] = kept.read_text(encoding="utf-8")
+        if key not in answers:
             answers[key] = function(variant, options)
+            with contextlib.suppress(OSError):  # a home that cannot be written to: it is asked again the next time
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    partial = kept.with_name(f".{kept.name}.{os.getpid()}")  # whole or not at all: an empty file would be a yes
+                    partial.write_text(answers[key], encoding="utf-8")
+                    partial.replace(kept)
         return answers[key]
 
     return answer
+
+
+def _kept(question: str, variant: Variant, options: Options) -> Path | None:
+    """The file of an answer in the user's cache; None where the variant's code is not identified."""
+    if variant not in _versions:
+        return None
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-suite" / "engines"
+    return folder / digest([question, variant.name, _versions[variant], dict(options), torch.__version__])
 
 
 @asked_once

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from .. import machine
 from ..errors import SuiteError, contained
+from ..keys import digest
 from ..measures import length as lengths
 from ..ops import engines
+from ..ops.probing import identify
 from ..registry.registry import API_VERSION, Provided, Registry, options_of
 from ..registry.sources import harness_sources
 from ..spec import Measure, Plugin, Task, Variant
@@ -46,8 +48,10 @@ class Question:
 def variants_of(plan: Plan, registry: Registry) -> list[tuple[Plugin, Provided[Variant]]]:
     """The plan's variants with each set of options, in the plan's order, none twice."""
     chosen = {}
+    asking = harness_sources("ops.probing")
     for choice in plan.variants:
         provided = registry.variant(choice.name)
+        identify(provided.noun, digest({**asking, **provided.digests}))
         for options in expand(choice, options_of(provided.noun.build), "variant"):
             plugin = Plugin(provided.noun.name, options)
             chosen[plugin.label] = (plugin, provided)
