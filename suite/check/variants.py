@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +17,6 @@ from ..spec import Variant
 from ..training import model
 from .contract import Failed, Skipped, Subject, check, check_options, require
 from .probe import (
-    Dtype,
     answer,
     backward,
     build,
@@ -39,6 +36,7 @@ from .probe import (
 )
 from .surroundings import shuffle_global_generators, unchanged_surroundings
 from .training import improves
+from .twins import compare_twins
 
 SIZES = ((1, 1, 1, 1), (7, 1, 7, 1), (1, 7, 1, 7), (2, 3, 64, 7), (3, 2, 5, 64))  # B, T, D, H
 
@@ -346,34 +344,11 @@ def compiled(subject: Subject[Variant]) -> None:
     compare_twins(subject, [(COMPILED, "the compiled engine")], ((torch.float32, 1e-5),))
 
 
-def compare_twins(subject: Subject[Variant], twins: list[tuple[Engine, str]], precisions: tuple[tuple[Dtype, float], ...]) -> None:
-    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-    for (engine, name), device, (dtype, tolerance) in itertools.product(twins, devices, precisions):
-        wanted, outcome = (_outcome(subject, each, dtype, device) for each in (REFERENCE, engine))
-        apart = sorted(wanted.keys() ^ outcome.keys())
-        require(not apart, f"{', '.join(apart)} is there either in forward or in {name} alone")
-        for key, value in wanted.items():
-            error = relative(outcome[key], value)
-            require(error <= tolerance, f"{name}: {key} departs by {error:.2g} in {str(dtype).removeprefix('torch.')} on {device}")
-
-
 @check("Compute the step with torch's operations on x_t, the state, weights and buffers alone, and change none of them in place.")
 def derived(subject: Subject[Variant]) -> None:
     """Where forward calls ops.scan, an engine is derived from its step, on which a population trains as one program."""
     if reason := DERIVED.lacks(subject.noun, subject.options):
         raise Skipped(reason)
-
-
-def _outcome(subject: Subject[Variant], engine: Engine, dtype: Dtype, device: str) -> dict[str, Tensor]:
-    """Output and gradients by name, of the mean over T=50, B=4, H=32."""
-    core = build_repeatable(subject, 8, 32, dtype).to(device)
-    x = noise(4, 50, 8, dtype=dtype).to(device).requires_grad_()
-    trained = {"x": x, **{key: parameter for key, parameter in core.named_parameters() if parameter.requires_grad}}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")  # one bias a gate
-        y = forward(subject, core, x, engine)
-    gradients = zip(trained, torch.autograd.grad(y.mean(), list(trained.values()), allow_unused=True), strict=True)
-    return {"y": y, **{f"the gradient of {key}": gradient for key, gradient in gradients if gradient is not None}}
 
 
 @check("Keep the state bounded over time: gates in (0, 1), saturating or normalised states, no product or sum that grows with T.")

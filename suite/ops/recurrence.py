@@ -5,13 +5,12 @@ from __future__ import annotations
 import textwrap
 import time
 import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import once_differentiable
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -23,8 +22,8 @@ from .tracing import Capture, Untraceable, capture, leaves
 
 Call = Callable[..., Sequence[Tensor]]
 
-_NOBODY = nn.Module()
-"""Holds the programs of steps that use no module."""
+REMEMBERED = 512
+"""So many steps, and so many pieces for given shapes, are remembered."""
 
 
 def arguments(piece: Piece, values: Mapping[str, Any]) -> list[Tensor]:
@@ -194,7 +193,7 @@ class Deriver:
     def __init__(self, *, compiled: bool) -> None:
         self.compiled = compiled
         self.seconds = 0.0
-        self._programs: weakref.WeakKeyDictionary[nn.Module, dict[Any, Program]] = weakref.WeakKeyDictionary()
+        self._programs: dict[Any, Program] = {}
         self._calls: dict[Any, Call] = {}
 
     def scan(self, step: Callable[..., Any], x: Tensor, state: Any) -> Tensor:
@@ -224,12 +223,11 @@ class Deriver:
         learned = tuple(weight.requires_grad for weight in weights)
         shapes = tuple((value.shape[2:], value.dtype) for value in (x[:, :, 0], *flat))
         key = (captured.identity, form, shapes, x.device, learned, tuple((weight.shape[1:], weight.dtype) for weight in weights))
-        programs = self._programs.setdefault(captured.modules[0] if captured.modules else _NOBODY, {})
-        if key not in programs:
+        if key not in self._programs:
             single = [weight[0].detach().requires_grad_(wanted) for weight, wanted in zip(weights, learned, strict=True)]
             state = pytree.tree_unflatten([value[0] for value in flat], form)
-            programs[key] = Program(derive(captured, single, x[0, :, 0], state), self._specialised)
-        return programs[key]
+            _keep(self._programs, key, Program(derive(captured, single, x[0, :, 0], state), self._specialised))
+        return self._programs[key]
 
     def _specialised(self, piece: Piece, given: Sequence[Tensor]) -> Call:
         """The piece for members and samples as many as these tensors have, compiled where that is asked for; each once."""
@@ -238,9 +236,16 @@ class Deriver:
         if key not in self._calls:
             start = time.perf_counter()
             module = for_members(piece, given)
-            self._calls[key] = compile_piece(module, given) if self.compiled else module.forward
+            _keep(self._calls, key, compile_piece(module, given) if self.compiled else module.forward)
             self.seconds += time.perf_counter() - start
         return self._calls[key]
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Enter a value; where there are many, the oldest goes."""
+    if len(kept) >= REMEMBERED:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def _strides(tensor: Tensor) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ class Untraceable(Exception):
 class Capture:
     """A step with the modules whose weights and buffers it uses.
 
-    identity: equal for two steps that do the same with the same modules, as these are now
+    identity: equal for two steps that do the same with modules of the same form, as these are now
     """
 
     step: Callable[..., Any]
@@ -90,22 +90,60 @@ def capture(step: Callable[..., Any]) -> Capture:
     modules: list[nn.Module] = []
     identity = tuple(_held(step, modules))
     unique = tuple({id(module): module for module in modules}.values())
-    return Capture(step, unique, (*identity, *(_as_it_is(part) for module in unique for part in module.modules())))
+    return Capture(step, unique, (*identity, *(_form(module) for module in unique)))
 
 
 PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device)
 
+INTERNAL = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+"""Attributes of every module that hold what is listed by name anyway."""
 
-def _as_it_is(part: nn.Module) -> tuple[Any, ...]:
-    """The type of a module and its plain attributes (``training`` is one), which its forward may read."""
-    return (type(part), *((name, type(value), value) for name, value in vars(part).items() if isinstance(value, PLAIN)))
+
+def _form(module: nn.Module) -> tuple[Any, ...]:
+    """What two modules have in common for which one trace holds: parts, attributes, and which weights are one."""
+    tensors = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    first: dict[int, str] = {}
+    tied = tuple((name, first.setdefault(id(tensor), name)) for name, tensor in tensors)
+    parts = tuple((name, type(part), _attributes(part)) for name, part in module.named_modules(remove_duplicate=False))
+    return (parts, tied)
+
+
+def _attributes(part: nn.Module) -> tuple[Any, ...]:
+    return tuple((name, _frozen(value)) for name, value in vars(part).items() if name not in INTERNAL)
+
+
+@dataclass(frozen=True)
+class Same:
+    """An object that equals itself alone; held, so that no other takes its place in memory."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _frozen(value: Any) -> Any:
+    """An attribute as it is now, to be compared with what it is later or in another module."""
+    if isinstance(value, PLAIN):
+        return type(value), value
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return type(value), tuple((_frozen(name), _frozen(entry)) for name, entry in value.items())
+    return Same(value)
 
 
 def _held(value: Any, modules: list[nn.Module]) -> Iterator[Any]:
     """What tells one step from another, with the modules met on the way put aside."""
     if isinstance(value, nn.Module):
-        modules.append(value)
-        yield id(value)
+        places = [id(module) for module in modules]
+        if id(value) not in places:
+            modules.append(value)
+            places.append(id(value))
+        yield nn.Module, places.index(id(value))
     elif isinstance(value, Tensor):
         raise Untraceable(f"uses a tensor that is {OUTSIDE}")
     elif inspect.ismethod(value):

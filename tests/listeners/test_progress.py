@@ -73,7 +73,7 @@ def test_a_trial_that_lacks_an_evaluation_alone_takes_no_steps(tiny: Trial, this
     invocation = plan.invocation(((trial, learned(trial)), (other, learned(other))), ())
     shown, _ = display(terminal=False)
     shown.suite_plan_started(replace(invocation, finished={trial.key: replace(learned(trial), evaluations={})}))
-    assert shown._steps == {trial.key: 0, other.key: 20}
+    assert shown._steps == {trial.key: 0, other.key: 20 * other.length}
 
 
 def test_an_outcome_is_told_in_a_few_words(tiny: Trial) -> None:

@@ -58,8 +58,21 @@ def test_variants_are_interleaved_round_by_round() -> None:
     log: list[tuple[str, str]] = []
     timing.measure([asked("a"), asked("b")], {"a": logged("a", log), "b": logged("b", log)})
     one_round = [("a", "forward"), ("a", "backward"), ("b", "forward"), ("b", "backward")]
-    assert log[-12:] == one_round * 3
-    assert Counter(log[:-12]) == Counter(one_round * timing.WARM_UP)
+    rounds = [log[-12:-8], log[-8:-4], log[-4:]]
+    assert all(sorted(entries) == sorted(one_round) for entries in rounds)
+    assert len({tuple(entries) for entries in rounds}) > 1  # each in an order of its own
+    looked_at = [("a", "forward"), ("b", "forward")]  # for whether they are one kernel
+    assert Counter(log[:-12]) == Counter(one_round * timing.WARM_UP + looked_at)
+
+
+def test_the_baseline_has_a_clone_and_what_is_one_kernel_is_told() -> None:
+    variants = {name: discover().variant(name).noun for name in ("lstm", "gru")}
+    timings = [asked("lstm", engine="vendor"), asked("lstm"), asked("gru", engine="vendor")]
+    rounds = timing.measure(timings, variants)
+    assert {key: set(by_what) for key, by_what in rounds.clones.items()} == {
+        one.key: {"forward", "forward+backward"} for one in timings[:2]
+    }
+    assert [rounds.fused[one.key] for one in timings] == [True, False, False]
 
 
 def test_lengths_are_timed_apart_and_each_is_warm() -> None:
@@ -71,7 +84,7 @@ def test_lengths_are_timed_apart_and_each_is_warm() -> None:
             return super().forward(x)
 
     timing.measure([asked("a", 8), asked("a", 4)], {"a": Variant("a", Length)})
-    calls = 2 * (timing.WARM_UP + 3)
+    calls = 2 * (timing.WARM_UP + 3) + 1  # one to see whether it is one kernel
     assert lengths == [4] * calls + [8] * calls
 
 
