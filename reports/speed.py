@@ -17,15 +17,15 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield Prose("Nothing was timed.")
         return
     look = figures.looks(results, timed=True)
+    engines = "; ".join(f"{engine.name}: {engine.about}" for engine in verdict.engines(results))
     yield Prose(
         f"A variant is timed alone on the machine, warm, in turn with all others, and compared with {verdict.BASELINE} on the same engine in the same round. "
         "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
         "who has no such kernel is not slow for that, and who has one does not win by it. "
         f"What torch runs as one kernel, and what it runs as a loop, are not compared on one engine either; figures show what compares with {verdict.BASELINE}. "
-        f"{floor(results)}"
+        f"Engines are {engines}. {floor(results)}"
     )
-    titles = {engine.name: f"{engine.name} engine ({engine.about})" for engine in verdict.engines(results)}
-    timed = timed.assign(panel=[titles.get(name, f"{name} engine") for name in timed["engine"]])
+    timed = timed.assign(panel=[f"{name} engine" for name in timed["engine"]])
     longest = verdict.at_longest(timed)
     compared = verdict.comparable(longest)
     where = f"T = {' or '.join(f'{length:g}' for length in sorted(set(longest['x'])))}"
