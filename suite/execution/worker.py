@@ -80,16 +80,19 @@ def work(job: Job) -> tuple[Outcome, ...]:
 
 def _outcome(trial: Trial, ended: _Ended, members: int, reason: str, traceback: str) -> Outcome:
     learning = ended.learning.get(trial.key)
-    trained = ended.train_seconds is not None
-    costs = {
-        "train_seconds": ended.train_seconds,
-        "compile_seconds": ended.compile_seconds,
-    }
     if trial.key in ended.diverged:
         return Outcome(trial.key, "diverged", reason=ended.diverged[trial.key], learning=learning)
-    status = "failed" if reason else "ok"
-    points = ended.points[trial.key]
-    return Outcome(trial.key, status, reason, traceback, learning, points, **costs, members=members if trained else None)  # type: ignore[arg-type]
+    return Outcome(
+        key=trial.key,
+        status="failed" if traceback else "ok",  # an exception may have no message, though always a traceback
+        reason=reason,
+        traceback=traceback,
+        learning=learning,
+        evaluations=ended.points[trial.key],
+        train_seconds=ended.train_seconds,
+        compile_seconds=ended.compile_seconds,
+        members=None if ended.train_seconds is None else members,
+    )
 
 
 def _do(job: Job, ended: _Ended) -> None:
