@@ -31,6 +31,8 @@ def write(path: Path, text: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except FileNotFoundError:  # it was made a moment ago
+        raise SuiteError(f"{path}: cannot be written: its folder was removed while the run was at work; run again") from None
     except OSError as error:
         with contextlib.suppress(OSError):  # what is left of it is a hidden file that nothing reads
             partial.unlink(missing_ok=True)
