@@ -32,7 +32,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     yield Plot(
         "speed_ratio",
         figures.dots(
-            compared[compared["condition"] == "forward+backward"],
+            compared[compared["condition"] == verdict.BOTH],
             look,
             x_label=f"time of forward and backward at {where}, as a multiple of {verdict.BASELINE}'s (left is faster)",
             log=True,
@@ -45,7 +45,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield Plot(
             "speed_length",
             figures.lines(
-                verdict.comparable(timed[timed["condition"] == "forward+backward"]),
+                verdict.comparable(timed[timed["condition"] == verdict.BOTH]),
                 look,
                 x_label="sequence length T",
                 y_label=f"time, as a multiple of {verdict.BASELINE}'s",
@@ -87,7 +87,7 @@ def milliseconds(longest: DataFrame, look: dict[str, figures.Look]) -> DataFrame
     columns = longest["engine"] + ", " + longest["condition"]
     texts = [f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}" for value in 1000 * longest["seconds"]]
     table: DataFrame = longest.assign(column=columns, text=texts).pivot(index="variant", columns="column", values="text")
-    order = [f"{engine}, {condition}" for engine in dict.fromkeys(longest["engine"]) for condition in ("forward", "forward+backward")]
+    order = [f"{engine}, {condition}" for engine in dict.fromkeys(longest["engine"]) for condition in sorted(set(longest["condition"]))]
     table = table.reindex(index=[name for name in look if name in table.index], columns=[name for name in order if name in table.columns])
     table.insert(0, "Variant", [look[name].label for name in table.index])
     return table
@@ -97,7 +97,7 @@ def setting(results: Results) -> str:
     timing, machine = results.plan["timing"], results.provenance.machine
     return (
         f"Batch {timing['batch_size']}, input size {timing['input_size']}, {verdict.BASELINE} of hidden size {timing['hidden_size']}, "
-        f"{timing['repeats']} rounds, on {machine.device} ({machine.cpu})."
+        f"{timing['repeats']} to {max(timing['repeats'], timing['most_repeats'])} rounds, on {machine.device} ({machine.cpu})."
     )
 
 

@@ -145,8 +145,10 @@ def estimate(work: Work, workers: int | None) -> Estimate:
 def _timing_seconds(timing: Timing, known: dict[str, Paces]) -> float:
     """A timing's rounds and its warming up: forward, and forward with backward, which takes three times as long."""
     pace = known.get(timing.variant.label, next(iter(known.values()), Paces()))
-    whole = pace.training.at(timing.length)
-    return (timing.repeats + 6) * sum(max(0.006, part * whole) for part in (1 / 3, 1.0))
+    if timing.shape.streaming:
+        return (timing.rule.repeats + 3) * 0.006
+    whole = pace.training.at(timing.shape.length)
+    return (timing.rule.repeats + 9) * sum(max(0.006, part * whole) for part in (1 / 3, 1.0))
 
 
 def describe(work: Work, workers: int | None) -> str:

@@ -17,6 +17,9 @@ BASELINE = Plugin("lstm")
 TOLERANCE = 0.03
 """A count of parameters that differs from the budget by more than this part of it is flagged."""
 
+FORWARD, BOTH, STEP = "forward", "forward+backward", "step"
+"""What is timed: of a whole sequence, with and without gradients; and of a stream, the next step."""
+
 Status = Literal["ok", "diverged", "failed"]
 
 
@@ -25,9 +28,9 @@ def cell_name(variant: Plugin, task: Plugin, length: int, seed: int, learning_ra
     return f"{variant.label} | {task.label} | {length} | {seed} | {learning_rate!r}"
 
 
-def timing_name(variant: str, engine: str, length: int) -> str:
+def timing_name(variant: str, engine: str, shape: Shape) -> str:
     """How a timing is named in ledgers and lists; `variant` is its label."""
-    return f"{variant} | {engine} | {length}"
+    return f"{variant} | {engine} | {shape.text()}"
 
 
 def _digest(record: Trial | Timing | Grading, apart: tuple[str, ...]) -> str:
@@ -105,18 +108,47 @@ class Trial:
         return cell_name(self.variant, self.task, self.length, self.seed, self.training.learning_rate)
 
 
+@dataclass(frozen=True, order=True)
+class Shape:
+    """What is timed together, since its times compare.
+
+    length, batch_size: of the input; width: the baseline's hidden size, which the variants' own are matched to
+    streaming: whether the sequence comes one step at a time, each in a call that carries the state on; its length and batch are then 1
+    """
+
+    length: int
+    batch_size: int
+    width: int
+    streaming: bool = False
+
+    def text(self) -> str:
+        return f"streaming, H={self.width}" if self.streaming else f"T={self.length}, B={self.batch_size}, H={self.width}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a measurement of times ends: after `repeats` rounds at least, and `most` at most.
+
+    Between them it ends where every ratio's interval reaches no further than `precision` of it to either side, or after so many seconds.
+    """
+
+    repeats: int
+    most: int
+    precision: float
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Timing:
-    """One latency to measure: a variant on an engine at one length."""
+    """One latency to measure: a variant on an engine at one shape."""
 
     variant: Plugin
     engine: str
-    length: int
-    batch_size: int
+    shape: Shape
     input_size: int
     hidden_size: int
     parameters: int
-    repeats: int
+    rule: Rule
     dtype: str
     device: str
     causal: bool
@@ -129,7 +161,7 @@ class Timing:
 
     @property
     def cell(self) -> str:
-        return timing_name(self.variant.label, self.engine, self.length)
+        return timing_name(self.variant.label, self.engine, self.shape)
 
 
 @dataclass(frozen=True)
@@ -195,11 +227,33 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What forward and backward take beside time.
+
+    peak_bytes: of memory, at most, beyond the model and its input
+    operations: floating-point ones, of products of matrices alone; moved_bytes: read and written by the plain loop's operations
+    """
+
+    peak_bytes: int
+    operations: int
+    moved_bytes: int
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What the device reaches at most, as measured: operations a second in one large product, bytes a second in one large copy."""
+
+    operations: float
+    bytes: float
+
+
+@dataclass(frozen=True)
 class Timed:
     """What a timing measured, in seconds a call: by what was timed, one value a round.
 
     baseline_seconds: the baseline's on the same engine in the same rounds; clone_seconds: those of a copy of the baseline
     fused: whether one kernel runs the whole recurrence
+    cost, roof: what else it takes, and what the device could; None where that was not measured
     failed: why there is no measurement, where there is none
     """
 
@@ -207,6 +261,8 @@ class Timed:
     baseline_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     clone_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     fused: bool = False
+    cost: Cost | None = None
+    roof: Roof | None = None
     failed: str = ""
 
 

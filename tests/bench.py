@@ -298,7 +298,7 @@ def clones() -> None:
 
     lstm = discover().variant("lstm").noun
     plan = schema.load("quick").model_copy(update={"variants": schema.load("quick").variants[1:2]})
-    (asked, *_) = [each for each in trials.timings(plan, discover(), "cpu") if each.engine == VENDOR.name and each.length == 50]
+    (asked, *_) = [each for each in trials.timings(plan, discover(), "cpu") if each.engine == VENDOR.name and each.shape.length == 50]
     twin = replace(asked, variant=replace(asked.variant, name="twin"))
     excluded = dict.fromkeys(("forward", "forward+backward"), 0)
     for _ in range(40):
@@ -307,7 +307,9 @@ def clones() -> None:
             base = rounds.seconds[asked.key][what]
             _, low, high = time_ratio(rounds.seconds[twin.key][what], base, rounds.clones[asked.key][what])
             excluded[what] += not low <= 1 <= high
-    print(f"\nan exact copy of lstm, vendor engine, T=50, {asked.repeats} rounds, 40 invocations: the interval excludes 1 in {excluded}")
+    print(
+        f"\nan exact copy of lstm, vendor engine, T=50, {asked.rule.repeats} rounds, 40 invocations: the interval excludes 1 in {excluded}"
+    )
 
 
 def commands() -> None:

@@ -15,12 +15,28 @@ from ..plan import schema
 from ..spec import Broken, Machine, Plugin, Point
 from ..store.ledger import Entered, entered
 from ..store.store import Store
-from ..trial import BASELINE, Evaluation, Learning, Outcome, Timed, Timing, Training, Trial, Validation
+from ..trial import (
+    BASELINE,
+    BOTH,
+    FORWARD,
+    STEP,
+    Cost,
+    Evaluation,
+    Learning,
+    Outcome,
+    Roof,
+    Timed,
+    Timing,
+    Training,
+    Trial,
+    Validation,
+)
 
 MACHINE = Machine("abc", "3.11", {"torch": "2"}, "Linux x86_64", "a processor", 2, "cpu", "x86_64 AVX2")
 CORRUPTIONS = ("gaussian_noise", "step_drop")
 SEVERITIES = (20.0, 10.0, 5.0, 0.0, -5.0)
 CURVE = (10, 20, 30)
+TIMING = {"lengths": [8, 16, 32], "repeats": 3}
 
 SOLVED = 0.9
 """A trial counts as solved from this skill on."""
@@ -66,7 +82,7 @@ def fill(
             "seeds": list(range(seeds)),
             "training": {"learning_rates": list(rates), "steps": CURVE[-1], "validate_every": CURVE[0]},
             "evaluations": {"lengths": [2], "corruptions": list(CORRUPTIONS)},
-            "timing": {"lengths": [16, 32], "repeats": 3},
+            "timing": TIMING,
         },
         "imagined",
     )
@@ -129,12 +145,17 @@ def _outcome(trial: Trial, skill: float | str | None, reason: str) -> Outcome:
 
 def _timings(store: Store, times: dict[tuple[str, str], float]) -> list[Timing]:
     timings = []
-    for length, ((variant, engine), time) in itertools.product((16, 32) if times else (), times.items()):
-        causal = variant != "bilstm"
-        timing = Timing(Plugin(variant), engine, length, 32, 8, 32, 1000, 3, "float32", "cpu", causal, {}, {})
-        rounds = (0.98e-3 * time, 1e-3 * time, 1.02e-3 * time)
-        base = rounds if variant == BASELINE.name else (1e-3 * times[BASELINE.name, engine],) * 3
-        timed = Timed(dict.fromkeys(("forward", "forward+backward"), rounds), dict.fromkeys(("forward", "forward+backward"), base))
+    plan = schema.TimingPlan.model_validate(TIMING)
+    for shape, ((variant, engine), time) in itertools.product(plan.shapes if times else (), times.items()):
+        if shape.streaming and engine != REFERENCE.name:
+            continue
+        timing = Timing(Plugin(variant), engine, shape, 8, 32, 1000, plan.rule, "float32", "cpu", variant != "bilstm", {}, {})
+        scale = 1e-3 * shape.length / max(plan.lengths)
+        rounds = tuple(scale * noise * time for noise in (0.98, 1.0, 1.02))
+        base = rounds if variant == BASELINE.name else (scale * times[BASELINE.name, engine],) * 3
+        conditions = (STEP,) if shape.streaming else (FORWARD, BOTH)
+        cost = Cost(peak_bytes=5_000_000, operations=20_000_000, moved_bytes=60_000_000)
+        timed = Timed(dict.fromkeys(conditions, rounds), dict.fromkeys(conditions, base), cost=cost, roof=Roof(5e10, 1e10))
         store.put_timing(timing, timed)
         timings.append(timing)
     return timings

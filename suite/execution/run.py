@@ -122,16 +122,16 @@ def _outcomes(job: worker.Job, future: Future[tuple[Outcome, ...]]) -> tuple[Out
 
 
 def run_timings(work: Work, executor: Executor) -> None:
-    """Measure the latencies the store lacks, each with the baseline of its engine and length beside it, alone on the machine."""
+    """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
     lacking = {timing.key: timing for timing in work.untimed}
-    shapes = {(timing.engine, timing.length) for timing in lacking.values()}
+    beside = {(timing.engine, timing.shape) for timing in lacking.values()}
     wanted = [
         timing
         for timing in work.timings
-        if timing.key in lacking or (timing.variant == BASELINE and (timing.engine, timing.length) in shapes)
+        if timing.key in lacking or (timing.variant == BASELINE and (timing.engine, timing.shape) in beside)
     ]
-    for length in sorted({timing.length for timing in wanted}):
-        group = [timing for timing in wanted if timing.length == length]
+    for shape in sorted({timing.shape for timing in wanted}):
+        group = [timing for timing in wanted if timing.shape == shape]
         for timing, timed in timed_together(executor, group):
             if timing.key in lacking:
                 work.store.put_timing(timing, timed)
@@ -163,8 +163,9 @@ def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Ti
         elif baseline in rounds.failed:
             timed.append((timing, Timed(failed=f"the baseline it is compared with failed: {rounds.failed[baseline]}")))
         else:
-            fused = rounds.fused.get(timing.key, False)
-            timed.append((timing, Timed(rounds.seconds[timing.key], rounds.seconds[baseline], rounds.clones.get(baseline, {}), fused)))
+            seconds, clones = rounds.seconds[timing.key], rounds.clones.get(baseline, {})
+            fused, cost = rounds.fused.get(timing.key, False), rounds.costs.get(timing.key)
+            timed.append((timing, Timed(seconds, rounds.seconds[baseline], clones, fused, cost, rounds.roof)))
     return timed
 
 

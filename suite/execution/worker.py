@@ -166,7 +166,7 @@ def _bytes(state: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def work_timings(timings: Sequence[Timing]) -> timing.Rounds:
-    """Time the models of one length, alone; what cannot be timed is among the failed ones with its reason."""
+    """Time the models of one shape, alone; what cannot be timed is among the failed ones with its reason."""
     trainer.prepare(timings[0].device)
     registry = discover()
     variants: dict[str, Variant] = {}

@@ -1,20 +1,23 @@
-"""Times models alone, warm and interleaved: forward, and forward with backward."""
+"""Times models alone, warm and interleaved: forward, forward with backward, and one step of a stream."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..errors import contained
-from ..ops.engines import engine
+from ..ops.engines import REFERENCE, engine
 from ..ops.probing import is_fused, operations
+from ..ops.streaming import Stream
 from ..spec import Variant
 from ..training import data, model
-from ..trial import BASELINE, Timing
+from ..trial import BASELINE, BOTH, FORWARD, STEP, Cost, Roof, Timing
+from . import cost
+from .scores import median_interval
 
 LEAST_SECONDS = 0.005
 """A measurement repeats its call until it lasts at least so long, so that the clock's grain does not show."""
@@ -52,13 +55,16 @@ class Rounds:
     """What a set of timings came to.
 
     clones: of each baseline, a second copy of it, which should take as long: what it does not tells how fine the measurement is
-    fused: whether a kernel runs the whole recurrence, by key; failed: the reasons of the timings that failed, by key
+    fused: whether a kernel runs the whole recurrence, by key; costs: what else a call takes, by key; failed: why timings failed, by key
+    roof: what the device could, where anything was asked of it
     """
 
     seconds: Seconds
     failed: Mapping[str, str]
     clones: Seconds = field(default_factory=dict)
     fused: Mapping[str, bool] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    roof: Roof | None = None
 
 
 @dataclass(frozen=True)
@@ -71,37 +77,48 @@ class Watched:
 
 
 def measure(timings: Sequence[Timing], variants: Mapping[str, Variant]) -> Rounds:
-    """Time models of all the timings, lengths apart from each other.
+    """Time models of all the timings, shapes apart from each other, and count what else they take.
 
-    The timings of one length are interleaved: every round times each of them once, in an order of its own, so that a slow moment of
+    The timings of one shape are interleaved: every round times each of them once, in an order of its own, so that a slow moment of
     the machine meets all alike and the quotient of two within a round is fair. A variant that raises loses its own timing alone.
     """
     seconds: dict[Watched, list[float]] = {}
     failed: dict[str, str] = {}
     fused: dict[str, bool] = {}
-    for length in sorted({timing.length for timing in timings}):
-        group = [timing for timing in timings if timing.length == length]
+    costs: dict[str, Cost] = {}
+    for shape in sorted({timing.shape for timing in timings}):
+        group = [timing for timing in timings if timing.shape == shape]
         watches: dict[Watched, Stopwatch] = {}
+        arithmetics: dict[str, tuple[int, int]] = {}
         for timing in group:
+            variant = variants[timing.variant.name]
             with contained() as raised:
                 for clone in (False, True) if timing.variant == BASELINE else (False,):
-                    made = stopwatches(timing, variants[timing.variant.name])
+                    made = {what: Stopwatch(call, timing.device) for what, call in calls(timing, variant).items()}
                     watches |= {Watched(timing.key, what, clone): watch for what, watch in made.items()}
-                fused[timing.key] = is_one_kernel(timing, variants[timing.variant.name])
+                fused[timing.key] = is_one_kernel(timing, variant)
+                if timing.variant.label not in arithmetics:
+                    plain = list(calls(replace(timing, engine=REFERENCE.name), variant).values())
+                    arithmetics[timing.variant.label] = cost.arithmetic(plain[-1])
+                peak = cost.peak_bytes(list(calls(timing, variant).values())[-1], timing.device)
+                costs[timing.key] = Cost(peak, *arithmetics[timing.variant.label])
             if raised:
                 failed[timing.key] = raised.reason
-        _take_rounds(watches, max((timing.repeats for timing in group), default=0), length, seconds, failed)
+        _take_rounds(group, watches, seconds, failed)
     whole = {watched: tuple(values) for watched, values in seconds.items() if watched.key not in failed}
-    return Rounds(_by_key(whole, clone=False), failed, _by_key(whole, clone=True), fused)
+    roof = cost.roof(timings[0].device, getattr(torch, timings[0].dtype)) if timings else None
+    return Rounds(_by_key(whole, clone=False), failed, _by_key(whole, clone=True), fused, costs, roof)
 
 
 def _take_rounds(
-    watches: Mapping[Watched, Stopwatch], repeats: int, length: int, seconds: dict[Watched, list[float]], failed: dict[str, str]
+    group: Sequence[Timing], watches: Mapping[Watched, Stopwatch], seconds: dict[Watched, list[float]], failed: dict[str, str]
 ) -> None:
-    """Take the rounds of one length, and enter what they give."""
-    order = data.generator("order of timings", length)
-    every = list(watches)
-    for _ in range(repeats):
+    """Take the rounds of one shape, until its rule ends them, and enter what they give."""
+    rule, order, every = group[0].rule, data.generator("order of timings", group[0].shape.text()), list(watches)
+    start = time.perf_counter()
+    for count in range(rule.most):
+        if count >= rule.repeats and (time.perf_counter() - start > rule.seconds or _narrow(group, seconds, failed, rule.precision)):
+            break
         for place in order.permutation(len(every)):
             watched = every[place]
             if watched.key in failed:
@@ -110,6 +127,20 @@ def _take_rounds(
                 seconds.setdefault(watched, []).append(watches[watched].seconds())
             if raised:
                 failed[watched.key] = raised.reason
+
+
+def _narrow(group: Sequence[Timing], seconds: Mapping[Watched, Sequence[float]], failed: Mapping[str, str], precision: float) -> bool:
+    """Whether each timing's ratio to the baseline of its engine is known to so small a part of itself."""
+    baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}
+    for watched, values in seconds.items():
+        engines = [timing.engine for timing in group if timing.key == watched.key]
+        base = seconds.get(replace(watched, key=baselines.get(engines[0], ""), clone=False), ()) if engines else ()
+        if watched.key in failed or len(base) != len(values):
+            continue
+        middle, low, high = median_interval([value / other for value, other in zip(values, base, strict=True)])
+        if max(high / middle, middle / low) > 1 + precision:
+            return False
+    return True
 
 
 def _by_key(seconds: Mapping[Watched, tuple[float, ...]], *, clone: bool) -> Seconds:
@@ -134,14 +165,22 @@ def _ready(timing: Timing, variant: Variant) -> tuple[torch.nn.Module, torch.Ten
     core = model.build_core(variant, timing.variant.options, timing.input_size, timing.hidden_size, seed=0)
     dtype = getattr(torch, timing.dtype)
     model.cast(core, dtype).to(timing.device)
-    noise = data.generator("timing", timing.length).standard_normal((timing.batch_size, timing.length, timing.input_size))
-    return core, data.inputs(noise, dtype, timing.device)
+    shape = (timing.shape.batch_size, timing.shape.length, timing.input_size)
+    return core, data.inputs(data.generator("timing", timing.shape.length).standard_normal(shape), dtype, timing.device)
 
 
-def stopwatches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:
-    """A stopwatch for each thing that is timed of a variant: its forward, and its forward with its backward."""
+def calls(timing: Timing, variant: Variant) -> dict[str, Callable[[], None]]:
+    """What is timed of a variant: its forward, and its forward with its backward; or of a stream, one step."""
     core, x = _ready(timing, variant)
     run = engine(timing.engine).run
+    if timing.shape.streaming:
+        stream, x_t = Stream(core.eval()), x[:, 0]
+
+        def step() -> None:
+            with torch.no_grad():
+                stream(x_t)
+
+        return {STEP: step}
 
     def forward() -> None:
         with torch.no_grad():
@@ -151,4 +190,4 @@ def stopwatches(timing: Timing, variant: Variant) -> dict[str, Stopwatch]:
         core.zero_grad()
         run(variant, core, x).mean().backward()  # type: ignore[no-untyped-call]
 
-    return {"forward": Stopwatch(forward, timing.device), "forward+backward": Stopwatch(forward_backward, timing.device)}
+    return {FORWARD: forward, BOTH: forward_backward}

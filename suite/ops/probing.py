@@ -18,6 +18,7 @@ from ..errors import contained
 from ..keys import digest
 from ..spec import Options, Variant
 from .scan import observed, scanning
+from .streaming import Stream
 
 INPUT_SIZE, SAMPLES, STEPS, MEMBERS = 3, 2, 4, 2
 HIDDEN_SIZES = (4, 16)
@@ -145,6 +146,23 @@ def why_not_fused(variant: Variant, options: Options) -> str:
     if raised:
         return f"its twin raises {raised.reason}"
     return "" if any(is_fused(name) for name in names) else "torch runs its twin as a loop of products"
+
+
+@asked_once
+def why_not_streamed(variant: Variant, options: Options) -> str:
+    """Why the variant cannot take a sequence one step at a time; empty where it can."""
+    core = _core(variant, options)
+    if isinstance(core, str):
+        return core
+    x = _noise(SAMPLES, STEPS, INPUT_SIZE)
+    with contained() as raised, torch.no_grad(), observed() as scans:
+        whole = core.eval()(x)
+        if not scans:
+            return "its forward calls no ops.scan"
+        stream = Stream(core)
+        if not _near(torch.stack([stream(x_t) for x_t in x.unbind(1)], dim=1), whole):
+            return "its forward looks at more of the sequence than its states carry on"
+    return f"its forward raises {raised.reason}" if raised else ""
 
 
 def is_fused(operation: str) -> bool:

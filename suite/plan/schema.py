@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import SuiteError, nearest
+from ..trial import Rule, Shape
 from .choices import Choice, Strict, parse_choice
 
 PACKAGED = Path(__file__).resolve().parent / "plans"
@@ -84,13 +85,41 @@ class EvaluationPlan(Strict):
 
 
 class TimingPlan(Strict):
-    """Sequence lengths at which every variant is timed on every engine it has; none switches timing off."""
+    """The shapes at which every variant is timed on every engine it has; no lengths switches timing off.
+
+    lengths: of the sequence, at `batch_size` and the `hidden_size` of the baseline; batch_sizes, hidden_sizes: further ones, one changed
+    at a time, at the longest length; streaming: whether one step of a stream is timed as well
+    repeats, most_repeats, precision, seconds: rounds at least and at most; between them, until every ratio is known to so small a part
+    of itself, or until so many seconds have passed at a shape
+    """
 
     lengths: tuple[Length, ...] = ()
+    batch_sizes: tuple[Positive, ...] = ()
+    hidden_sizes: tuple[Size, ...] = ()
+    streaming: bool = True
     batch_size: Positive = 32
     input_size: Size = 8
     hidden_size: Size = 32
     repeats: Positive = 7
+    most_repeats: Positive = 25
+    precision: Amount = 0.05
+    seconds: Amount = 30.0
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Every shape that is timed, each once."""
+        if not self.lengths:
+            return ()
+        longest = Shape(max(self.lengths), self.batch_size, self.hidden_size)
+        shapes = [replace(longest, length=length) for length in self.lengths]
+        shapes += [replace(longest, batch_size=size) for size in self.batch_sizes]
+        shapes += [replace(longest, width=size) for size in self.hidden_sizes]
+        shapes += [Shape(1, 1, self.hidden_size, streaming=True)] if self.streaming else []
+        return tuple(dict.fromkeys(shapes))
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.repeats, max(self.repeats, self.most_repeats), self.precision, self.seconds)
 
 
 class Plan(Strict):
@@ -116,6 +145,8 @@ class Plan(Strict):
             "evaluations.corruptions": self.evaluations.corruptions,
             "evaluations.measures": self.evaluations.measures,
             "timing.lengths": self.timing.lengths,
+            "timing.batch_sizes": self.timing.batch_sizes,
+            "timing.hidden_sizes": self.timing.hidden_sizes,
             **{f"tasks.{index}.lengths": task.lengths or () for index, task in enumerate(self.tasks)},
         }
         for field, values in lists.items():

@@ -11,12 +11,12 @@ from ..errors import SuiteError, contained
 from ..keys import digest
 from ..measures import length as lengths
 from ..ops import engines
-from ..ops.probing import identify
+from ..ops.probing import identify, why_not_streamed
 from ..registry.registry import API_VERSION, Provided, Registry, options_of
 from ..registry.sources import harness_sources
-from ..spec import Measure, Plugin, Task, Variant
+from ..spec import Measure, Options, Plugin, Task, Variant
 from ..training import data
-from ..trial import BASELINE, Evaluation, Grading, Timing, Training, Trial
+from ..trial import BASELINE, Evaluation, Grading, Shape, Timing, Training, Trial
 from .choices import Choice, expand
 from .limits import check_sequences
 from .matching import Matcher
@@ -175,30 +175,36 @@ def compiles(plan: Plan, registry: Registry) -> bool:
     return max(steps, default=0) >= engines.COMPILING_PAYS
 
 
+def timed_engines(shape: Shape, variant: Variant, options: Options, compiling: bool) -> tuple[engines.Engine, ...]:
+    """The engines that a variant is timed on at a shape: a stream runs by the plain step alone, where the variant can be fed so."""
+    if shape.streaming:
+        return () if why_not_streamed(variant, options) else (engines.REFERENCE,)
+    return engines.timed_engines(variant, options, compiling)
+
+
 def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
-    """Every latency the plan asks for: each variant, and the baseline always, on each engine it has."""
+    """Every latency the plan asks for: each variant, and the baseline always, at each shape on each engine it has."""
     if not plan.timing.lengths:
         return []
     surroundings = {**_surroundings(device), "cpu": machine.cpu_model()}
     harness = harness_sources("measures.timing")
-    shape = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
+    task = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
     matcher = Matcher(registry, plan, device)
     compiling = compiles(plan, registry)
     planned = []
-    for length, (plugin, variant) in itertools.product(plan.timing.lengths, variants_of(with_baseline, registry)):
-        size = matcher.size(plugin, shape, plan.timing.hidden_size)
-        for engine in engines.timed_engines(variant.noun, plugin.options, compiling):
+    for shape, (plugin, variant) in itertools.product(plan.timing.shapes, variants_of(with_baseline, registry)):
+        size = matcher.size(plugin, task, shape.width)
+        for engine in timed_engines(shape, variant.noun, plugin.options, compiling):
             planned.append(
                 Timing(
                     variant=plugin,
                     engine=engine.name,
-                    length=length,
-                    batch_size=plan.timing.batch_size,
+                    shape=shape,
                     input_size=plan.timing.input_size,
                     hidden_size=size.hidden_size,
                     parameters=size.parameters,
-                    repeats=plan.timing.repeats,
+                    rule=plan.timing.rule,
                     dtype=plan.training.dtype,
                     device=device,
                     causal=variant.noun.is_causal(plugin.options),

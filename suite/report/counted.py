@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ops.engines import ENGINES, Engine
-from ..trial import BASELINE
+from ..trial import BASELINE, BOTH, STEP
 from . import stats
 from .stats import Interval
 
@@ -77,18 +77,58 @@ def lost(results: Results) -> DataFrame:
 def times(results: Results) -> DataFrame:
     """Times by variant, engine, condition and length x: the median in seconds, and its ratio to the baseline's as mean, low and high.
 
-    `mean` is the median of the ratios over the rounds, from low to high its interval, no narrower than the noise; `fused` says whether
-    one kernel runs the whole recurrence. Engines stand in their order.
+    They are at the plan's own batch and hidden size. `mean` is the median of the ratios over the rounds, from low to high its interval, no narrower than the noise; `fused` says whether
+    one kernel runs the whole recurrence. Beside forward with backward stands what else it takes. Engines stand in their order.
+    """
+
+    shape = results.plan["timing"]
+    timed = _clocked(results)
+    timed = timed[timed["batch_size"].eq(shape["batch_size"]) & timed["width"].eq(shape["hidden_size"]) & timed["condition"].ne(STEP)]
+    return _timed_table(timed)
+
+
+def streamed(results: Results) -> DataFrame:
+    """Times of the next step of a stream, as `times` has them."""
+    timed = _clocked(results)
+    return _timed_table(timed[timed["condition"].eq(STEP)])
+
+
+def growth(results: Results) -> DataFrame:
+    """How the time of forward and backward grows with the shape: variant, engine, and the exponent of T, B and H as mean, low and high.
+
+    The column `part` names the letter.
     """
     import pandas as pd
 
+    timed = _clocked(results)
+    rows = timed[timed["condition"].eq(BOTH) & timed["metric"].str.startswith("growth_")]
+    if rows.empty:
+        return pd.DataFrame(columns=["variant", "engine", "part", "mean", "low", "high"])
+    names = rows["metric"].str.extract(r"^growth_(?P<part>[A-Z])_?(?P<end>low|high)?$")
+    rows = rows.assign(part=names["part"], end=names["end"].fillna("mean"))
+    table: DataFrame = rows.pivot_table(index=["variant", "engine", "part"], columns="end", values="value", sort=False).reset_index()
+    return _engines_in_order(table)
+
+
+def _clocked(results: Results) -> DataFrame:
+    return results.frame[results.frame["axis"].eq("speed")]
+
+
+def _timed_table(timed: DataFrame) -> DataFrame:
+    import pandas as pd
+
     columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds", "fused"]
-    timed = results.frame[results.frame["axis"].eq("speed")]
+    costs = ["peak_bytes", "operations", "moved_bytes", "roof_operations", "roof_bytes"]
     if timed.empty:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=[*columns, *costs])
     table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()
-    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_low": "low", "ratio_high": "high"})[columns]
+    table = table.rename(columns={"at": "x", "ratio": "mean", "ratio_low": "low", "ratio_high": "high"})
+    table = table.reindex(columns=[*columns, *costs])
     table["fused"] = table["fused"].eq(1)
+    return _engines_in_order(table)
+
+
+def _engines_in_order(table: DataFrame) -> DataFrame:
     order = {engine.name: place for place, engine in enumerate(ENGINES)}
     return table.sort_values("engine", key=lambda names: names.map(order), kind="stable")
 

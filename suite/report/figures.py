@@ -224,6 +224,27 @@ def _seeds(axis: Axes, points: DataFrame, place: int, look: Look) -> None:
         axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
 
 
+def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, bytes_: float) -> Figure:
+    """Each variant on each engine under the device's roof: the operations a second that it reaches, against those for each byte moved.
+
+    points: columns panel, variant, intensity (operations a byte), rate (operations a second)
+    operations, bytes_: what the device reaches a second
+    """
+    panels = list(dict.fromkeys(points["panel"]))
+    figure, axes = _small_multiples(panels, height=2.6)
+    low = min(points["intensity"].min() / 3, operations / bytes_ / 3)
+    high = max(points["intensity"].max() * 3, 3 * operations / bytes_)
+    for panel, axis in zip(panels, axes, strict=True):
+        axis.plot([low, operations / bytes_, high], [low * bytes_ / 1e9, operations / 1e9, operations / 1e9], color="#8a8a8a", linewidth=1)
+        rows = points[points["panel"] == panel]
+        for name, intensity, rate in zip(rows["variant"], rows["intensity"], rows["rate"], strict=True):
+            axis.plot(intensity, rate / 1e9, zorder=3, **{**look[name].line, "linestyle": "none", "markersize": 7})
+        _scales(axis, ["x", "y"], None)
+    _outer_labels(figure, "operations for each byte moved", "10⁹ operations a second")
+    _legend(figure, [style for name, style in look.items() if name in set(points["variant"])])
+    return figure
+
+
 def heat(values: DataFrame, texts: DataFrame) -> Figure:
     """A table in colours, from 0 to 1, with `texts` (of the same shape) written in its fields; missing values stay blank."""
     import seaborn

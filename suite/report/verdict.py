@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import trial
 from . import stats
-from .counted import at_longest, comparable, engines, listed, lost, pooled, scores, steps, times, trials, variants
+from .counted import at_longest, comparable, engines, growth, listed, lost, pooled, scores, steps, streamed, times, trials, variants
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINE",
+    "BOTH",
     "TOLERANCE",
     "Cell",
     "Comparison",
@@ -33,6 +34,7 @@ __all__ = [
     "comparable",
     "compare",
     "engines",
+    "growth",
     "listed",
     "long_range",
     "longest_solved",
@@ -45,6 +47,7 @@ __all__ = [
     "solvers_of_longest",
     "speed",
     "steps",
+    "streamed",
     "summaries",
     "times",
     "trials",
@@ -54,6 +57,9 @@ __all__ = [
 
 BASELINE = trial.BASELINE.label
 """The variant that every other is compared with."""
+
+BOTH = trial.BOTH
+"""What is compared of times: forward with backward."""
 
 TOLERANCE = trial.TOLERANCE
 """Parameters that differ from the budget by more than this part of it are flagged."""
@@ -200,7 +206,7 @@ def speed(results: Results, engine: str) -> Comparison:
     Like is compared with like: a recurrence that runs as one kernel with a baseline that does, and a loop with a loop.
     """
     longest = comparable(at_longest(times(results)))
-    rows = longest[(longest["engine"] == engine) & (longest["condition"] == "forward+backward")]
+    rows = longest[(longest["engine"] == engine) & (longest["condition"] == BOTH)]
     ratios = {
         # of the baseline there is but one value: itself
         str(row.variant): Interval(float(row.mean), float(row.low), float(row.high), 1 if row.variant == BASELINE else 2)  # type: ignore[arg-type]
@@ -222,7 +228,7 @@ def best_available(results: Results) -> DataFrame:
     Columns variant, engine, fused, seconds, and ratio to the baseline on its own fastest engine.
     """
     longest = at_longest(times(results))
-    rows = longest[longest["condition"] == "forward+backward"]
+    rows = longest[longest["condition"] == BOTH]
     rows = rows[rows["x"] == rows["x"].max()]
     if rows.empty:
         empty: DataFrame = rows.assign(ratio=rows["mean"])

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..errors import SuiteError
 from ..measures import length, scores
 from ..spec import Grade, Machine, Point, Provenance, Results, Stale
-from ..trial import BASELINE, Learning
+from ..trial import Learning
+from .clocked import growth_rows, timing_rows
 from .ledger import Entry, Ledger, timing_sources
 from .selection import Selection
 from .store import Store, StoredEvaluation, StoredTiming, StoredTrial
@@ -27,7 +27,7 @@ COLUMNS = {
     "status": "ok, diverged or failed",
     "axis": "long_range, robustness, speed, learning (the curve, of chosen learning rates), or a measure's own",
     "metric": "loss, skill, solved, steps_to_solve, area, half_point, ratio, seconds, or one of the task's own",
-    "condition": "the measure's name, validation, forward, or forward+backward",
+    "condition": "the measure's name, validation, or what was timed: forward, forward+backward, or the next step of a stream",
     "at": "where on the condition: factor of the trained length, severity, step, or timed length",
     "value": "the score; empty where there is none (never solved, never halved)",
     "engine": "what the variant ran on",
@@ -35,6 +35,8 @@ COLUMNS = {
     "chosen": "whether validation chose this learning rate for the variant at this task and length",
     "solved": "whether the trial solved its task on the test stream",
     "causal": "whether the variant is causal",
+    "batch_size": "of the timed input; empty for trials",
+    "width": "hidden size of the lstm that a timed variant is matched to; empty for trials",
     "hidden_size": "of the variant",
     "parameters": "trainable parameters, readout included",
     "key": "the trial's (or timing's) key",
@@ -199,12 +201,14 @@ def _edited(ledger: Ledger, selection: Selection) -> Iterator[str]:
 def _frame(records: list[Record], timings: list[StoredTiming], trials: pd.DataFrame) -> pd.DataFrame:
     chosen = set(trials.loc[trials["chosen"], "key"])
     rows = [row for record in records for row in _rows(record, curve=record.stored.key in chosen)]
-    rows += [row for stored in timings for row in _timing_rows(stored)]
+    rows += [row for stored in timings for row in timing_rows(stored)]
+    rows += growth_rows(timings)
     frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
     frame = frame.merge(trials[["key", "chosen"]], on="key", how="left")
     frame["chosen"] = frame["chosen"].eq(True) | frame["axis"].eq("speed")
     frame["length"] = frame["length"].astype("Int64")
-    frame["seed"] = frame["seed"].astype("Int64")
+    for name in ("seed", "batch_size", "width"):
+        frame[name] = frame[name].astype("Int64")
     frame["value"] = frame["value"].astype(float)
     return frame[list(COLUMNS)]
 
@@ -271,34 +275,6 @@ def _retained(record: Record, clean: Point, stored: StoredEvaluation) -> dict[st
         "area": scores.area(scores.skill_of(clean), skills),
         "half_point": scores.half_point(scores.skill_of(clean), severities, skills),
     }
-
-
-def _timing_rows(stored: StoredTiming) -> Iterator[dict[str, Any]]:
-    timing, timed = stored.timing, stored.timed
-    identity = {
-        "variant": timing.variant.label,
-        "task": "",
-        "length": timing.length,
-        "status": "failed" if timed.failed else "ok",
-        "axis": "speed",
-        "engine": timing.engine,
-        "causal": timing.causal,
-        "hidden_size": timing.hidden_size,
-        "parameters": timing.parameters,
-        "at": timing.length,
-        "key": timing.key,
-    }
-    for condition, seconds in timed.seconds.items():
-        baseline = timed.baseline_seconds[condition]
-        if timing.variant == BASELINE:  # it is its own measure
-            ratio = low = high = 1.0
-        else:
-            ratio, low, high = scores.time_ratio(seconds, baseline, timed.clone_seconds.get(condition, ()))
-        values = {"ratio": ratio, "ratio_low": low, "ratio_high": high, "seconds": np.median(seconds), "fused": timed.fused}
-        if timing.variant == BASELINE and condition in timed.clone_seconds:
-            values["clone_ratio"] = scores.time_ratio(timed.clone_seconds[condition], baseline)[0]
-        for metric, value in values.items():
-            yield {**identity, "condition": condition, "metric": metric, "value": float(value)}
 
 
 def choose(trials: pd.DataFrame) -> pd.DataFrame:

@@ -91,7 +91,14 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
     """
     plan, device = new.plan, new.machine.device
     protocol = digest([plan.model_dump(include={"eval_seed", "matching"}), plan.training.model_dump(exclude={"steps"}), device])
-    timing_protocol = digest([plan.timing.model_dump(exclude={"lengths"}), plan.matching.rule, plan.training.dtype, device])
+    timing_protocol = digest(
+        [
+            plan.timing.model_dump(exclude={"lengths", "batch_sizes", "hidden_sizes", "streaming"}),
+            plan.matching.rule,
+            plan.training.dtype,
+            device,
+        ]
+    )
     steps = {trial.task.label: trial.training.steps for trial in new.trials}
     same = old is not None and old.protocol == protocol
     kept = {cell: entry for cell, entry in old.cells.items() if entry.steps == steps.get(entry.task, entry.steps)} if old and same else {}

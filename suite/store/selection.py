@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..ops.engines import timed_engines
 from ..plan.schema import Plan, Request
-from ..plan.trials import cells_of, compiles, questions_of, variants_of
+from ..plan.trials import cells_of, compiles, questions_of, timed_engines, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
 from ..trial import BASELINE, cell_name, timing_name
@@ -43,10 +42,10 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
         request=request,
         cells=tuple(cell_name(variant, task.plugin, length, seed, rate) for task, length, variant, _, rate, seed in cells),
         timings=tuple(
-            timing_name(label, engine.name, length)
-            for length in plan.timing.lengths
+            timing_name(label, engine.name, shape)
+            for shape in plan.timing.shapes
             for label, (plugin, provided) in timed.items()
-            for engine in timed_engines(provided.noun, plugin.options, compiling)
+            for engine in timed_engines(shape, provided.noun, plugin.options, compiling)
         ),
         grades=_labels(plugin for plugin, _ in variants),
         measures={question.measure.name: question.at for question in questions_of(plan, registry)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,9 @@ def prepare(device: str, seed: int = 0) -> None:
     torch.manual_seed(int(data.generator("dropout", seed).integers(2**62)))
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    if not gc.get_freeze_count():  # else the objects of a long recurrence set off search after search through all that torch has made
+        gc.collect()
+        gc.freeze()
     # a vendor engine hands over views of the reference's weights, which cuDNN copies into one block: a small kernel a call
     warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
     if device == "cuda":

@@ -16,11 +16,11 @@ from suite.execution.run import timed_together
 from suite.measures.timing import Rounds
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.spec import Plugin
-from suite.trial import Timed, Timing, Validation
+from suite.trial import Rule, Shape, Timed, Timing, Validation
 
 
 def timing(variant: str, engine: str) -> Timing:
-    return Timing(Plugin(variant), engine, 4, 2, 3, 5, 0, 3, "float32", "cpu", True, {}, {})
+    return Timing(Plugin(variant), engine, Shape(4, 2, 5), 3, 5, 0, Rule(3, 3, 1.0, 1.0), "float32", "cpu", True, {}, {})
 
 
 class Clock:

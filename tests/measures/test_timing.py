@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from suite import Variant
 from suite.measures import timing
 from suite.registry.finder import discover
 from suite.spec import Plugin
-from suite.trial import Timing
+from suite.trial import Rule, Shape, Timing
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,8 @@ class Logged(nn.Module):
 
 
 def asked(variant: str, length: int = 4, repeats: int = 3, engine: str = "reference", dtype: str = "float32") -> Timing:
-    return Timing(Plugin(variant), engine, length, 2, 3, 5, 0, repeats, dtype, "cpu", True, {}, {})
+    rule = Rule(repeats, repeats, 1.0, 1.0)
+    return Timing(Plugin(variant), engine, Shape(length, 2, 5), 3, 5, 0, rule, dtype, "cpu", True, {}, {})
 
 
 def logged(name: str, log: list[tuple[str, str]]) -> Variant:
@@ -62,7 +65,8 @@ def test_variants_are_interleaved_round_by_round() -> None:
     assert all(sorted(entries) == sorted(one_round) for entries in rounds)
     assert len({tuple(entries) for entries in rounds}) > 1  # each in an order of its own
     looked_at = [("a", "forward"), ("b", "forward")]  # for whether they are one kernel
-    assert Counter(log[:-12]) == Counter(one_round * timing.WARM_UP + looked_at)
+    counted = 2 * [("a", "backward"), ("b", "backward")]  # for their arithmetic, and for their memory
+    assert Counter(log[:-12]) == Counter(one_round * timing.WARM_UP + looked_at + counted)
 
 
 def test_the_baseline_has_a_clone_and_what_is_one_kernel_is_told() -> None:
@@ -84,7 +88,7 @@ def test_lengths_are_timed_apart_and_each_is_warm() -> None:
             return super().forward(x)
 
     timing.measure([asked("a", 8), asked("a", 4)], {"a": Variant("a", Length)})
-    calls = 2 * (timing.WARM_UP + 3) + 1  # one to see whether it is one kernel
+    calls = 2 * (timing.WARM_UP + 3) + 3  # one to see whether it is one kernel, two to see what else it takes
     assert lengths == [4] * calls + [8] * calls
 
 
@@ -154,3 +158,29 @@ def test_an_interrupt_is_heard() -> None:
     bad = Variant("bad", lambda input_size, hidden_size: Bad(0, KeyboardInterrupt, input_size, hidden_size))
     with pytest.raises(KeyboardInterrupt):
         timing.measure([asked("bad")], {"bad": bad})
+
+
+def test_rounds_go_on_until_every_ratio_is_known_well_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that is wild for so many looks and then steady, with a model that does nothing."""
+    base, other = (replace(asked(name), rule=Rule(6, 40, 0.05, 1e9)) for name in ("lstm", "gru"))
+    variants = {name: Variant(name, nn.Linear) for name in ("lstm", "gru")}
+    for wild, rounds in ((False, 6), (True, 40)):
+        noise = iter(np.random.default_rng(0).uniform(1, 3, size=10_000))
+        monkeypatch.setattr(timing.Stopwatch, "seconds", lambda _, noise=noise, wild=wild: next(noise) if wild else 1.0)
+        taken = timing.measure([base, other], variants)
+        assert {len(values) for by_what in taken.seconds.values() for values in by_what.values()} == {rounds}
+
+
+def test_rounds_end_when_their_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = replace(asked("lstm"), rule=Rule(3, 40, 1e-9, 1e-9))
+    noise = iter(np.random.default_rng(0).uniform(1, 3, size=10_000))
+    monkeypatch.setattr(timing.Stopwatch, "seconds", lambda _: next(noise))
+    taken = timing.measure([base], {"lstm": Variant("lstm", nn.Linear)})
+    assert {len(values) for values in taken.seconds[base.key].values()} == {3}
+
+
+def test_the_next_step_of_a_stream_is_timed_by_itself() -> None:
+    stream = replace(asked("lstm"), shape=Shape(1, 1, 5, streaming=True))
+    taken = timing.measure([stream], {"lstm": discover().variant("lstm").noun})
+    assert taken.failed == {}
+    assert set(taken.seconds[stream.key]) == {"step"}

@@ -282,11 +282,11 @@ def test_naming_the_default_evaluations_changes_no_key() -> None:
 
 
 def timings(**changes: Any) -> list[tuple[str, str, int]]:
-    return [(timing.variant.label, timing.engine, timing.length) for timing in planning.timings(plan(**changes), REGISTRY, "cpu")]
+    return [(timing.variant.label, timing.engine, timing.shape.length) for timing in planning.timings(plan(**changes), REGISTRY, "cpu")]
 
 
 def test_every_variant_is_timed_on_every_engine_with_the_baseline_beside() -> None:
-    assert timings(variants=["layernorm", "residual(depth=3)"], timing={"lengths": [4, 8]}) == [
+    assert timings(variants=["layernorm", "residual(depth=3)"], timing={"lengths": [4, 8], "streaming": False}) == [
         (name, engine, length)
         for length in (4, 8)
         for name, engine in [
@@ -299,7 +299,10 @@ def test_every_variant_is_timed_on_every_engine_with_the_baseline_beside() -> No
 
 @pytest.mark.skipif(not engines.compiler(), reason="there is no C++ compiler here")
 def test_what_trainings_compile_is_timed_compiled() -> None:
-    long = {"tasks": [{"name": "adding", "lengths": [50], "steps": engines.COMPILING_PAYS // 50}], "timing": {"lengths": [4]}}
+    long = {
+        "tasks": [{"name": "adding", "lengths": [50], "steps": engines.COMPILING_PAYS // 50}],
+        "timing": {"lengths": [4], "streaming": False},
+    }
     assert timings(variants=["lstm"], **long) == [("lstm", "vendor", 4), ("lstm", "compiled", 4), ("lstm", "reference", 4)]
 
 
@@ -307,9 +310,23 @@ def test_no_length_is_no_timing() -> None:
     assert timings() == []
 
 
-@pytest.mark.parametrize("change", [{"repeats": 8}, {"batch_size": 31}, {"input_size": 7}, {"hidden_size": 31}, {"lengths": [5]}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"repeats": 8},
+        {"precision": 0.2},
+        {"seconds": 2.0},
+        {"most_repeats": 30},
+        {"batch_size": 31},
+        {"input_size": 7},
+        {"hidden_size": 31},
+        {"lengths": [5]},
+    ],
+    ids=str,
+)
 def test_a_timings_shape_changes_its_key(change: dict[str, Any]) -> None:
-    before, after = (planning.timings(plan(timing={"lengths": [4], **fields}), REGISTRY, "cpu") for fields in ({}, change))
+    base = {"lengths": [4], "streaming": False}
+    before, after = (planning.timings(plan(timing={**base, **fields}), REGISTRY, "cpu") for fields in ({}, change))
     assert disjoint([one.key for one in before], [one.key for one in after])
 
 

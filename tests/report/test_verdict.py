@@ -245,7 +245,7 @@ def test_times_stand_by_engine_and_length(tmp_path: Path) -> None:
     results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
     times = verdict.times(results)
     assert list(dict.fromkeys(times["engine"])) == [VENDOR.name, REFERENCE.name]
-    assert set(times["x"]) == {16, 32}
+    assert set(times["x"]) == {8, 16, 32}
     assert set(verdict.at_longest(times)["x"]) == {32}
     assert len(verdict.at_longest(times)) == 8  # four models, two conditions
     shorter = results.frame[~((results.frame["engine"] == VENDOR.name) & (results.frame["at"] == 32))]

@@ -18,7 +18,7 @@ from suite.spec import Grade, Plugin
 from suite.store import store as stores
 from suite.store.files import dump, load
 from suite.store.store import Store
-from suite.trial import Evaluation, Grading, Learning, Outcome, Timed, Timing, Trial, Validation
+from suite.trial import Cost, Evaluation, Grading, Learning, Outcome, Roof, Rule, Shape, Timed, Timing, Trial, Validation
 
 LEARNING = Learning("loss < 0.01", 1 / 6, (Validation(5, {"loss": 0.25}), Validation(10, {"loss": 0.125})), 10, None)
 POINT = Point(1.0, 10, {"loss": 0.5, "accuracy": 0.75}, 0.5, True)
@@ -78,8 +78,10 @@ def test_what_was_learned_stays_when_an_evaluation_fails(store: Store, tiny: Tri
 
 
 def test_timings_and_grades_come_back(store: Store) -> None:
-    timing = Timing(Plugin("lstm"), "reference", 4, 2, 3, 5, 9, 3, "float32", "cpu", True, {"a": "0"}, {"torch": "2"})
-    timed = Timed({"forward": (0.1, 0.2)}, {"forward": (0.3, 0.4)})
+    timing = Timing(
+        Plugin("lstm"), "reference", Shape(4, 2, 5), 3, 5, 9, Rule(3, 9, 0.1, 1.0), "float32", "cpu", True, {"a": "0"}, {"torch": "2"}
+    )
+    timed = Timed({"forward": (0.1, 0.2)}, {"forward": (0.3, 0.4)}, cost=Cost(1, 2, 3), roof=Roof(4.0, 5.0))
     store.put_timing(timing, timed)
     found = store.timing(timing.key)
     assert found is not None
