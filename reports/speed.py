@@ -59,7 +59,9 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         deployed(results, look),
         f"What one would deploy: the fastest engine of each, and its time as a multiple of {verdict.BASELINE}'s on its own fastest.",
     )
-    yield Table(milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}")
+    yield Table(
+        milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}{kernels(results, look)}"
+    )
 
 
 def floor(results: Results) -> str:
@@ -99,6 +101,24 @@ def setting(results: Results) -> str:
         f"Batch {timing['batch_size']}, input size {timing['input_size']}, {verdict.BASELINE} of hidden size {timing['hidden_size']}, "
         f"{timing['repeats']} to {max(timing['repeats'], timing['most_repeats'])} rounds, on {machine.device} ({machine.cpu})."
     )
+
+
+PERSISTENT = {"forward": 192, "backward": 128}
+"""Up to these hidden sizes cuDNN keeps the weights of an LSTM or GRU in float32 on the chip from step to step; beyond, it reads them again."""
+
+
+def kernels(results: Results, look: dict[str, figures.Look]) -> str:
+    """Which class of cuDNN's kernels to expect behind each vendor time, since a comparison may cross the edge between two."""
+    if results.provenance.machine.device != "cuda":
+        return ""
+    frame = results.frame
+    sizes = frame[frame["axis"].eq("speed") & frame["engine"].eq("vendor")].drop_duplicates(["variant", "hidden_size"])
+    classes: dict[str, list[str]] = {}
+    for name, size in zip(sizes["variant"], sizes["hidden_size"], strict=True):
+        kept = [way for way, most in PERSISTENT.items() if size <= most]
+        classes.setdefault(" and ".join(kept) or "neither way", []).append(f"{look[name].label} (H = {size})")
+    expected = "; ".join(f"{kept}: {', '.join(names)}" for kept, names in classes.items())
+    return f" cuDNN is expected to keep the weights of an LSTM or GRU on the chip {expected}." if expected else ""
 
 
 @hookimpl

@@ -67,7 +67,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     return Work(
         plan=plan,
         request=request,
-        selection=select(asked, request, registry),
+        selection=select(asked, request, registry, device),
         registry=registry,
         store=store,
         machine=machine.describe(device),
@@ -187,8 +187,10 @@ def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> 
     from .report import page
 
     registry, store = discover(), Store(runs, plan.name)
-    check_origin(store.ledger(), request, store.folder)
-    return page.write(store, registry, None if whole else select(narrow(plan, request, registry), request, registry))
+    ledger = store.ledger()
+    check_origin(ledger, request, store.folder)
+    device = ledger.machine.device if ledger else machine.resolve_device("auto")
+    return page.write(store, registry, None if whole else select(narrow(plan, request, registry), request, registry, device))
 
 
 def run(

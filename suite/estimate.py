@@ -80,8 +80,8 @@ def paces(trial: Trial, members: int, registry: Registry) -> Paces:
 
         def training(length: int) -> float:
             clock = [time.perf_counter()]
-            for x, batches in trainer.drawn([replace(each, length=length) for each in group], task):
-                models.learn(x, lambda output, row, batches=batches: trainer.member_loss(task, output, batches, row))  # type: ignore[misc]
+            for x, wanted in trainer.drawn([replace(each, length=length) for each in group], task):
+                models.learn(x, lambda output, row, wanted=wanted: trainer.member_loss(task, output, wanted, row))  # type: ignore[misc]
                 optimizer.step()
                 clock.append(time.perf_counter())
             return min(after - before for before, after in itertools.pairwise(clock[1:]))

@@ -27,7 +27,7 @@ def grade(variant: Variant, options: Options, input_size: int, hidden_size: int,
     repeats, rows, devices = [], [], []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")  # one bias a gate
-        for engine in (engine for engine in engines_of(variant, options) if engine not in (COMPILED, BATCHED)):
+        for engine in (engine for engine in engines_of(variant, options, device) if engine not in (COMPILED, BATCHED)):
             first, again = (_gradients(variant, options, hidden_size, x, engine, device) for _ in range(2))
             repeats.append(all(torch.equal(one, two) for one, two in zip(first, again, strict=True)))
             together = _output(variant, options, hidden_size, x, engine, device)

@@ -12,6 +12,7 @@ import torch
 from ..errors import contained
 from ..ops.engines import REFERENCE, engine
 from ..ops.probing import is_fused, operations
+from ..ops.replay import Replay
 from ..ops.streaming import Stream
 from ..spec import Variant
 from ..training import data, model
@@ -22,7 +23,8 @@ from .scores import median_interval
 LEAST_SECONDS = 0.005
 """A measurement repeats its call until it lasts at least so long, so that the clock's grain does not show."""
 
-WARM_UP = 3
+WARM_UP = 5
+"""Calls before the first that counts; the later ones of them are replayed where the engine replays."""
 
 
 class Stopwatch:
@@ -172,7 +174,7 @@ def _ready(timing: Timing, variant: Variant) -> tuple[torch.nn.Module, torch.Ten
 def calls(timing: Timing, variant: Variant) -> dict[str, Callable[[], None]]:
     """What is timed of a variant: its forward, and its forward with its backward; or of a stream, one step."""
     core, x = _ready(timing, variant)
-    run = engine(timing.engine).run
+    own = engine(timing.engine)
     if timing.shape.streaming:
         stream, x_t = Stream(core.eval()), x[:, 0]
 
@@ -184,10 +186,10 @@ def calls(timing: Timing, variant: Variant) -> dict[str, Callable[[], None]]:
 
     def forward() -> None:
         with torch.no_grad():
-            run(variant, core, x)
+            own.run(variant, core, x)
 
     def forward_backward() -> None:
         core.zero_grad()
-        run(variant, core, x).mean().backward()  # type: ignore[no-untyped-call]
+        own.run(variant, core, x).mean().backward()  # type: ignore[no-untyped-call]
 
-    return {FORWARD: forward, BOTH: forward_backward}
+    return {what: Replay(call) if own.replays else call for what, call in ((FORWARD, forward), (BOTH, forward_backward))}

@@ -24,20 +24,22 @@ COMPILING_PAYS = 10_000
 class Engine:
     """One way to run a variant's recurrence.
 
-    about: what it is, for the readers of a report; where: the devices it runs on
+    about: what it is, for the readers of a report; devices: those it runs on
     lacks: why a variant with its options does not have it; empty where it does
     run: ``run(variant, core, x) -> y``, x ``(B, T, D)`` and y ``(B, T, O)``
     stacks: whether it runs inside ``torch.func.vmap``, so that the members of a population are one program
     compiles: whether each new shape costs seconds of compiling
+    replays: whether a whole training step is recorded and replayed
     """
 
     name: str
     about: str
-    where: str
+    devices: tuple[str, ...]
     lacks: Callable[[Variant, Options], str]
     run: Callable[[Variant, nn.Module, Tensor], Tensor]
     stacks: bool = False
     compiles: bool = False
+    replays: bool = False
 
 
 def _run_vendor(variant: Variant, core: nn.Module, x: Tensor) -> Tensor:
@@ -102,23 +104,28 @@ def compile_seconds() -> float:
     return module.DERIVER.seconds + module.COMPILER.seconds if module else 0.0
 
 
-VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", "CPU and CUDA", _lacks_vendor, _run_vendor)
-COMPILED = Engine("compiled", "derived from the step, compiled", "CPU and CUDA", _lacks_compiled, _run_compiled, stacks=True, compiles=True)
-DERIVED = Engine("derived", "derived from the step", "CPU and CUDA", _lacks_derived, _run_derived, stacks=True)
-BATCHED = Engine("batched", "loop over steps, members at once", "CPU and CUDA", _lacks_batched, _run_plainly, stacks=True)
-REFERENCE = Engine("reference", "loop over steps", "CPU and CUDA", lambda _variant, _options: "", _run_plainly)
+EVERYWHERE = ("cpu", "cuda")
 
-ENGINES = (VENDOR, COMPILED, DERIVED, BATCHED, REFERENCE)
+VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", EVERYWHERE, _lacks_vendor, _run_vendor)
+GRAPH = Engine(
+    "graph", "derived from the step, each training step replayed", ("cuda",), _lacks_derived, _run_derived, stacks=True, replays=True
+)
+COMPILED = Engine("compiled", "derived from the step, compiled", EVERYWHERE, _lacks_compiled, _run_compiled, stacks=True, compiles=True)
+DERIVED = Engine("derived", "derived from the step", EVERYWHERE, _lacks_derived, _run_derived, stacks=True)
+BATCHED = Engine("batched", "loop over steps, members at once", EVERYWHERE, _lacks_batched, _run_plainly, stacks=True)
+REFERENCE = Engine("reference", "loop over steps", EVERYWHERE, lambda _variant, _options: "", _run_plainly)
+
+ENGINES = (VENDOR, GRAPH, COMPILED, DERIVED, BATCHED, REFERENCE)
 """Every engine, in the order in which a training prefers them."""
 
 
-def timed_engines(variant: Variant, options: Options, compiling: bool) -> tuple[Engine, ...]:
-    """The engines that a variant is timed on, of those that it has.
+def timed_engines(variant: Variant, options: Options, compiling: bool, device: str) -> tuple[Engine, ...]:
+    """The engines that a variant is timed on, of those that it has on a device.
 
     compiling: whether the plan's trainings compile, so that the compiled engine is worth its seconds
     """
-    timed = (VENDOR, COMPILED if compiling else DERIVED, REFERENCE)
-    return tuple(known for known in timed if not known.lacks(variant, options))
+    timed = (VENDOR, GRAPH, COMPILED if compiling else DERIVED, REFERENCE)
+    return tuple(known for known in timed if device in known.devices and not known.lacks(variant, options))
 
 
 def engine(name: str) -> Engine:
@@ -132,27 +139,28 @@ def engine(name: str) -> Engine:
     raise SuiteError(f"unknown engine '{name}'{nearest(name, [AUTO, *(known.name for known in ENGINES)])}")
 
 
-def engines_of(variant: Variant, options: Options) -> tuple[Engine, ...]:
-    """The engines that a variant has."""
-    return tuple(known for known in ENGINES if not known.lacks(variant, options))
+def engines_of(variant: Variant, options: Options, device: str) -> tuple[Engine, ...]:
+    """The engines that a variant has on a device."""
+    return tuple(known for known in ENGINES if device in known.devices and not known.lacks(variant, options))
 
 
 def resolve(variant: Variant, options: Options, asked: str, steps: int, device: str) -> str:
     """The engine that a training of so many steps of recurrence runs on where `asked` is wanted.
 
     That one where the variant has it, else the next that it has. For ``auto``: the vendor's where that is one fused kernel on this
-    device, else the first that the variant has, compiled only where compiling pays. Nothing here depends on a measured time or on
+    device, else the first that the variant has, compiled only where compiling pays, and replayed only where asked. Nothing here depends on a measured time or on
     how many members a population has, so that the same trial always gets the same engine.
     """
-    candidates = list(ENGINES)
+    candidates = [known for known in ENGINES if device in known.devices]
     if asked == AUTO:
+        candidates = [known for known in candidates if not known.replays]
         if not _fused(variant, options, device):
             candidates.remove(VENDOR)
             candidates.insert(-1, VENDOR)
         if steps < COMPILING_PAYS:
             candidates.remove(COMPILED)
     else:
-        candidates = candidates[candidates.index(engine(asked)) :]
+        candidates = [known for known in candidates if ENGINES.index(known) >= ENGINES.index(engine(asked))]
     return next(known.name for known in candidates if not known.lacks(variant, options))
 
 

@@ -175,11 +175,11 @@ def compiles(plan: Plan, registry: Registry) -> bool:
     return max(steps, default=0) >= engines.COMPILING_PAYS
 
 
-def timed_engines(shape: Shape, variant: Variant, options: Options, compiling: bool) -> tuple[engines.Engine, ...]:
+def timed_engines(shape: Shape, variant: Variant, options: Options, compiling: bool, device: str) -> tuple[engines.Engine, ...]:
     """The engines that a variant is timed on at a shape: a stream runs by the plain step alone, where the variant can be fed so."""
     if shape.streaming:
         return () if why_not_streamed(variant, options) else (engines.REFERENCE,)
-    return engines.timed_engines(variant, options, compiling)
+    return engines.timed_engines(variant, options, compiling, device)
 
 
 def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
@@ -195,7 +195,7 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     planned = []
     for shape, (plugin, variant) in itertools.product(plan.timing.shapes, variants_of(with_baseline, registry)):
         size = matcher.size(plugin, task, shape.width)
-        for engine in timed_engines(shape, variant.noun, plugin.options, compiling):
+        for engine in timed_engines(shape, variant.noun, plugin.options, compiling, device):
             planned.append(
                 Timing(
                     variant=plugin,

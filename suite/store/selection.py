@@ -31,8 +31,8 @@ class Selection:
     steps: Mapping[str, int]
 
 
-def select(plan: Plan, request: Request, registry: Registry) -> Selection:
-    """What the plan, which is narrowed already, asks to be shown."""
+def select(plan: Plan, request: Request, registry: Registry, device: str) -> Selection:
+    """What the plan, which is narrowed already, asks to be shown of what ran on a device."""
     cells = list(cells_of(plan, registry))
     variants = variants_of(plan, registry)
     compiling = compiles(plan, registry)
@@ -45,7 +45,7 @@ def select(plan: Plan, request: Request, registry: Registry) -> Selection:
             timing_name(label, engine.name, shape)
             for shape in plan.timing.shapes
             for label, (plugin, provided) in timed.items()
-            for engine in timed_engines(shape, provided.noun, plugin.options, compiling)
+            for engine in timed_engines(shape, provided.noun, plugin.options, compiling, device)
         ),
         grades=_labels(plugin for plugin, _ in variants),
         measures={question.measure.name: question.at for question in questions_of(plan, registry)},

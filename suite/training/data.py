@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -67,32 +67,48 @@ def inputs(x: Array, dtype: torch.dtype, device: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x)).to(device=device, dtype=dtype)
 
 
+class Targets(NamedTuple):
+    """What outputs are compared with: y ``(P, B)`` or ``(P, B, T)``, and how much each step counts, ``(P, B, T)``, where that is not even."""
+
+    y: Tensor
+    weight: Tensor | None
+
+    def row(self, member: int) -> Targets:
+        """Those of one member, as if it were alone."""
+        part = slice(member, member + 1)
+        return Targets(self.y[part], None if self.weight is None else self.weight[part])
+
+
+def targets(task: Task, batches: Sequence[Batch], dtype: torch.dtype, device: str | torch.device) -> Targets:
+    """The targets of batches, one a member; where only some of them weight their steps, all steps of the others count alike."""
+    y = _stacked([batch.y for batch in batches])
+    y = y.long() if task.loss == "cross_entropy" else y.to(dtype)
+    if all(batch.weight is None for batch in batches):
+        return Targets(y.to(device), None)
+    weights = [np.ones(batch.y.shape) if batch.weight is None else batch.weight for batch in batches]
+    return Targets(y.to(device), _stacked(weights).to(device=device, dtype=dtype))
+
+
+def _stacked(arrays: Sequence[Array]) -> Tensor:
+    return torch.stack([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
+
+
 def loss(task: Task, output: Tensor, batch: Batch) -> Tensor:
     """The mean loss ``()`` of one model's raw outputs ``(B, C)`` or ``(B, T, C)``."""
-    return losses(task, output.unsqueeze(0), [batch])[0]
+    return losses(task, output.unsqueeze(0), targets(task, [batch], output.dtype, output.device))[0]
 
 
-def losses(task: Task, outputs: Tensor, batches: Sequence[Batch]) -> Tensor:
-    """The mean loss ``(P,)`` of each member's raw outputs ``(P, B, C)`` or ``(P, B, T, C)``, weighted by step where its batch says so.
+def losses(task: Task, outputs: Tensor, wanted: Targets) -> Tensor:
+    """The mean loss ``(P,)`` of each member's raw outputs ``(P, B, C)`` or ``(P, B, T, C)``, weighted by step where the targets say so.
 
-    batches: one a member, or a single one for all
+    The targets may be of a single member, and are then those of all.
     """
-    device = outputs.device
-    y = _stacked([batch.y for batch in batches], len(outputs)).to(device)
+    y = wanted.y.expand(len(outputs), *wanted.y.shape[1:])
     if task.loss == "cross_entropy":
-        each = functional.cross_entropy(outputs.flatten(0, -2), y.flatten().long(), reduction="none").view(y.shape)
+        each = functional.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none").view(y.shape)
     else:
-        each = (outputs.squeeze(-1) - y.to(outputs.dtype)) ** 2
-    weights = [batch.weight for batch in batches if batch.weight is not None]
-    if not weights:
+        each = (outputs.squeeze(-1) - y) ** 2
+    if wanted.weight is None:
         return each.flatten(1).mean(dim=1)
-    if len(weights) < len(batches):  # a task may weight the steps of some batches alone
-        return torch.stack([loss(task, output, batch) for output, batch in zip(outputs, batches, strict=True)])
-    weight = _stacked(weights, len(outputs)).to(outputs)
+    weight = wanted.weight.expand_as(each)
     return (each * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
-
-
-def _stacked(arrays: Sequence[Array], count: int) -> Tensor:
-    """One array a member, or one for all, as ``(P, …)``."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
-    return torch.stack(tensors) if len(tensors) == count else tensors[0].expand(count, *tensors[0].shape)

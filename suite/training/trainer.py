@@ -14,13 +14,18 @@ from torch import Tensor, nn
 
 from ..errors import SuiteError
 from ..ops.engines import engine
+from ..ops.replay import Replay
 from ..spec import Array, Batch, Task, Variant
 from ..trial import Learning, Trial, Validation
 from . import data, model
+from .data import Targets
 from .members import InTurn, Members, Stacked
 from .model import Model
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
+
+COUNTING = {"adam", "rmsprop"}
+"""Those of them that count their steps."""
 
 DIVERGED = 1e6
 """A loss of so many times the baseline will not come back, though it may still be finite."""
@@ -104,7 +109,7 @@ def means(outputs: Callable[[Tensor], Tensor], task: Task, trial: Trial, batches
 
 def member_scores(task: Task, outputs: Tensor, batch: Batch) -> Iterator[dict[str, float]]:
     """Loss and metrics of one batch for each member's outputs ``(P, B, …)``."""
-    losses = data.losses(task, outputs, [batch]).tolist()
+    losses = data.losses(task, outputs, data.targets(task, [batch], outputs.dtype, outputs.device)).tolist()
     for loss, raw in zip(losses, outputs.cpu().numpy(), strict=True):
         yield {"loss": loss, **{name: float(metric(raw, batch)) for name, metric in task.metrics.items()}}
 
@@ -125,7 +130,8 @@ def score(members: Members, task: Task, trial: Trial, batches: Iterable[tuple[Ar
 class Optimizer:
     """Takes a step with each member's own learning rate; its gradient is clipped by its own norm first.
 
-    torch's optimizers are linear in the learning rate: theirs is 1, and their step is scaled.
+    torch's optimizers are linear in the learning rate: theirs is 1, and their step is scaled. On CUDA they keep their count of steps
+    on the device, as a recorded step must (pytorch#77862).
     """
 
     def __init__(self, members: Members, trials: Sequence[Trial]) -> None:
@@ -133,7 +139,9 @@ class Optimizer:
         self.rates = members.block.new_tensor([[trial.training.learning_rate] for trial in trials])
         self._direction = nn.Parameter(torch.zeros_like(members.block))
         self._direction.grad = members.gradients
-        self._optimizer = OPTIMIZERS[trials[0].training.optimizer]([self._direction], lr=1.0)
+        kind = trials[0].training.optimizer
+        counting = {"capturable": True} if members.block.is_cuda and kind in COUNTING else {}
+        self._optimizer = OPTIMIZERS[kind]([self._direction], lr=1.0, **counting)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -144,8 +152,8 @@ class Optimizer:
         self._members.block.addcmul_(self._direction, self.rates)
 
 
-def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, list[Batch]]]:
-    """Each step's inputs ``(P, B, T, D)`` and batches, one a member; learning rates of one seed share theirs.
+def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, Targets]]:
+    """Each step's inputs ``(P, B, T, D)`` and targets; learning rates of one seed share theirs.
 
     They are drawn ahead in a thread, so that a GPU need not wait for them.
     """
@@ -155,19 +163,19 @@ def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, list[Ba
     place = torch.tensor([seeds.index(trial.seed) for trial in trials])
     dtype = getattr(torch, training.dtype)
 
-    def draw(step: int) -> tuple[Tensor, list[Batch]]:
+    def draw(step: int) -> tuple[Tensor, Targets]:
         options = first.task.options
         batches = [data.draw(task, options, first.length, "train", seed, step, training.batch_size) for seed in seeds]
         x = torch.stack([data.inputs(data.features(task, batch), dtype, "cpu") for batch in batches])
-        return x[place], [batches[index] for index in place.tolist()]
+        return x[place].to(first.device), data.targets(task, [batches[index] for index in place.tolist()], dtype, first.device)
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = pool.submit(draw, 1)
         for step in range(1, training.steps + 1):
-            x, batches = ahead.result()
+            now = ahead.result()
             if step < training.steps:
                 ahead = pool.submit(draw, step + 1)
-            yield x.to(first.device), batches
+            yield now
 
 
 @dataclass
@@ -200,9 +208,14 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
     running = torch.zeros(len(trials), device=members.block.device, dtype=members.block.dtype)
     stream = validation_stream(task, first)
     members.train(True)
-    for step, (x, batches) in enumerate(drawn(trials, task), 1):
-        running += members.learn(x, lambda output, row, batches=batches: member_loss(task, output, batches, row))  # type: ignore[misc]
+
+    def take_step(x: Tensor, y: Tensor, weight: Tensor | None) -> None:
+        running.add_(members.learn(x, lambda output, row: member_loss(task, output, Targets(y, weight), row)))
         optimizer.step()
+
+    advance = Replay(take_step) if engine(first.engine).replays else take_step
+    for step, (x, wanted) in enumerate(drawn(trials, task), 1):
+        advance(x, *wanted)
         if step % training.validate_every and step != training.steps:
             continue  # losses are looked at only when validating: reading them each step would stall a GPU
         since = (step - 1) % training.validate_every + 1
@@ -227,9 +240,9 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
     return [member.trained() for member in everyone]
 
 
-def member_loss(task: Task, output: Tensor, batches: Sequence[Batch], row: int | None) -> Tensor:
-    """The loss of one member's outputs on its own batch; where `row` is None, the losses ``(P,)`` of all members' outputs."""
-    return data.losses(task, output, batches) if row is None else data.loss(task, output, batches[row])
+def member_loss(task: Task, output: Tensor, wanted: Targets, row: int | None) -> Tensor:
+    """The loss of one member's outputs by its own targets; where `row` is None, the losses ``(P,)`` of all members' outputs."""
+    return data.losses(task, output, wanted) if row is None else data.losses(task, output.unsqueeze(0), wanted.row(row))[0]
 
 
 def _advance(member: Progress, validation: Validation, solved: bool, members: Members, row: int) -> None:

@@ -91,7 +91,9 @@ def test_compiling_pays_from_so_many_steps(variant: Variant) -> None:
 @needs_compiler
 @pytest.mark.parametrize("steps", [1, FEW, MANY])
 def test_a_named_engine_is_taken_whatever_it_costs(steps: int) -> None:
-    assert [resolve(LSTM, {}, known.name, steps, "cpu") for known in ENGINES] == [known.name for known in ENGINES]
+    for device in ("cpu", "cuda"):
+        names = [known.name for known in ENGINES if device in known.devices]
+        assert [resolve(LSTM, {}, name, steps, device) for name in names] == names
 
 
 @needs_compiler
@@ -102,8 +104,8 @@ def test_a_named_engine_gives_way_to_the_next_that_the_variant_has() -> None:
 
 
 def test_engines_of_are_those_that_lack_nothing() -> None:
-    assert engines_of(LAYER, {}) == (REFERENCE,)
-    assert engines_of(AT_ONCE, {}) == (BATCHED, REFERENCE)
+    assert engines_of(LAYER, {}, "cpu") == (REFERENCE,)
+    assert engines_of(AT_ONCE, {}, "cpu") == (BATCHED, REFERENCE)
 
 
 def test_the_choice_rests_on_nothing_else() -> None:

@@ -112,7 +112,7 @@ def test_a_source_that_changed_since_changes_it(store: Store) -> None:
 
 def selection(**narrowed: object) -> Selection:
     plan = schema.check({"name": "synthetic", "variants": ["lstm"], "tasks": [{"name": "adding", "lengths": [10]}], **narrowed}, "a test")
-    return select(plan, schema.Request(plan.name), working())
+    return select(plan, schema.Request(plan.name), working(), "cpu")
 
 
 def test_another_selection_changes_it(store: Store) -> None:

@@ -134,7 +134,7 @@ def run(store: Store, *trials: Trial, plan: schema.Plan = PLAN, request: Request
 
 def selected(plan: schema.Plan = PLAN, **lists: Any) -> Selection:
     request = Request("mine.toml", **lists)
-    return select(narrow(plan, request, discover()), request, discover())
+    return select(narrow(plan, request, discover()), request, discover(), "cpu")
 
 
 def seeds(results: Results) -> dict[str, list[int]]:

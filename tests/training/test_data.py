@@ -192,9 +192,9 @@ def test_each_members_loss_is_that_of_its_own_outputs_on_its_own_batch(kind: str
     outputs = torch.from_numpy(rng.standard_normal((MEMBERS, 5, 6, classes)))
     weights = [rng.random((5, 6)) if row in weighted else None for row in range(MEMBERS)]
     batches = [Batch(np.zeros((5, 6, 1)), rng.integers(classes, size=(5, 6)), weight) for weight in weights]
-    losses = data.losses(noun, outputs, batches)
+    losses = data.losses(noun, outputs, data.targets(noun, batches, outputs.dtype, "cpu"))
     assert losses.tolist() == pytest.approx([data.loss(noun, outputs[row], batches[row]).item() for row in range(MEMBERS)], abs=1e-12)
-    shared = data.losses(noun, outputs, batches[1:2])
+    shared = data.losses(noun, outputs, data.targets(noun, batches[1:2], outputs.dtype, "cpu"))
     assert shared.tolist() == pytest.approx([data.loss(noun, outputs[row], batches[1]).item() for row in range(MEMBERS)], abs=1e-12)
 
 

@@ -130,10 +130,10 @@ def test_a_member_alone_has_the_loss_and_gradients_of_its_model(tiny: Trial, eng
     plain = [copy.deepcopy(net) for net in models]
     members = trainer.gather(models, engine_name)
     assert isinstance(members, form)
-    x, batches = next(trainer.drawn(trials, ADDING))
-    losses = members.learn(x, lambda output, row: trainer.member_loss(ADDING, output, batches, row))
+    x, wanted = next(trainer.drawn(trials, ADDING))
+    losses = members.learn(x, lambda output, row: trainer.member_loss(ADDING, output, wanted, row))
     for row, net in enumerate(plain):
-        loss = data.loss(ADDING, net(x[row]), batches[row])
+        loss = data.losses(ADDING, net(x[row]).unsqueeze(0), wanted.row(row))[0]
         loss.backward()  # type: ignore[no-untyped-call]
         torch.testing.assert_close(losses[row], loss.detach(), rtol=0, atol=1e-12)
         for name, parameter in net.named_parameters():
@@ -191,11 +191,11 @@ def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, optimizer: C
     ours = trainer.Optimizer(members, trials)
     theirs = optimizer(net.parameters(), lr=trials[3].training.learning_rate)
     clipped = 0
-    for x, batches in trainer.drawn([change(trial, steps=20) for trial in trials], ADDING):
-        members.learn(x, lambda output, row, batches=batches: trainer.member_loss(ADDING, output, batches, row))  # type: ignore[misc]
+    for x, wanted in trainer.drawn([change(trial, steps=20) for trial in trials], ADDING):
+        members.learn(x, lambda output, row, wanted=wanted: trainer.member_loss(ADDING, output, wanted, row))  # type: ignore[misc]
         ours.step()
         theirs.zero_grad()
-        data.loss(ADDING, net(x[3]), batches[3]).backward()  # type: ignore[no-untyped-call]
+        data.losses(ADDING, net(x[3]).unsqueeze(0), wanted.row(3)).backward()  # type: ignore[no-untyped-call]
         clipped += bool(nn.utils.clip_grad_norm_(net.parameters(), clip) > clip)
         theirs.step()
     assert (clipped > 10) == (clip < 1)
@@ -275,11 +275,11 @@ def test_trials_of_one_seed_share_their_batch(tiny: Trial) -> None:
 
 def test_each_member_gets_the_batch_of_its_seed(tiny: Trial) -> None:
     trials = population(tiny, BATCHED.name)
-    for step, (x, batches) in enumerate(trainer.drawn(trials, ADDING), 1):
+    for step, (x, wanted) in enumerate(trainer.drawn(trials, ADDING), 1):
         for row, trial in enumerate(trials):
             batch = data.draw(ADDING, {}, LENGTH, "train", trial.seed, step, trial.training.batch_size)
             assert torch.equal(x[row], data.inputs(batch.x, torch.float32, "cpu"))
-            assert np.array_equal(batches[row].y, batch.y)
+            assert torch.equal(wanted.y[row], torch.from_numpy(batch.y).float())
 
 
 def test_what_a_task_raises_reaches_the_caller(tiny: Trial) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from suite import Batch, Goal, SuiteError, Task, Variant
-from suite.ops.engines import AUTO, DERIVED, REFERENCE, VENDOR, resolve
+from suite.ops.engines import AUTO, DERIVED, GRAPH, REFERENCE, VENDOR, resolve
+from suite.ops.replay import WARM_UP, Replay
 from suite.registry.finder import discover
 from suite.spec import Plugin
 from suite.training import data, trainer
@@ -291,3 +292,24 @@ def test_a_validation_stream_is_the_same_whether_it_is_kept_or_drawn_anew(tiny: 
         for (x, batch), (same_x, same) in zip(kept(), drawn(), strict=True):
             assert np.array_equal(x, same_x)
             assert np.array_equal(batch.y, same.y)
+
+
+def test_a_step_that_is_replayed_learns_the_same(tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: what stands for a recording reads its inputs from where a recording would."""
+    replayed: list[None] = []
+
+    class Pretended:
+        def __init__(self, call: Callable[[], object]) -> None:
+            self.call = call
+
+        def replay(self) -> None:
+            replayed.append(None)
+            self.call()
+
+    monkeypatch.setattr(trainer, "Replay", lambda call: Replay(call, Pretended))
+    trials = [replace(change(tiny, steps=12, validate_every=4, learning_rate=rate), engine=GRAPH.name, seed=seed) for seed in (0, 1) for rate in (0.01, 0.02)]  # fmt: skip
+    plain = [replace(trial, engine=DERIVED.name) for trial in trials]
+    again, wanted = (trainer.learn(each, ADDING, members_of(*each), lambda *_: None) for each in (trials, plain))
+    assert len(replayed) == 12 - WARM_UP
+    for own, other in zip(again, wanted, strict=True):
+        assert_same(own, other)
