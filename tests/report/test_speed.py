@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from suite import Results, Table
+from suite import Results
 from suite.check.imagined import fill
 from suite.store import frame
 
-from .drawing import TIMES, elements_of
+from .drawing import TIMES, elements_of, tables_of
 
 
 @pytest.fixture
@@ -19,25 +19,21 @@ def results(tmp_path: Path) -> Results:
     return frame.read(fill(tmp_path, times=TIMES))
 
 
-def tables(results: Results, section: str) -> list[Table]:
-    return [element for element in elements_of(section, results) if isinstance(element, Table)]
-
-
 def test_a_stream_is_shown_apart_from_whole_sequences(results: Results) -> None:
-    streams = tables(results, "cost")[0].frame
+    streams = tables_of("cost", results)[0].frame
     assert list(streams["Variant"]) == ["bilstm †", "gru", "lstm"]  # the quickest first
     assert list(streams["As a multiple of lstm's"])[1:] == ["0.50 (0.49–0.51)", "1.00 (1.00–1.00)"]
-    assert "step" not in " ".join(map(str, tables(results, "speed")[-1].frame.columns))
+    assert "step" not in " ".join(map(str, tables_of("speed", results)[-1].frame.columns))
 
 
 def test_growth_is_read_from_the_lengths(results: Results) -> None:
-    growth = tables(results, "cost")[1].frame
+    growth = tables_of("cost", results)[1].frame
     assert list(growth.columns) == ["Variant", "Engine", "T"]
     assert {text.split()[0] for text in growth["T"]} == {"1.00"}  # imagined times are in proportion to the length
 
 
 def test_memory_and_arithmetic_stand_beside_what_the_device_can(results: Results) -> None:
-    costs = tables(results, "cost")[2]
+    costs = tables_of("cost", results)[2]
     lstm = costs.frame[costs.frame["Variant"] == "lstm"].iloc[0]
     assert (lstm["Memory at most, MiB"], lstm["10⁶ operations"], lstm["Of the device's"]) == ("4.8", "20", "40 %")
     assert "50·10⁹ a second in one large product" in costs.caption
@@ -49,11 +45,11 @@ def test_nothing_timed_is_said(tmp_path: Path) -> None:
 
 
 def test_the_class_of_kernel_is_named_on_cuda_alone(results: Results) -> None:
-    assert "cuDNN is expected" not in tables(results, "speed")[-1].caption
+    assert "cuDNN is expected" not in tables_of("speed", results)[-1].caption
     machine = replace(results.provenance.machine, device="cuda")
     sizes = results.frame.assign(hidden_size=results.frame["variant"].map({"lstm": 128, "gru": 147, "bilstm": 200}))
     vendor = sizes.assign(engine=sizes["engine"].where(~sizes["axis"].eq("speed"), "vendor"))
-    caption = tables(replace(results, frame=vendor, provenance=replace(results.provenance, machine=machine)), "speed")[-1].caption
+    caption = tables_of("speed", replace(results, frame=vendor, provenance=replace(results.provenance, machine=machine)))[-1].caption
     assert "forward and backward: lstm (H = 128)" in caption
     assert "forward: gru (H = 147)" in caption
     assert "neither way: bilstm † (H = 200)" in caption
