@@ -1,7 +1,8 @@
-"""Answers the plan's question in a few lines: who leads on each axis, by how much, and how far to trust it."""
+"""Answers the plan's question: each variant against lstm on every axis, what that says in words, and how far to trust it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from suite import Prose, Results, Section, Table, figures, hookimpl, verdict
@@ -15,80 +16,67 @@ Looks = Mapping[str, figures.Look]
 def draw(results: Results) -> Iterator[Prose | Table]:
     import pandas as pd
 
-    look = figures.looks(results, timed=True)
-    answers = {f"Speed, {engine.name} engine": speed(verdict.speed(results, engine.name), look) for engine in verdict.engines(results)}
-    answers |= {
-        "Robustness": robustness(verdict.robustness(results), look),
-        "Long range": long_range(results, look),
-        "How far to trust it": trust(results, look),
-    }
+    look, answer = figures.looks(results, timed=True), verdict.answer(results)
     yield Prose(results.plan["question"])
-    yield Table(pd.DataFrame(answers.items(), columns=["Axis", "Answer"]))
+    if answer.rows:
+        columns = verdict.columns(answer)
+        rows = [
+            {"Variant": look[name].label, **{title: verdict.told(answer.row(name, *place)) for title, place in columns.items()}}
+            for name in dict.fromkeys(row.variant for row in answer.rows)
+        ]
+        yield Table(pd.DataFrame(rows), caption())
+    said = {f"`{look[name].label}`": " ".join(words(name, answer)) for name in dict.fromkeys(row.variant for row in answer.rows)}
+    said["How far to trust it"] = trust(results, answer, look)
+    yield Table(pd.DataFrame(said.items(), columns=["Variant", "Against lstm"]))
 
 
-def speed(comparison: verdict.Comparison, look: Looks) -> str:
-    if not comparison.scores:
-        return "Nothing was timed on this engine."
-    missing = (
-        f" Not timed on this engine, or not a kernel where {verdict.BASELINE} is one: {labels(comparison.left_out, look)}."
-        if comparison.left_out
-        else ""
-    )
+def caption() -> str:
     return (
-        f"{standing(comparison, look)} Time of forward and backward at T = {comparison.cells[0].length}, "
-        f"as a multiple of {verdict.BASELINE}'s.{missing}"
+        f"Each variant against {verdict.BASELINE}: {verdict.MARKS['better']} better, {verdict.MARKS['worse']} worse, "
+        f"{verdict.MARKS['undecided']} undecided, {verdict.MARKS['not comparable']} not comparable. Time is that of forward and backward at the longest timed length, as a "
+        f"multiple of {verdict.BASELINE}'s (below 1 is faster), on the engine that most variants share and on each one's fastest, with an interval of the "
+        "median over rounds. Robust is the difference in the part of its skill that a solved "
+        "model keeps under damage; remembers is the difference in test skill over all tasks and lengths; both are means over cells of differences "
+        "paired by seed, with a 95 % interval. Better and worse are said where a stratified sign-flip test, adjusted by Holm for all comparisons of "
+        "learning here, gives p < 5 %."
     )
 
 
-def robustness(comparison: verdict.Comparison, look: Looks) -> str:
-    if not comparison.cells:
-        return "No variant solved a task with every seed (or no corruption was asked for), so nothing can be said."
-    cells = "; ".join(figures.cell(*cell) for cell in comparison.cells)
-    left_out = f" Not compared, since not solved so: {labels(comparison.left_out, look)}." if comparison.left_out else ""
-    return f"{skilled(comparison, look)} Mean skill over all severities, where most variants solved the task with every seed ({cells}).{left_out}"
+def words(name: str, answer: verdict.Answer) -> Iterator[str]:
+    """A sentence for each axis."""
+    yield from speed(name, answer)
+    for axis, better, worse, alike in (
+        ("robustness", "Keeps more of its skill under damage", "Keeps less of its skill under damage", "Robustness undecided"),
+        ("long_range", "Remembers further", "Remembers less far", "Memory undecided"),
+    ):
+        row = answer.row(name, axis)  # type: ignore[arg-type]
+        if row is None:
+            continue
+        if row.verdict == "not comparable":
+            yield f"{'Robustness' if axis == 'robustness' else 'Memory'} not comparable: {row.why}."
+            continue
+        sentence = {"better": better, "worse": worse}.get(row.verdict, alike)
+        rests = f"p = {row.p:.2g}, {row.pairs} pairs in {row.cells} {'cell' if row.cells == 1 else 'cells'}"
+        yield f"{sentence} ({rests}{visible(row) if row.verdict == 'undecided' else ''})."
 
 
-def long_range(results: Results, look: Looks) -> str:
-    trials, comparison = verdict.trials(results), verdict.long_range(results)
-    if trials.empty:
-        return "No trial is finished."
-    left_out = f" Not compared, since without a score on all of them: {labels(comparison.left_out, look)}." if comparison.left_out else ""
-    solvers = verdict.solvers_of_longest(results)
-    solved = "; ".join(f"{figures.cell(*cell)} by {labels(names, look) or 'nobody'}" for cell, names in solvers.items())
-    nothing = "" if trials["solved"].any() else " Nobody solved any task at any length: this says who had begun to learn."
-    return f"{skilled(comparison, look)} Mean test skill at each task's longest length.{left_out} Solved in at least one seed: {solved}.{nothing}"
+def visible(row: verdict.Row) -> str:
+    """What an undecided comparison could have seen."""
+    if math.isinf(row.visible):
+        return "; so few pairs could show no difference, however large"
+    return f"; a difference of {row.visible:.2f} would have been seen in four of five such plans" if row.visible > 0 else ""
 
 
-def skilled(comparison: verdict.Comparison, look: Looks) -> str:
-    """The standing by skill; there is none where nobody has any."""
-    if comparison.nothing_learned:
-        return f"Nobody does better than not looking at the input.{apart(comparison, look)}"
-    return standing(comparison, look)
-
-
-def standing(comparison: verdict.Comparison, look: Looks) -> str:
-    """Who leads, who is level with the leader, where the baseline stands, and apart from them who is not causal."""
-    if not comparison.ranked:
-        return f"No causal variant has a score.{apart(comparison, look)}"
-    leader, *others = (scored(name, comparison, look) for name in comparison.ranked)
-    if not others:
-        return f"Only {leader} has a score.{apart(comparison, look)}"
-    named = comparison.level[:SHOWN] or comparison.ranked[1:2]
-    if comparison.level:
-        sentence = f"{leader} leads, level with {some([scored(name, comparison, look) for name in comparison.level])}: the ranges overlap"
-    else:
-        sentence = f"{leader} leads, ahead of {others[0]}"
-    if verdict.BASELINE in comparison.ranked[1:] and verdict.BASELINE not in named:
-        sentence += f"; {scored(verdict.BASELINE, comparison, look)}"
-    return f"{sentence}.{apart(comparison, look)}"
-
-
-def apart(comparison: verdict.Comparison, look: Looks) -> str:
-    return "".join(f" Apart, not causal: {scored(name, comparison, look)}." for name in comparison.apart)
-
-
-def scored(name: str, comparison: verdict.Comparison, look: Looks) -> str:
-    return f"`{look[name].label}` {comparison.scores[name].text()}"
+def speed(name: str, answer: verdict.Answer) -> Iterator[str]:
+    """What it costs on the same engine, by engine."""
+    told = {"better": "faster", "worse": "slower", "undecided": "as fast, as far as can be told"}
+    by_finding: dict[str, list[str]] = {}
+    for engine in answer.engines:
+        row = answer.row(name, "speed", engine)
+        if row is not None and row.verdict in told:
+            by_finding.setdefault(told[row.verdict], []).append(f"{engine} {row.effect.mean:.2f}")
+    if by_finding:
+        yield "; ".join(f"{finding} ({', '.join(engines)})" for finding, engines in by_finding.items()).capitalize() + "."
 
 
 def labels(names: Sequence[str], look: Looks) -> str:
@@ -100,22 +88,27 @@ def some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
-def trust(results: Results, look: Looks) -> str:
+def trust(results: Results, answer: verdict.Answer, look: Looks) -> str:
     limits, machine = verdict.trust(results), results.provenance.machine
     sentences = ["No trial is finished."]
     if limits.seeds:
         count = f"{limits.seeds} {'seed' if limits.seeds == 1 else 'seeds'}"
-        sentences = [f"{count} a cell at most: a paired test could not give a p under {limits.least_p:.2g}."]
-    if limits.few_seeds:
-        sentences.append("So few tell who leads here, not who is better; in brackets is the plain range.")
-    else:
-        sentences.append("In brackets is the 95 % bootstrap interval over seeds.")
-    sentences.append("For speed it is an interval of the median over rounds, no narrower than what tells two copies of one model apart.")
+        sentences = [f"{count} a cell at most: a single cell could not give a p under {limits.least_p:.2g}, and is not judged by itself."]
+    if answer.unsolved:
+        sentences.append(f"Nobody solved {some([figures.cell(*cell) for cell in answer.unsolved])}: left out of what is said of learning.")
     if limits.untuned:
         sentences.append(f"Untuned: one learning rate, {limits.rates[0]:g}, for all.")
+    elif limits.seeds > 1:
+        sentences.append("Each seed's learning rate was chosen by the validation of the other seeds.")
     if limits.at_edge:
         sentences.append(f"{limits.at_edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
+    if limits.learning:
+        sentences.append(f"{limits.learning} trials were still learning when their steps ended: more steps may change what is said.")
     sentences += losses(verdict.losses(results))
+    if (noise := verdict.noise(results)) == noise:
+        sentences.append(
+            f"A copy of {verdict.BASELINE} differed from it by up to {100 * noise:.1f} % in time: no smaller difference is called one."
+        )
     sentences.append(f"Trained and timed on {machine.device} ({machine.device_model}).")
     if not all(style.causal for style in look.values()):
         sentences.append(f"{figures.MARK} marks variants that see the future of the sequence; they are not compared with the causal ones.")

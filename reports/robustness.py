@@ -31,7 +31,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     for name, rows in solved.groupby("condition", sort=False):
         yield curves(str(name), rows, clean, look, results)
     if not solved.empty:
-        yield areas(verdict.scores(results, "robustness", "area", solved=True), look)
+        yield kept(verdict.retained(results), look)
     for name, rows in verdict.scores(results, "robustness", "half_point", solved=True).groupby("condition", sort=False):
         harshest = tested.loc[tested["condition"] == name, "at"].iloc[-1]
         yield Table(
@@ -72,22 +72,23 @@ def wrapped(names: list[str]) -> str:
     return "not solved: " + ",\n".join(", ".join(names[start : start + 4]) for start in range(0, len(names), 4)) if names else ""
 
 
-def areas(rows: DataFrame, look: Looks) -> Plot:
+def kept(rows: DataFrame, look: Looks) -> Plot:
     panels = [f"{cell}\n{name.replace('_', ' ')}" for cell, name in zip(figures.cells(rows), rows["condition"], strict=True)]
     rows = rows.assign(panel=panels)
     figure = figures.dots(
         stats.intervals(rows, ["panel", "variant"]),
         look,
         points=rows,
-        x_label="area under the skill curve (right is more robust)",
+        x_label="part of the clean skill that is kept (right is more robust)",
         x_range=(0, 1.02),
         columns=max(2, min(3, rows["condition"].nunique())),
         blank="not solved",
     )
     return Plot(
-        "robustness_area",
+        "robustness_kept",
         figure,
-        "Mean skill over all severities, the clean input included: each seed that solved the task, their mean and interval.",
+        "Area under the skill curve, from the clean input to the harshest severity, over the clean skill: each seed that solved the task, their "
+        "mean and interval.",
     )
 
 

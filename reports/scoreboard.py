@@ -26,8 +26,8 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     yield Table(
         pd.DataFrame([row(style, summaries[name], engines) for name, style in look.items()]),
         f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials, lost those that failed or diverged. Skill is 1 − loss/baseline on the test stream: 1 is perfect, "
-        "0 no better than not looking at the input; noise in the task itself can hold it below 1. Steps is the median of the trials that reached their goal on the validation stream, with how many never did. Robustness is the area under "
-        "the skill curve of the solved trials alone, which differ from row to row: compare like with like below. "
+        "0 no better than not looking at the input; noise in the task itself can hold it below 1. Steps is the median of the trials that reached their goal on the validation stream, with how many never did. Robustness is the part of their "
+        "skill that solved trials keep under damage, which differ from row to row: the answer pairs them. "
         f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with an interval of the median over rounds. "
         f"⚑ marks parameters more than {100 * verdict.TOLERANCE:g} % off the budget of a task, {figures.MARK} a variant that is not causal.",
     )
@@ -38,7 +38,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     elif len(trials):
         yield Table(
             learning_rates(trials, look),
-            f"The learning rate that validation chose for each variant, of {', '.join(f'{rate:g}' for rate in trust.rates)}. "
+            f"The learning rates that were chosen, of {', '.join(f'{rate:g}' for rate in trust.rates)}: for each seed by the validation of the others. "
             "⚑ marks an edge of this grid: a better rate may lie beyond.",
         )
     if trials["value"].notna().any():
@@ -82,9 +82,16 @@ def ratio(summary: verdict.Summary, engine: str) -> str:
 
 
 def learning_rates(trials: DataFrame, look: dict[str, figures.Look]) -> DataFrame:
-    rates = [f"{rate:g}{' ⚑' if edge else ''}" for rate, edge in zip(trials["learning_rate"], trials["edge"], strict=True)]
-    trials = trials.assign(cell=figures.cells(trials), rate=rates)
-    table: DataFrame = trials.pivot_table(index="variant", columns="cell", values="rate", aggfunc="first", sort=False)
+    """A row for each variant, a column for each cell: the rates that were chosen there, the smallest first."""
+    trials = trials.assign(cell=figures.cells(trials)).sort_values("learning_rate", kind="stable")
+    trials = trials.assign(
+        rate=[f"{rate:g}{' ⚑' if edge else ''}" for rate, edge in zip(trials["learning_rate"], trials["edge"], strict=True)]
+    )
+    order = list(dict.fromkeys(trials.sort_index()["cell"]))
+    table: DataFrame = trials.pivot_table(
+        index="variant", columns="cell", values="rate", aggfunc=lambda rates: ", ".join(dict.fromkeys(rates))
+    )
+    table = table.reindex(columns=order)
     table = table.reindex([name for name in look if name in table.index])
     table.insert(0, "Variant", [look[name].label for name in table.index])
     return table

@@ -79,7 +79,9 @@ def deployed(results: Results, look: dict[str, figures.Look]) -> DataFrame:
         {
             "Variant": [look[name].label for name in rows["variant"] if name in look],
             "Engine": [f"{row.engine} ({'one kernel' if row.fused else 'a loop'})" for row in rows.itertuples() if row.variant in look],
-            f"Time, as a multiple of {verdict.BASELINE}'s best": [f"{row.ratio:.2f}" for row in rows.itertuples() if row.variant in look],
+            f"Time, as a multiple of {verdict.BASELINE}'s best": [
+                ratio.text() for name, ratio in verdict.ratios(rows).items() if name in look
+            ],
         }
     )
 
@@ -111,10 +113,8 @@ def kernels(results: Results, look: dict[str, figures.Look]) -> str:
     """Which class of cuDNN's kernels to expect behind each vendor time, since a comparison may cross the edge between two."""
     if results.provenance.machine.device != "cuda":
         return ""
-    frame = results.frame
-    sizes = frame[frame["axis"].eq("speed") & frame["engine"].eq("vendor")].drop_duplicates(["variant", "hidden_size"])
     classes: dict[str, list[str]] = {}
-    for name, size in zip(sizes["variant"], sizes["hidden_size"], strict=True):
+    for name, size in verdict.vendor_sizes(results):
         kept = [way for way, most in PERSISTENT.items() if size <= most]
         classes.setdefault(" and ".join(kept) or "neither way", []).append(f"{look[name].label} (H = {size})")
     expected = "; ".join(f"{kept}: {', '.join(names)}" for kept, names in classes.items())

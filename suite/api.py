@@ -20,8 +20,8 @@ from .registry.finder import discover
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
 from .spec import Grade, Value
-from .store.ledger import Entered, check_origin, entered
-from .store.selection import select
+from .store.ledger import Entered, Ledger, check_origin, entered
+from .store.selection import Selection, select
 from .store.store import Store, StoredTrial
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
@@ -189,8 +189,27 @@ def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> 
     registry, store = discover(), Store(runs, plan.name)
     ledger = store.ledger()
     check_origin(ledger, request, store.folder)
+    return page.write(store, registry, None if whole else _selection(plan, request, registry, ledger))
+
+
+def _selection(plan: Plan, request: Request, registry: Registry, ledger: Ledger | None) -> Selection:
+    """What is asked for of a plan, as it ran."""
     device = ledger.machine.device if ledger else machine.resolve_device("auto")
-    return page.write(store, registry, None if whole else select(narrow(plan, request, registry), request, registry, device))
+    return select(narrow(plan, request, registry), request, registry, device)
+
+
+def up_to_date(plan: Plan, runs: Path, request: Request) -> Path:
+    """The folder of the report of what is asked for, written again where it is older than what it is made of.
+
+    Raises SuiteError where there are no results.
+    """
+    from .report import inputs
+
+    registry, store = discover(), Store(runs, plan.name)
+    ledger = store.ledger()
+    if ledger is not None and inputs.unchanged(store, registry, _selection(plan, request, registry, ledger)):
+        return store.report
+    return report(plan, runs, request).folder
 
 
 def run(

@@ -138,10 +138,14 @@ def run(
 
 def conclude(executed: Executed, runs: Path) -> None:
     """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
+    from .report import page, telling
+
     work = executed.work
     warn_of_stale(executed.stale)
+    say(telling.text(page.read_answer(executed.report)))
     if not executed.written:
-        say(f"nothing has changed: {executed.report / 'index.html'}")
+        say("nothing has changed")
+    say((executed.report / "index.html").as_uri())
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
     bad = sum(trial.key not in work.outcomes or work.outcomes[trial.key].status != "ok" for trial in work.trials)
     if bad:
@@ -176,6 +180,25 @@ def report(
     warn_of_broken(discover())
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html"))
+
+
+@app.command()
+def answer(
+    plan: PlanName,
+    variants: Variants = None,
+    tasks: Tasks = None,
+    seeds: Seeds = None,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    _path: SearchPath = None,
+) -> None:
+    """Say what is found of each variant against lstm, on speed, robustness and memory; writes the report first where it is older."""
+    from . import api
+    from .plan import schema
+    from .report import page, telling
+
+    rows = page.read_answer(api.up_to_date(schema.load(plan), runs, schema.Request(plan, variants, tasks, seeds)))
+    say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
 
 
 @app.command()

@@ -54,6 +54,22 @@ def half_point(clean: float, severities: Sequence[float], skills: Sequence[float
     return math.nan
 
 
+def chosen_by_others(validation: ArrayLike) -> list[int]:
+    """For each seed, the row of the best mean over the other seeds, of equals the first; validation scores ``(rates, seeds)``.
+
+    A choice made on a seed's own validation would flatter its test, since both rest on the same weights. A single seed has no others,
+    and chooses for itself. NaN is a score that is not there; a row without any other counts as 0.
+    """
+    scores = np.asarray(validation, dtype=np.float64)
+    known, values = np.isfinite(scores), np.nan_to_num(scores)
+    if scores.shape[1] == 1:
+        return [int(np.argmax(values[:, 0]))]
+    total, count = (part.sum(axis=1, keepdims=True) - part for part in (values, known.astype(int)))
+    others = total / np.maximum(count, 1)
+    best = np.argmax(np.round(others, 12), axis=0)  # rounded, so that equals are equal in whatever order they are added up
+    return [int(row) for row in best]
+
+
 def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
     """The median, and the narrowest pair of order statistics around it that holds the true one with at least this probability.
 

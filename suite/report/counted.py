@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ops.engines import ENGINES, Engine
+from ..ops.engines import ENGINES, VENDOR, Engine
 from ..trial import BASELINE, BOTH, STEP
 from . import stats
 from .stats import Interval
@@ -108,6 +108,46 @@ def growth(results: Results) -> DataFrame:
     rows = rows.assign(part=names["part"], end=names["end"].fillna("mean"))
     table: DataFrame = rows.pivot_table(index=["variant", "engine", "part"], columns="end", values="value", sort=False).reset_index()
     return _engines_in_order(table)
+
+
+def ratios(timed: DataFrame) -> dict[str, Interval]:
+    """The ratios to the baseline of a table with a row for each variant."""
+    return {
+        # of the baseline there is but one value: itself
+        str(name): Interval(float(mean), float(low), float(high), 1 if name == BASELINE.label else 2)
+        for name, mean, low, high in zip(timed["variant"], timed["mean"], timed["low"], timed["high"], strict=True)
+    }
+
+
+def best_available(results: Results) -> DataFrame:
+    """The engine on which each variant is fastest, forward and backward at the longest timed length: what one would deploy.
+
+    Columns variant, engine, fused, seconds, and the ratio to the baseline on its own fastest engine as mean, low and high.
+    """
+    rows = _clocked(results)
+    ratios = rows[rows["metric"].str.startswith("best_ratio")].pivot_table(
+        index=["variant", "engine"], columns="metric", values="value", sort=False
+    )
+    names = {"best_ratio": "mean", "best_ratio_low": "low", "best_ratio_high": "high"}
+    ratios = ratios.reindex(columns=list(names)).rename(columns=names).reset_index()
+    longest = at_longest(times(results))
+    longest = longest.loc[longest["condition"] == BOTH, ["variant", "engine", "fused", "seconds"]]
+    table: DataFrame = ratios.merge(longest, on=["variant", "engine"]).sort_values("mean", kind="stable")
+    return table
+
+
+def retained(results: Results) -> DataFrame:
+    """The part of their skill that trials which solved their task keep under each corruption, as `value`: area under the curve ÷ clean skill."""
+    areas = scores(results, "robustness", "area", solved=True)
+    clean = trials(results).set_index("key")["value"]
+    return areas.assign(value=areas["value"] / areas["key"].map(clean).astype(float))
+
+
+def vendor_sizes(results: Results) -> list[tuple[str, int]]:
+    """The variants that were timed on the vendor's kernels, with each hidden size there."""
+    timed = _clocked(results)
+    sizes = timed.loc[timed["engine"] == VENDOR.name, ["variant", "hidden_size"]].drop_duplicates()
+    return [(str(name), int(size)) for name, size in sizes.itertuples(index=False)]
 
 
 def _clocked(results: Results) -> DataFrame:

@@ -20,7 +20,7 @@ from .portable import portable_plugin
 
 MANIFEST = "manifest.json"
 
-DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas", "seaborn")
+DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Packages whose version may change a report's bytes."""
 
 OWN = ("report.page", *LATER.values())

@@ -1,18 +1,38 @@
-"""Applies the protocol of the report: what counts, what is compared with what, who leads, and how far to trust it."""
+"""Applies the protocol of the report: what counts, what is found against the baseline, and how far to trust it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import trial
 from . import stats
-from .counted import at_longest, comparable, engines, growth, listed, lost, pooled, scores, steps, streamed, times, trials, variants
+from .answer import Answer, Row, answer
+from .counted import (
+    at_longest,
+    best_available,
+    comparable,
+    engines,
+    growth,
+    listed,
+    lost,
+    pooled,
+    ratios,
+    retained,
+    scores,
+    steps,
+    streamed,
+    times,
+    trials,
+    variants,
+    vendor_sizes,
+)
 from .stats import Interval
+from .telling import MARKS, columns, told
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -22,37 +42,40 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "BOTH",
+    "MARKS",
     "TOLERANCE",
-    "Cell",
-    "Comparison",
+    "Answer",
     "Losses",
+    "Row",
     "Solved",
     "Summary",
     "Trust",
+    "answer",
     "at_longest",
     "best_available",
+    "columns",
     "comparable",
-    "compare",
     "engines",
     "growth",
     "listed",
-    "long_range",
     "longest_solved",
     "losses",
     "lost",
     "noise",
     "pooled",
-    "robustness",
+    "ratios",
+    "retained",
     "scores",
-    "solvers_of_longest",
     "speed",
     "steps",
     "streamed",
     "summaries",
     "times",
+    "told",
     "trials",
     "trust",
     "variants",
+    "vendor_sizes",
 ]
 
 BASELINE = trial.BASELINE.label
@@ -61,42 +84,11 @@ BASELINE = trial.BASELINE.label
 BOTH = trial.BOTH
 """What is compared of times: forward with backward."""
 
+STILL = 0.9
+"""Who is best after so much of the steps is still learning."""
+
 TOLERANCE = trial.TOLERANCE
 """Parameters that differ from the budget by more than this part of it are flagged."""
-
-
-class Cell(NamedTuple):
-    """A task at a trained length; for speed no task, and the timed length."""
-
-    task: str
-    length: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The scores of variants over the same cells.
-
-    scores: by variant, of those that have one
-    ranked: the causal variants, the leader first; apart: those that are not causal, which are never ranked
-    level: the ranked variants whose interval overlaps the leader's, both rounded as they are shown
-    left_out: the variants that are not compared, since they lack scores for some of the cells
-    """
-
-    scores: Mapping[str, Interval]
-    ranked: tuple[str, ...]
-    level: tuple[str, ...]
-    apart: tuple[str, ...]
-    left_out: tuple[str, ...]
-    cells: tuple[Cell, ...]
-
-    @property
-    def leader(self) -> str | None:
-        return self.ranked[0] if self.ranked else None
-
-    @property
-    def nothing_learned(self) -> bool:
-        """For skills and areas: whether even the leader does no better than not looking at the input."""
-        return self.leader is not None and self.scores[self.leader].rounded().high == 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ class Summary:
     off_budget: whether its parameters differ by more than the tolerance from the budget of a task
     solved: how many of its trials solved their task; skill: on the test stream
     steps: the median of the steps to solve, NaN where no trial ever did; never: how many trials never did
-    robustness: the area under the skill curve of the solved trials
+    robustness: the part of its skill that a solved trial keeps under damage
     times: ratios to the baseline by engine; lost: trials that failed or diverged, at any learning rate
     """
 
@@ -139,12 +131,14 @@ class Trust:
 
     seeds: of a cell, at most; least_p: what a paired test of so many could give
     rates: the learning rates that were tried; at_edge: how many trials have a chosen rate that stands at an end of the grid
+    learning: how many trials had not solved their task and were best in the last tenth of their steps
     """
 
     seeds: int
     least_p: float
     rates: tuple[float, ...]
     at_edge: int
+    learning: int
 
     @property
     def few_seeds(self) -> bool:
@@ -179,40 +173,16 @@ class Losses:
         return self.well + self.lost
 
 
-# Comparisons
+# What was timed
 
 
-def compare(results: Results, known: Mapping[str, Interval], cells: Collection[Cell], *, timed: bool = False) -> Comparison:
-    """Rank what is known of the variants: causal ones by their mean, and those that are not causal apart, in the order of `listed`.
-
-    timed: whether these are times: less of them is better, and variants may have them that were not trained
-    """
-    causal, names = variants(results), listed(results, timed=timed)
-    finite = {name: known[name] for name in names if name in known and math.isfinite(known[name].mean)}
-    ranked = sorted((name for name in finite if causal[name]), key=lambda name: finite[name].mean * (1 if timed else -1))
-    return Comparison(
-        scores=finite,
-        ranked=tuple(ranked),
-        level=tuple(name for name in ranked[1:] if stats.overlap(finite[ranked[0]].rounded(), finite[name].rounded())),
-        apart=tuple(name for name in finite if not causal[name]),
-        left_out=tuple(name for name in names if name not in known),
-        cells=tuple(cells),
-    )
-
-
-def speed(results: Results, engine: str) -> Comparison:
-    """The time of forward and backward on an engine at its longest timed length, as a multiple of the baseline's there.
+def speed(results: Results, engine: str) -> dict[str, Interval]:
+    """The time of forward and backward on an engine at its longest timed length, as a multiple of the baseline's there, by variant.
 
     Like is compared with like: a recurrence that runs as one kernel with a baseline that does, and a loop with a loop.
     """
     longest = comparable(at_longest(times(results)))
-    rows = longest[(longest["engine"] == engine) & (longest["condition"] == BOTH)]
-    ratios = {
-        # of the baseline there is but one value: itself
-        str(row.variant): Interval(float(row.mean), float(row.low), float(row.high), 1 if row.variant == BASELINE else 2)  # type: ignore[arg-type]
-        for row in rows.itertuples(index=False)
-    }
-    return compare(results, ratios, [Cell("", int(length)) for length in rows["x"].unique()], timed=True)
+    return ratios(longest[(longest["engine"] == engine) & (longest["condition"] == BOTH)])
 
 
 def noise(results: Results) -> float:
@@ -222,72 +192,7 @@ def noise(results: Results) -> float:
     return float((clones - 1).abs().max()) if len(clones) else math.nan
 
 
-def best_available(results: Results) -> DataFrame:
-    """The engine on which each variant is fastest, forward and backward at the longest timed length: what one would deploy.
-
-    Columns variant, engine, fused, seconds, and ratio to the baseline on its own fastest engine.
-    """
-    longest = at_longest(times(results))
-    rows = longest[longest["condition"] == BOTH]
-    rows = rows[rows["x"] == rows["x"].max()]
-    if rows.empty:
-        empty: DataFrame = rows.assign(ratio=rows["mean"])
-        return empty
-    best = rows.loc[rows.groupby("variant", sort=False)["seconds"].idxmin(), ["variant", "engine", "fused", "seconds"]]
-    baseline = best.loc[best["variant"] == BASELINE, "seconds"]
-    ratios = best["seconds"] / (baseline.iloc[0] if len(baseline) else math.nan)
-    table: DataFrame = best.assign(ratio=ratios).sort_values("ratio", kind="stable")
-    return table
-
-
-def robustness(results: Results) -> Comparison:
-    """The area under the skill curve, over the cells that the same variants solved with every seed.
-
-    These are the cells that the largest group of causal variants solved together. A variant that lacks one of them is left out.
-    """
-    areas = scores(results, "robustness", "area", solved=True)
-    solvers = _solvers_with_every_seed(results, areas)
-    if not solvers:
-        return compare(results, {}, ())
-    causal = {name for name, value in variants(results).items() if value}
-    most = max((names & causal for names in solvers.values()), key=len)
-    cells = [cell for cell, names in solvers.items() if names >= most]
-    compared = frozenset.intersection(*(solvers[cell] for cell in cells))
-    rows = _rows_in(areas, cells)
-    known = {name: pooled(rows[rows["variant"] == name], ["task", "length", "condition"]) for name in compared}
-    return compare(results, known, cells)
-
-
-def _solvers_with_every_seed(results: Results, areas: DataFrame) -> dict[Cell, frozenset[str]]:
-    """The variants that solved a cell with every seed that did not fail, and have an area under each of the cell's corruptions."""
-    counted = trials(results)
-    unsolved = counted[~counted["solved"] & counted["value"].notna()]
-    solvers = {}
-    for cell in _cells(areas):
-        conditions = _rows_in(areas, [cell]).groupby("condition")["variant"]
-        solvers[cell] = frozenset.intersection(*(frozenset(names) for _, names in conditions)) - set(_rows_in(unsolved, [cell])["variant"])
-    return {cell: names for cell, names in solvers.items() if names}
-
-
-def long_range(results: Results) -> Comparison:
-    """The skill on the test stream at each task's longest trained length, over the tasks that most variants have there."""
-    rows = _at_longest_length(trials(results))
-    scored = rows[rows["value"].notna()]
-    held = {str(name): frozenset(_cells(own)) for name, own in scored.groupby("variant")}
-    common: frozenset[Cell] = max(
-        held.values(), key=lambda cells: (sum(cells <= others for others in held.values()), len(cells)), default=frozenset()
-    )
-    rows = _rows_in(rows, common)
-    known = {name: pooled(rows[rows["variant"] == name], ["task"]) for name in listed(results) if common <= held.get(name, frozenset())}
-    return compare(results, known, _cells(rows))
-
-
-def solvers_of_longest(results: Results) -> dict[Cell, tuple[str, ...]]:
-    """Who solved each task at its longest trained length, with at least one seed."""
-    rows = _at_longest_length(trials(results))
-    solved = rows[rows["solved"]]
-    names = {cell: set(_rows_in(solved, [cell])["variant"]) for cell in _cells(rows)}
-    return {cell: tuple(name for name in listed(results) if name in solvers) for cell, solvers in names.items()}
+# What was solved
 
 
 def longest_solved(results: Results) -> dict[tuple[str, str], Solved]:
@@ -301,33 +206,19 @@ def longest_solved(results: Results) -> dict[tuple[str, str], Solved]:
     return longest
 
 
-def _at_longest_length(rows: DataFrame) -> DataFrame:
-    return rows[rows["length"] == rows.groupby("task")["length"].transform("max")] if len(rows) else rows
-
-
-def _cells(rows: DataFrame) -> list[Cell]:
-    """The cells of the rows, each once, in their order."""
-    return [Cell(str(task), int(length)) for task, length in rows[["task", "length"]].drop_duplicates().itertuples(index=False)]
-
-
-def _rows_in(rows: DataFrame, cells: Collection[Cell]) -> DataFrame:
-    inside = [(task, length) in cells for task, length in zip(rows["task"], rows["length"], strict=True)]
-    return rows[np.array(inside, dtype=bool)]
-
-
 # Summaries
 
 
 def summaries(results: Results) -> dict[str, Summary]:
     """What there is to say of each variant, those included that were only timed."""
-    counted, solving, areas = trials(results), steps(results), scores(results, "robustness", "area", solved=True)
-    speeds = {engine.name: speed(results, engine.name).scores for engine in engines(results)}
+    counted, solving, kept = trials(results), steps(results), retained(results)
+    speeds = {engine.name: speed(results, engine.name) for engine in engines(results)}
     failed_or_diverged = lost(results)["variant"].value_counts()
     return {
         name: _summary(
             counted[counted["variant"] == name],
             solving[solving["variant"] == name],
-            areas[areas["variant"] == name],
+            kept[kept["variant"] == name],
             {engine: ratios[name] for engine, ratios in speeds.items() if name in ratios},
             int(failed_or_diverged.get(name, 0)),
         )
@@ -335,7 +226,7 @@ def summaries(results: Results) -> dict[str, Summary]:
     }
 
 
-def _summary(counted: DataFrame, solving: DataFrame, areas: DataFrame, ratios: Mapping[str, Interval], gone: int) -> Summary:
+def _summary(counted: DataFrame, solving: DataFrame, kept: DataFrame, ratios: Mapping[str, Interval], gone: int) -> Summary:
     sized = counted[(counted["budget"] > 0) & (counted["parameters"] > 0)]
     off_budget = (sized["parameters"] / sized["budget"] - 1).to_numpy(dtype=float)
     return Summary(
@@ -347,7 +238,7 @@ def _summary(counted: DataFrame, solving: DataFrame, areas: DataFrame, ratios: M
         skill=pooled(counted, ["task", "length"]),
         steps=float(solving.loc[~solving["censored"].astype(bool), "value"].median()),
         never=int(solving["censored"].sum()),
-        robustness=pooled(areas, ["task", "length", "condition"]),
+        robustness=pooled(kept, ["task", "length", "condition"]),
         times=ratios,
         lost=gone,
     )
@@ -375,4 +266,5 @@ def trust(results: Results) -> Trust:
     counted = trials(results)
     seeds = int(counted["seed"].nunique())
     rates = tuple(sorted(results.plan["training"]["learning_rates"]))
-    return Trust(seeds, stats.least_p(seeds), rates, int(counted["edge"].sum()))
+    learning = ~counted["solved"] & (counted["best_step"] > STILL * counted["steps"])
+    return Trust(seeds, stats.least_p(seeds), rates, int(counted["edge"].sum()), int(learning.sum()))

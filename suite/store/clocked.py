@@ -65,6 +65,36 @@ def _costs(timed: Timed) -> dict[str, float]:
     return {**counted, "roof_operations": roof.operations, "roof_bytes": roof.bytes}
 
 
+def deployed_rows(timings: Sequence[StoredTiming]) -> Iterator[dict[str, Any]]:
+    """Each variant on its own fastest engine, over the baseline on its own, at the longest length of the shape that most are timed at.
+
+    All engines of a shape are timed in the same rounds, so that these quotients are as fair as those on one engine.
+    """
+    whole = [stored for stored in timings if not stored.timed.failed and not stored.timing.shape.streaming]
+    if not whole:
+        return
+    centre = _centre({stored.timing.shape: stored for stored in whole})
+    best: dict[str, StoredTiming] = {}
+    for stored in whole:
+        label = stored.timing.variant.label
+        if stored.timing.shape == centre and (label not in best or _median(stored) < _median(best[label])):
+            best[label] = stored
+    if BASELINE.label not in best:
+        return
+    base = best[BASELINE.label].timed
+    for stored in best.values():
+        ratio = (1.0, 1.0, 1.0)
+        if stored.timing.variant != BASELINE:
+            ratio = scores.time_ratio(stored.timed.seconds[BOTH], base.seconds[BOTH], base.clone_seconds.get(BOTH, ()))
+        for end, value in zip(("", "_low", "_high"), ratio, strict=True):
+            row = {"condition": BOTH, "metric": f"best_ratio{end}", "value": value}
+            yield {**_identity(stored.timing, stored.timed), **row}
+
+
+def _median(stored: StoredTiming) -> float:
+    return float(np.median(stored.timed.seconds[BOTH]))
+
+
 def growth_rows(timings: Sequence[StoredTiming]) -> Iterator[dict[str, Any]]:
     """How the time of each variant on each engine grows with each part of a shape: the exponent of a power law, and its interval.
 

@@ -14,7 +14,7 @@ from ..errors import SuiteError
 from ..measures import length, scores
 from ..spec import Grade, Machine, Point, Provenance, Results, Stale
 from ..trial import Learning
-from .clocked import growth_rows, timing_rows
+from .clocked import deployed_rows, growth_rows, timing_rows
 from .ledger import Entry, Ledger, timing_sources
 from .selection import Selection
 from .store import Store, StoredEvaluation, StoredTiming, StoredTrial
@@ -32,7 +32,7 @@ COLUMNS = {
     "value": "the score; empty where there is none (never solved, never halved)",
     "engine": "what the variant ran on",
     "learning_rate": "the trial's",
-    "chosen": "whether validation chose this learning rate for the variant at this task and length",
+    "chosen": "whether the validation of the other seeds chose this learning rate for the seed at this task and length",
     "solved": "whether the trial solved its task on the test stream",
     "causal": "whether the variant is causal",
     "batch_size": "of the timed input; empty for trials",
@@ -202,7 +202,7 @@ def _frame(records: list[Record], timings: list[StoredTiming], trials: pd.DataFr
     chosen = set(trials.loc[trials["chosen"], "key"])
     rows = [row for record in records for row in _rows(record, curve=record.stored.key in chosen)]
     rows += [row for stored in timings for row in timing_rows(stored)]
-    rows += growth_rows(timings)
+    rows += [*growth_rows(timings), *deployed_rows(timings)]
     frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "chosen"])
     frame = frame.merge(trials[["key", "chosen"]], on="key", how="left")
     frame["chosen"] = frame["chosen"].eq(True) | frame["axis"].eq("speed")
@@ -278,16 +278,17 @@ def _retained(record: Record, clean: Point, stored: StoredEvaluation) -> dict[st
 
 
 def choose(trials: pd.DataFrame) -> pd.DataFrame:
-    """Mark, for each variant at each task and length, the learning rate of the best mean validation skill over seeds.
+    """Mark, for each seed of each variant at each task and length, the learning rate that did best on the validation of the other seeds.
 
     A trial that did not end well counts as no skill. Of equals the smaller rate is taken. `edge` says that the winner
     stands at an end of a grid of at least two, so that a better one may lie beyond.
     """
     trials = trials.assign(chosen=False, edge=False)
     for _, cell in trials.groupby(["variant", "task", "length"], sort=False):
-        skills = cell.groupby("learning_rate")["validation_skill"].mean().sort_index()
-        best = skills.idxmax()
-        rows = cell.index[cell["learning_rate"] == best]
+        skills = cell.pivot_table(index="learning_rate", columns="seed", values="validation_skill", aggfunc="first", sort=True)
+        rates = skills.index[scores.chosen_by_others(skills)]
+        chosen = cell["learning_rate"].to_numpy() == pd.Series(rates, index=skills.columns).reindex(cell["seed"]).to_numpy()
+        rows = cell.index[chosen]
         trials.loc[rows, "chosen"] = True
-        trials.loc[rows, "edge"] = len(skills) > 1 and best in (skills.index[0], skills.index[-1])
+        trials.loc[rows, "edge"] = (len(skills) > 1) & trials.loc[rows, "learning_rate"].isin([skills.index[0], skills.index[-1]])
     return trials

@@ -86,6 +86,5 @@ def tables_of(name: str, results: Results) -> list[Table]:
 
 
 def answers(store: Store) -> dict[str, str]:
-    """The sentences of the answer, by axis."""
-    (table,) = tables_of("answer", frame.read(store))
-    return dict(table.frame.itertuples(index=False))
+    """The sentences of the answer, by variant, and how far to trust it."""
+    return dict(tables_of("answer", frame.read(store))[-1].frame.itertuples(index=False))

@@ -17,8 +17,8 @@ from suite import Results, verdict
 from suite.check.imagined import CURVE, fill
 from suite.measures.length import NAME as LENGTH
 from suite.ops.engines import ENGINES, REFERENCE, VENDOR
-from suite.report.stats import Interval, area
-from suite.report.verdict import Cell, Solved
+from suite.report.stats import area
+from suite.report.verdict import Solved
 from suite.spec import Stale
 from suite.store import frame
 
@@ -69,7 +69,7 @@ def test_a_failed_trial_has_no_say_though_it_was_tested_before_it_failed(imagine
     )
     later = replace(results, trials=trials, frame=rows)
     assert verdict.trials(later)["value"].tolist() == pytest.approx([0.8, math.nan, 0.6, 0.6], nan_ok=True)
-    assert verdict.long_range(later).scores["lstm"] == pytest.approx((0.8, 0.8, 0.8, 1))
+    assert verdict.summaries(later)["lstm"].skill == pytest.approx((0.8, 0.8, 0.8, 1))
     assert len(verdict.scores(later, "long_range", "skill")) == 3 * 2  # three trials, two lengths
 
 
@@ -83,7 +83,6 @@ def test_a_trial_whose_test_is_stale_is_not_said_to_be_unsolved(tmp_path: Path) 
     store.file("evaluations", ledger.cells[cell].evaluations[LENGTH]).unlink()
     summary = verdict.summaries(frame.read(store))["lstm"]
     assert (summary.solved, summary.trials) == (1, 1)
-    assert verdict.robustness(frame.read(store)).ranked == ("lstm", "gru")
 
 
 def test_only_the_chosen_learning_rate_counts(tmp_path: Path) -> None:
@@ -92,7 +91,7 @@ def test_only_the_chosen_learning_rate_counts(tmp_path: Path) -> None:
     assert set(verdict.trials(results)["learning_rate"]) == {0.001}
     assert verdict.trials(results)["edge"].all()
     assert set(verdict.scores(results, "long_range", "skill")["learning_rate"]) == {0.001}
-    assert verdict.trust(results) == verdict.Trust(seeds=2, least_p=0.5, rates=(0.001, 0.01, 0.1), at_edge=2)
+    assert verdict.trust(results) == verdict.Trust(seeds=2, least_p=0.5, rates=(0.001, 0.01, 0.1), at_edge=2, learning=0)
 
 
 def test_scores_are_those_of_trials_that_ended_well(imagine: Callable[..., Results]) -> None:
@@ -121,64 +120,15 @@ def test_variants_are_listed_causal_ones_first_and_timed_ones_where_asked(tmp_pa
     assert verdict.listed(results, timed=True) == ["lstm", "gru", "bilstm"]
 
 
-# Rankings
+# What was solved, and times
 
 
-def ranking(results: Results, means: dict[str, tuple[float, float, float]], **options: bool) -> verdict.Comparison:
-    return verdict.compare(results, {name: Interval(*values, 2) for name, values in means.items()}, (), **options)
-
-
-def test_causal_variants_are_ranked_and_others_stand_apart(imagine: Callable[..., Results]) -> None:
-    results = imagine(dict.fromkeys(("lstm", "gru", "rnn", "indrnn", "bilstm"), (0.9, 0.9)))
-    comparison = ranking(
-        results, {"bilstm": (0.99, 0.9, 1), "lstm": (0.5, 0.4, 0.6), "gru": (0.8, 0.604, 0.9), "rnn": (math.nan, math.nan, math.nan)}
-    )
-    assert comparison.ranked == ("gru", "lstm")
-    assert comparison.leader == "gru"
-    assert comparison.level == ("lstm",), "0.604 and 0.6 are read as 0.60"
-    assert comparison.apart == ("bilstm",)
-    assert comparison.left_out == ("indrnn",)
-    assert set(comparison.scores) == {"lstm", "gru", "bilstm"}
-    assert ranking(results, {"lstm": (0.5, 0.4, 0.6), "gru": (0.8, 0.606, 0.9)}).level == ()
-    assert ranking(results, {"lstm": (0.5, 0.5, 0.5), "gru": (0.8, 0.8, 0.8)}, timed=True).ranked == ("lstm", "gru")
-    assert ranking(results, {"bilstm": (0.5, 0.5, 0.5)}).leader is None
-
-
-def test_a_leader_without_skill_has_learned_nothing(imagine: Callable[..., Results]) -> None:
-    results = imagine({"lstm": (0.0, 0.0)})
-    assert ranking(results, {"lstm": (0.001, 0.0, 0.004)}).nothing_learned
-    assert not ranking(results, {"lstm": (0.004, 0.0, 0.006)}).nothing_learned
-    assert not ranking(results, {}).nothing_learned
-
-
-# Long range
-
-
-def test_long_range_pools_each_task_s_longest_length_with_the_same_weight(tmp_path: Path) -> None:
-    skills = {("adding", 20): 0.9, ("noisy", 20): 0.5}
-    results = frame.read(fill(tmp_path, lambda _v, t, n, s: skills.get((t, n), 0.1) + 0.1 * s, variants=["lstm"]))
-    comparison = verdict.long_range(results)
-    assert comparison.cells == (Cell("adding", 20), Cell("noisy", 20))
-    assert comparison.scores["lstm"] == pytest.approx((0.75, 0.7, 0.8, 4))
-
-
-def test_long_range_compares_over_the_tasks_that_most_variants_have(tmp_path: Path) -> None:
-    def skill(variant: str, task: str, _length: int, _seed: int) -> Skill:
-        return "missing" if (variant, task) == ("gru", "noisy") else 0.9 if task == "adding" else 0.1
-
-    results = frame.read(fill(tmp_path, skill, lengths=[10]))
-    comparison = verdict.long_range(results)
-    assert comparison.cells == (Cell("adding", 10),)
-    assert {name: score.mean for name, score in comparison.scores.items()} == pytest.approx(dict.fromkeys(("lstm", "gru", "bilstm"), 0.9))
-
-
-def test_who_solved_is_told_by_task_and_length(tmp_path: Path) -> None:
+def test_the_longest_solved_is_told_by_task(tmp_path: Path) -> None:
     def skill(variant: str, _task: str, length: int, seed: int) -> Skill:
         solved = {("lstm", 10), ("gru", 10), ("gru", 20), ("bilstm", 20)}
         return 0.95 if (variant, length) in solved and not (variant == "gru" and length == 20 and seed) else "failed"
 
     results = frame.read(fill(tmp_path, skill, tasks=["adding"]))
-    assert verdict.solvers_of_longest(results) == {Cell("adding", 20): ("gru", "bilstm")}
     assert verdict.longest_solved(results) == {
         ("adding", "lstm"): Solved(10, 2, 2),
         ("adding", "gru"): Solved(20, 1, 2),
@@ -186,43 +136,11 @@ def test_who_solved_is_told_by_task_and_length(tmp_path: Path) -> None:
     }
 
 
-# Robustness
-
-
-def test_robustness_pools_areas_where_the_same_variants_solved_with_every_seed(imagine: Callable[..., Results]) -> None:
-    comparison = verdict.robustness(imagine({"lstm": (0.9, 1.0), "gru": (0.95, 0.5), "bilstm": (1.0, 1.0)}))
-    assert comparison.cells == (Cell("adding", 10),)
-    assert comparison.ranked == ("lstm",)
-    assert comparison.apart == ("bilstm",)
-    assert comparison.left_out == ("gru",)
-    assert comparison.scores["lstm"] == pytest.approx((robust(0.95), robust(0.9), robust(1.0), 4))  # two seeds, two corruptions
-
-
-def test_a_diverged_seed_is_one_that_did_not_solve_and_a_failed_one_does_not_count(imagine: Callable[..., Results]) -> None:
-    comparison = verdict.robustness(imagine({"lstm": (0.95, 0.95), "gru": (0.95, None), "rnn": (0.95, "failed")}))
-    assert comparison.ranked == ("lstm", "rnn")
-    assert comparison.left_out == ("gru",)
-
-
-def test_robustness_is_compared_over_the_cells_that_most_solved(tmp_path: Path) -> None:
-    solved = {("lstm", "adding"), ("gru", "adding"), ("lstm", "noisy"), ("bilstm", "noisy")}
-    results = frame.read(fill(tmp_path, lambda v, t, _n, _s: 0.95 if (v, t) in solved else 0.5, lengths=[10]))
-    comparison = verdict.robustness(results)
-    assert comparison.cells == (Cell("adding", 10),)
-    assert (comparison.ranked, comparison.apart, comparison.left_out) == (("lstm", "gru"), (), ("bilstm",))
-
-
-def test_a_variant_without_one_of_the_corruptions_is_not_compared(imagine: Callable[..., Results]) -> None:
-    results = imagine({"lstm": (0.95, 0.95), "gru": (0.95, 0.95), "rnn": (0.95, 0.95)})
-    rows = results.frame
-    results = replace(results, frame=rows[~((rows["variant"] == "rnn") & (rows["condition"] == "step_drop"))])
-    assert verdict.robustness(results).ranked == ("lstm", "gru")
-    assert verdict.robustness(results).left_out == ("rnn",)
-
-
-def test_no_robustness_is_compared_where_nobody_solved(imagine: Callable[..., Results]) -> None:
-    comparison = verdict.robustness(imagine({"lstm": (0.5, 0.5), "gru": (0.95, 0.5)}))
-    assert (comparison.cells, comparison.scores, comparison.leader) == ((), {}, None)
+def test_what_is_kept_is_the_area_over_the_clean_skill_of_trials_that_solved(imagine: Callable[..., Results]) -> None:
+    kept = verdict.retained(imagine({"lstm": (0.95, 0.9), "gru": (0.95, 0.5)}))
+    assert set(zip(kept["variant"], kept["seed"], strict=True)) == {("lstm", 0), ("lstm", 1), ("gru", 0)}
+    wanted = kept["seed"].map({0: robust(0.95) / 0.95, 1: robust(0.9) / 0.9})
+    assert kept["value"].tolist() == pytest.approx(wanted.tolist())
 
 
 # Speed
@@ -230,15 +148,12 @@ def test_no_robustness_is_compared_where_nobody_solved(imagine: Callable[..., Re
 
 def test_speed_is_a_ratio_to_the_baseline_on_the_same_engine(tmp_path: Path) -> None:
     results = frame.read(fill(tmp_path, variants=["lstm", "rnn"], tasks=["adding"], times=TIMES))
-    comparison = verdict.speed(results, REFERENCE.name)
-    assert comparison.cells == (Cell("", 32),)
-    assert comparison.ranked == ("gru", "lstm")
-    assert comparison.apart == ("bilstm",)
-    assert comparison.left_out == ("rnn",)
-    assert comparison.scores["gru"] == pytest.approx((0.5, 0.49, 0.51, 2))
-    assert comparison.scores["lstm"] == pytest.approx((1, 1, 1, 1))
-    assert verdict.speed(results, VENDOR.name).ranked == ("lstm",)
-    assert verdict.summaries(results)["gru"].times == {REFERENCE.name: comparison.scores["gru"]}
+    ratios = verdict.speed(results, REFERENCE.name)
+    assert set(ratios) == {"gru", "lstm", "bilstm"}
+    assert ratios["gru"] == pytest.approx((0.5, 0.49, 0.51, 2))
+    assert ratios["lstm"] == pytest.approx((1, 1, 1, 1))
+    assert set(verdict.speed(results, VENDOR.name)) == {"lstm"}
+    assert verdict.summaries(results)["gru"].times == {REFERENCE.name: ratios["gru"]}
 
 
 def test_times_stand_by_engine_and_length(tmp_path: Path) -> None:
@@ -260,7 +175,7 @@ def test_nothing_timed_is_an_empty_table(imagine: Callable[..., Results]) -> Non
     assert verdict.best_available(results).empty
     assert verdict.engines(results) == []
     assert math.isnan(verdict.noise(results))
-    assert verdict.speed(results, VENDOR.name).cells == ()
+    assert verdict.speed(results, VENDOR.name) == {}
 
 
 def fused(results: Results, *cells: tuple[str, str]) -> Results:
@@ -272,17 +187,16 @@ def fused(results: Results, *cells: tuple[str, str]) -> Results:
 
 def test_a_kernel_is_compared_with_a_kernel_and_a_loop_with_a_loop(tmp_path: Path) -> None:
     results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
-    assert verdict.speed(fused(results, ("gru", REFERENCE.name)), REFERENCE.name).ranked == ("lstm",)
+    assert set(verdict.speed(fused(results, ("gru", REFERENCE.name)), REFERENCE.name)) == {"lstm", "bilstm"}
     both = fused(results, ("gru", REFERENCE.name), ("lstm", REFERENCE.name))
-    assert verdict.speed(both, REFERENCE.name).ranked == ("gru", "lstm")
-    assert verdict.speed(both, REFERENCE.name).apart == ()
+    assert set(verdict.speed(both, REFERENCE.name)) == {"gru", "lstm"}
 
 
 def test_what_one_would_deploy_is_the_fastest_engine_of_each(tmp_path: Path) -> None:
     results = frame.read(fill(tmp_path, variants=["lstm"], tasks=["adding"], times=TIMES))
     best = verdict.best_available(results).set_index("variant")
     assert best["engine"].to_dict() == {"bilstm": REFERENCE.name, "lstm": VENDOR.name, "gru": REFERENCE.name}
-    assert best["ratio"].to_dict() == pytest.approx({"bilstm": 0.5, "lstm": 1.0, "gru": 1.0})
+    assert best["mean"].to_dict() == pytest.approx({"bilstm": 0.5, "lstm": 1.0, "gru": 1.0})
 
 
 # Summaries, losses and trust
@@ -298,7 +212,7 @@ def test_a_summary_has_what_there_is_to_say(tmp_path: Path) -> None:
     assert (lstm.hidden_sizes, lstm.trials, lstm.solved, lstm.lost) == ((32,), 4, 2, 2)
     assert lstm.skill == pytest.approx((0.475, 0, 0.95, 4))
     assert gru.skill == pytest.approx((0.95, 0.95, 0.95, 2))
-    assert lstm.robustness.mean == pytest.approx(robust(0.95))
+    assert lstm.robustness.mean == pytest.approx(robust(0.95) / 0.95)
     assert (bilstm.parameters, bilstm.trials, bilstm.skill.n, bilstm.robustness.n, bilstm.never) == ((), 0, 0, 0, 0)
     assert math.isnan(bilstm.steps)
 
@@ -328,9 +242,7 @@ def test_trust_is_limited_by_seeds_and_rates(tmp_path: Path, seeds: int, few: bo
 def test_without_a_trial_there_is_nothing_to_compare(imagine: Callable[..., Results]) -> None:
     results = imagine({"lstm": ("missing", "missing")})
     assert verdict.trials(results).empty
-    assert verdict.long_range(results).scores == {}
-    assert verdict.robustness(results).scores == {}
-    assert verdict.solvers_of_longest(results) == {}
+    assert verdict.answer(results).rows == ()
     assert verdict.longest_solved(results) == {}
     assert verdict.summaries(results) == {}
     assert verdict.trust(results).seeds == 0

@@ -1,0 +1,75 @@
+"""Turns an answer into fields of a table, lines for a terminal, and plain data and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..trial import BASELINE
+from .answer import BEST, Answer, Axis, Row
+from .stats import Interval
+
+MARKS: Mapping[str, str] = {"better": "▲", "worse": "▼", "undecided": "≈", "not comparable": "–"}
+
+
+def told(row: Row | None) -> str:
+    """A row as a field of a table: its mark, and its effect with the interval."""
+    if row is None:
+        return ""
+    if row.verdict == "not comparable":
+        return f"{MARKS[row.verdict]} {row.effect.mean:.2f}" if row.effect.n else MARKS[row.verdict]
+    return f"{MARKS[row.verdict]} {row.effect.text() if row.axis == 'speed' else signed(row.effect)}"
+
+
+def signed(effect: Interval) -> str:
+    """A difference with its sign."""
+    mean, low, high = (f"{0.0 if abs(value) < 0.005 else value:+.2f}".replace("-", "−") for value in effect[:3])
+    return f"{mean} ({low} to {high})"
+
+
+def columns(answer: Answer) -> dict[str, tuple[Axis, str]]:
+    """Where each column of a table of the answer is from, by its title: time on one engine for all and on each one's best, and learning."""
+    titles: dict[str, tuple[Axis, str]] = {}
+    if answer.common:
+        titles |= {f"time, {answer.common} engine": ("speed", answer.common), f"time, {BEST}": ("speed", BEST)}
+    return {**titles, "robust": ("robustness", ""), "remembers": ("long_range", "")}
+
+
+def plain(answer: Answer) -> list[dict[str, Any]]:
+    """The rows as plain data; None for what is not there."""
+    numbers = ("effect", "low", "high", "p")
+
+    def row(row: Row) -> dict[str, Any]:
+        values = dict(zip(numbers, (*row.effect[:3], row.p), strict=True))
+        return {
+            "variant": row.variant,
+            "axis": row.axis,
+            "engine": row.engine,
+            "verdict": row.verdict,
+            **{name: value if math.isfinite(value) else None for name, value in values.items()},
+            "cells": row.cells,
+            "pairs": row.pairs,
+            "why": row.why,
+        }
+
+    return [row(each) for each in answer.rows]
+
+
+def text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of plain rows for a terminal."""
+    answer = Answer(tuple(_row(each) for each in rows), ())
+    titles = columns(answer)
+    table = [["", *titles]]
+    for name in dict.fromkeys(row.variant for row in answer.rows):
+        table.append([name, *(told(answer.row(name, *place)) for place in titles.values())])
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    legend = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())
+    return "\n".join([f"against {BASELINE.label}: {legend}", *lines]) if answer.rows else "nothing to compare"
+
+
+def _row(plain: Mapping[str, Any]) -> Row:
+    mean, low, high, p = (math.nan if plain[name] is None else float(plain[name]) for name in ("effect", "low", "high", "p"))
+    effect = Interval(mean, low, high, 0 if math.isnan(mean) else 2)
+    return Row(plain["variant"], plain["axis"], plain["engine"], plain["verdict"], effect, p, plain["cells"], plain["pairs"], plain["why"])
