@@ -1,4 +1,4 @@
-# Words: report test check bench dashboard install clean (bare `make` says what they do)
+# Words: report test check bench validate dashboard install clean (bare `make` says what they do)
 
 PYTHON ?= python3
 PLAN ?= quick
@@ -9,7 +9,7 @@ NARROW := $(if $(VARIANTS),--variants '$(VARIANTS)') $(if $(TASKS),--tasks '$(TA
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test check bench dashboard clean
+.PHONY: help install report test check bench validate dashboard clean
 
 help:
 	@echo 'make report     run the plan and write its report (PLAN=quick VARIANTS= TASKS= SEEDS= DEVICE= WORKERS=)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test       install what tests need and run them'
 	@echo 'make check      ruff (lint, format) and mypy'
 	@echo 'make bench      measure the suite itself: ratios, interleaved, medians'
+	@echo 'make validate   measure the report'\''s statistics on planted truth: false claims, coverage, power, bias'
 	@echo 'make install    make .venv and install the suite there (the others do this first)'
 	@echo 'make clean      remove .venv and caches; runs/ stays'
 
@@ -47,6 +48,9 @@ check: .venv/installed-test
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+validate: install
+	$(BIN)/python -m tests.validate
 
 dashboard: install
 	@$(BIN)/suite dashboard --port $(PORT)

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from suite import Variant, hookimpl
 
-from .lstm import LSTM
+from .lstm import LSTM, memory
 
 ROWS = 16
 """The additive score makes (B, ROWS, T, H) at a time, and again when going backward: (B, T, T, H) would not fit in memory."""
@@ -86,4 +86,4 @@ def causal(*, score: str = "dot", span: str = "past") -> bool:  # noqa: ARG001
 
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("attention", Attention, causal=causal, vendor=Attention.vendor, paper="arXiv:1601.06733")
+    yield Variant("attention", Attention, causal=causal, vendor=Attention.vendor, memory=memory, paper="arXiv:1601.06733")

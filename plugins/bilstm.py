@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from suite import Variant, hookimpl, ops
 
-from .lstm import LSTM
+from .lstm import LSTM, memory
 
 
 class BiLSTM(nn.Module):
@@ -38,4 +38,4 @@ def summary(y: Tensor) -> Tensor:  # (B, T, 2H) -> (B, 2H)
 
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("bilstm", BiLSTM, causal=False, vendor=BiLSTM.vendor, summary=summary, paper="doi:10.1109/78.650093")
+    yield Variant("bilstm", BiLSTM, causal=False, vendor=BiLSTM.vendor, summary=summary, memory=memory, paper="doi:10.1109/78.650093")

@@ -43,6 +43,11 @@ class GRU(nn.Module):
         return ops.vendor_gru(x, self.weight_x, self.weight_h, self.bias)
 
 
+def memory(core: GRU) -> Iterator[tuple[Tensor, None]]:
+    """The bias of the update gate, ``(H,)``, which keeps the state by as much as it does not write."""
+    yield core.bias.chunk(3)[1], None
+
+
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("gru", GRU, vendor=GRU.vendor, paper="arXiv:1406.1078")
+    yield Variant("gru", GRU, vendor=GRU.vendor, memory=memory, paper="arXiv:1406.1078")

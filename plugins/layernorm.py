@@ -6,8 +6,8 @@ Ba et al., 2016, arXiv:1607.06450 (equations 20–22 of the supplement)
     c_t = σ(f_t) ∘ c_{t−1} + σ(i_t) ∘ tanh(g_t)
     h_t = σ(o_t) ∘ tanh(LN(c_t; α₃, β₃))
 
-The shifts of the first two LN would add to b, so they are left out. With a single input channel, LN(W_x x_t) keeps little of x_t but
-its sign: a large gain on tasks that ask for no more, and fragile under noise.
+The shifts of the first two LN would add to b, so they are left out. Of an input of a single channel, LN(W_x x_t) would keep no more than
+its sign; the constant channel beside it, which every model gets, lets through how large it is.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class LayerNormLSTM(nn.Module):
         return ops.scan(self.step, x, (zeros, zeros))
 
 
+def memory(core: LayerNormLSTM) -> Iterator[tuple[Tensor, Tensor]]:
+    """Biases of forget and input gate, ``(H,)`` each."""
+    f, i, _, _ = core.bias.chunk(4)
+    yield f, i
+
+
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("layernorm", LayerNormLSTM, paper="arXiv:1607.06450")
+    yield Variant("layernorm", LayerNormLSTM, memory=memory, paper="arXiv:1607.06450")

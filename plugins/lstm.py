@@ -50,6 +50,14 @@ class LSTM(nn.Module):
         return ops.vendor_lstm(x, self.direction)
 
 
+def memory(core: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    """Biases of forget and input gate, ``(H,)`` each, of every LSTM within."""
+    for module in core.modules():
+        if isinstance(module, LSTM):
+            i, f, _, _ = module.gates.bias.chunk(4)
+            yield f, i
+
+
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("lstm", LSTM, vendor=LSTM.vendor, paper="doi:10.1162/neco.1997.9.8.1735")
+    yield Variant("lstm", LSTM, vendor=LSTM.vendor, memory=memory, paper="doi:10.1162/neco.1997.9.8.1735")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from suite import Variant, hookimpl
 
-from .lstm import LSTM
+from .lstm import LSTM, memory
 
 
 class Residual(nn.Module):
@@ -44,4 +44,4 @@ class Residual(nn.Module):
 
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("residual", Residual, vendor=Residual.vendor, paper="arXiv:1609.08144")
+    yield Variant("residual", Residual, vendor=Residual.vendor, memory=memory, paper="arXiv:1609.08144")

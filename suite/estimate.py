@@ -56,11 +56,12 @@ class Paces:
     def seconds(self, trial: Trial) -> float:
         """A trial's training, validations and evaluations."""
         training = trial.training
-        batches = training.evaluation_samples / min(data.EVALUATION_BATCH, training.evaluation_samples)
+        batch = min(data.EVALUATION_BATCH, training.evaluation_samples)
         validations = training.steps / training.validate_every
         factors = [at if asked.axis == "long_range" else 1.0 for asked in trial.evaluations for at in asked.at]
-        scored = validations * self.scoring.at(trial.length) + sum(self.scoring.at(trial.length * factor) for factor in factors)
-        return training.steps * self.training.at(trial.length) + batches * scored
+        validating = validations * training.evaluation_samples * self.scoring.at(trial.length)
+        testing = trial.test_samples * sum(self.scoring.at(trial.length * factor) for factor in factors)
+        return training.steps * self.training.at(trial.length) + (validating + testing) / batch
 
 
 def paces(trial: Trial, members: int, registry: Registry) -> Paces:

@@ -82,6 +82,8 @@ class Variant:
     summary: ``(B, T, O) -> (B, O)``, what one answer a sequence is read from; by default the last step
     paper: where the equations come from
     parameters: ``parameters(input_size, hidden_size, **options) -> int``, the count the paper states; `suite check` compares
+    memory: ``memory(module)`` yields, for each set of gates on a state, the bias ``(H,)`` of the gate that keeps the state and that of the gate
+        that writes to it (None where one gate does both), so that the harness can let all variants begin with the same memory
     """
 
     name: str
@@ -91,6 +93,7 @@ class Variant:
     vendor: Callable[[Any, Tensor], Tensor] | None = None
     summary: Callable[[Tensor], Tensor] | None = None
     parameters: Callable[..., int] | None = None
+    memory: Callable[[Any], Iterable[tuple[Tensor, Tensor | None]]] | None = None
 
     def is_causal(self, options: Options) -> bool:
         return self.causal(**options) if callable(self.causal) else self.causal
@@ -121,12 +124,15 @@ class Task:
     """A source of data with a question.
 
     draw: ``draw(rng, batch_size, length, *, **options) -> Batch``, from the NumPy Generator alone
-    input_size, output_size: D and the number of classes (or values)
+    input_size, output_size: D and the number of classes (or values); models get one channel more, see `width`
     per_step: whether y has one answer a step
     baseline: ``baseline(length, **options)``, the loss of the best predictor that knows the step but not the input
     solved: ``solved(length, **options) -> Goal``
     metrics: scores beside the loss; a per-step task's outputs are ``(B, T, C)``, else ``(B, C)``
     lengths: where a plan that names none trains
+    ideal: ``ideal(x, batch, **options) -> outputs``, what the best predictor answers to the input x ``(B, T, D)``, which may be damaged, in
+        the form of a model's raw outputs; where there is none, no loss at all counts as ideal
+    damages: names of the corruptions that are damage to it; None where all are
     """
 
     name: str
@@ -140,6 +146,16 @@ class Task:
     per_step: bool = False
     lengths: tuple[int, ...] = (20, 50)
     paper: str = ""
+    ideal: Callable[..., Array] | None = None
+    damages: tuple[str, ...] | None = None
+
+    @property
+    def width(self) -> int:
+        """How many channels a model gets: the task's own, and a constant one of ones, which the harness adds and nothing damages.
+
+        Without it, a layer norm of W x over a single channel would keep no more of x than its sign.
+        """
+        return self.input_size + 1
 
 
 @dataclass(frozen=True)
@@ -164,6 +180,7 @@ class Point:
     scores: ``loss`` and the task's metrics
     baseline: the loss of a predictor that does not look at the input, at this length
     solved: whether the scores meet the task's goal
+    ideal: the loss of the best predictor on the very same stream; 0 where the task states none
     """
 
     at: float
@@ -171,6 +188,7 @@ class Point:
     scores: Mapping[str, float]
     baseline: float
     solved: bool
+    ideal: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ def _digest(record: Trial | Timing | Grading, apart: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Training:
-    """The protocol fields of one trial."""
+    """The protocol fields of one trial.
+
+    initial_memory: the bias that gates begin with which keep a state; ``chrono`` by the sequence length; ``own`` as the variant has it
+    """
 
     optimizer: Literal["adam", "rmsprop", "sgd"]
     learning_rate: float
@@ -52,6 +55,7 @@ class Training:
     clip: float
     stop: Literal["budget", "solved"]
     dtype: Literal["float32", "float64"]
+    initial_memory: float | Literal["chrono", "own"] = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Evaluation:
     """A measure to be asked of one trained model at its points.
 
     trained: the key of the trial whose model is asked
-    sources: digests of the code that asks
+    sources: digests of the code that asks; samples: of the test stream
     """
 
     measure: str
@@ -67,10 +71,11 @@ class Evaluation:
     at: tuple[float, ...]
     trained: str
     sources: Mapping[str, str]
+    samples: int = 4096
 
     @cached_property
     def key(self) -> str:
-        return digest([self.trained, self.measure, self.at, dict(self.sources)])
+        return digest([self.trained, self.measure, self.at, self.samples, dict(self.sources)])
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,13 @@ class Trial:
     training: Training
     sources: Mapping[str, str]
     surroundings: Mapping[str, str]
+    test_samples: int = 4096
     evaluations: tuple[Evaluation, ...] = ()
 
     @cached_property
     def key(self) -> str:
-        """A digest of all that can change what is learned; the budget and the evaluations cannot."""
-        return _digest(self, apart=("evaluations", "budget", "causal"))
+        """A digest of all that can change what is learned; the budget, the evaluations and their samples cannot."""
+        return _digest(self, apart=("evaluations", "test_samples", "budget", "causal"))
 
     @property
     def cell(self) -> str:
@@ -193,7 +199,8 @@ class Learning:
 
     goal, baseline: when the task counts as solved, and the loss without looking at the input
     best_step: where validation was best; None where there was no finite validation
-    steps_to_solve: the first validation that met the goal; None where none did
+    steps_to_solve: the first of two successive validations that met the goal; None where there are none
+    ideal: the loss of the best predictor on the validation stream; 0 where the task states none
     """
 
     goal: str
@@ -201,6 +208,7 @@ class Learning:
     curve: tuple[Validation, ...] = ()
     best_step: int | None = None
     steps_to_solve: int | None = None
+    ideal: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,19 @@ def exact_sequence(output: NDArray[Any], batch: Batch) -> float:
     return float(np.mean((output[:, -COUNT:].argmax(axis=2) == batch.y[:, -COUNT:]).all(axis=1)))
 
 
+SURE = 30.0
+"""A logit so far above the others leaves no loss to speak of."""
+
+
+def ideal(x: NDArray[Any], batch: Batch) -> NDArray[Any]:
+    """Blank, and at the end the symbols as they were read."""
+    logits = np.zeros((*batch.y.shape, SYMBOLS + 1))
+    logits[:, :-COUNT, BLANK] = SURE
+    read = x[:, :COUNT, 1 : SYMBOLS + 1].argmax(axis=2) + 1
+    np.put_along_axis(logits[:, -COUNT:], read[..., None], SURE, axis=2)
+    return logits
+
+
 @hookimpl
 def suite_tasks() -> Iterator[Task]:
     yield Task(
@@ -62,5 +75,6 @@ def suite_tasks() -> Iterator[Task]:
         solved=lambda _length: Goal("recall_accuracy", at_least=0.99),
         metrics={"recall_loss": recall_loss, "recall_accuracy": recall_accuracy, "exact_sequence": exact_sequence},
         lengths=(10, 50),
+        ideal=ideal,
         paper="arXiv:1511.06464",
     )

@@ -23,4 +23,4 @@ def apply(rng: np.random.Generator, x: NDArray[Any], protected: NDArray[Any], sn
 
 @hookimpl
 def suite_corruptions() -> Iterator[Corruption]:
-    yield Corruption("gaussian_noise", apply, severities=(20, 10, 5, 0, -5), unit="dB SNR")
+    yield Corruption("gaussian_noise", apply, severities=(20, 10, 0, -10, -20), unit="dB SNR")

@@ -18,4 +18,4 @@ def apply(rng: np.random.Generator, x: NDArray[Any], protected: NDArray[Any], pr
 
 @hookimpl
 def suite_corruptions() -> Iterator[Corruption]:
-    yield Corruption("step_drop", apply, severities=(0.05, 0.1, 0.2, 0.4, 0.6), unit="probability of loss")
+    yield Corruption("step_drop", apply, severities=(0.1, 0.3, 0.5, 0.7, 0.9), unit="probability of loss")

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import nearest
+from ..registry.finder import discover
 from ..registry.registry import options_of
 from ..spec import Batch, Goal, Task
 from ..training import data
@@ -75,6 +77,25 @@ def _check_batch(task: Task, batch: Batch, size: int) -> None:
         require(batch.protected.shape in shapes, f"protected has shape {batch.protected.shape}; it must be {shapes[0]} or {shapes[1]}")
     loss = float(data.loss(task, torch.zeros(*wanted, task.output_size), batch))
     require(math.isfinite(loss), f"the loss of a model that answers zero is {loss}")
+
+
+@check(
+    "Let ideal answer as a model does, (B, C) or (B, T, C) raw outputs, by what x tells, damaged or not; and name corruptions that exist."
+)
+def ideal(subject: Subject[Task]) -> None:
+    """The ideal predictor's outputs have a model's shape, and lose no more than not looking does; what the task calls damage exists."""
+    task, options = subject.noun, subject.options
+    known = discover().corruptions
+    for name in task.damages or ():
+        require(name in known, f"damages names '{name}', which is no corruption{nearest(name, known)}")
+    if task.ideal is None:
+        raise Skipped("it states no ideal predictor")
+    for length in task.lengths:
+        batch = draw(subject, 2000, length, split="check")
+        found = data.ideal_loss(task, options, [(data.features(task, batch), batch)])
+        baseline = task.baseline(length, **options)
+        require(math.isfinite(found), f"the ideal predictor's loss is {found} at length {length}")
+        require(found < baseline, f"the ideal predictor loses {found:.3g} at length {length}, not looking {baseline:.3g}")
 
 
 @check("Draw everything from the Generator handed to draw, and keep nothing between calls.", first=True)

@@ -37,7 +37,7 @@ def improves(subject: Subject[Variant], steps: int, remember: bool, updates: int
         signs = 2.0 * torch.randint(2, (samples, steps, 1), generator=generator) - 1
         mark = (torch.arange(steps) == 0).to(signs).expand(samples, steps)[..., None]
         target = signs[:, 0] if remember else signs.sum(1) / steps**0.5
-        return (net(torch.cat([signs, mark], dim=2)) - target).square().mean()  # type: ignore[no-any-return]
+        return (net(torch.cat([signs, mark, torch.ones_like(mark)], dim=2)) - target).square().mean()  # type: ignore[no-any-return]
 
     with torch.no_grad():
         first = min(1.0, loss(512).item())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..errors import SuiteError
 from ..spec import Measure, Point, Stream, Task
+from ..training import data
 from ..training.members import Members
 from ..training.trainer import means, together
 from ..trial import Evaluation, Trial
@@ -30,12 +31,14 @@ def _asked(members: Members, task: Task, trial: Trial, measure: Measure, at: flo
     stream = measure.stream(task, trial, at)
     if not isinstance(stream, Stream):
         raise SuiteError(f"measure '{measure.name}': stream returned {type(stream).__name__}; it must return a Stream")
-    baseline = task.baseline(stream.length, **trial.task.options)
-    goal = task.solved(stream.length, **trial.task.options)
-    scores: Sequence[dict[str, float]] = means(together(members), task, trial, stream.batches)
+    options = trial.task.options
+    baseline, goal = task.baseline(stream.length, **options), task.solved(stream.length, **options)
+    batches = list(stream.batches)
+    scores: Sequence[dict[str, float]] = means(together(members), task, trial, batches)
     if not scores:
         raise SuiteError(f"measure '{measure.name}': its stream at {at:g} has no batches; it must have one or more")
-    return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own))) for own in scores]
+    ideal = data.ideal_loss(task, options, batches)
+    return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own), ideal)) for own in scores]
 
 
 def _plain(measure: Measure, answer: object) -> Point:
@@ -47,4 +50,4 @@ def _plain(measure: Measure, answer: object) -> Point:
     if not math.isfinite(baseline):
         raise SuiteError(f"measure '{measure.name}': the baseline of its Point is {baseline}; it must be finite")
     scores = {str(name): float(value) for name, value in answer.scores.items()}
-    return Point(float(answer.at), int(answer.length), scores, baseline, bool(answer.solved))
+    return Point(float(answer.at), int(answer.length), scores, baseline, bool(answer.solved), float(answer.ideal))

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def skill(loss: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
-    """1 − min(1, loss/baseline): 1 is perfect, 0 no better than not looking; NaN stays NaN."""
-    ratio = np.asarray(loss, dtype=np.float64) / np.asarray(baseline, dtype=np.float64)
-    return np.asarray(1 - np.minimum(1, ratio))
+def skill(loss: ArrayLike, baseline: ArrayLike, ideal: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """(baseline − loss) / (baseline − ideal), from 0 to 1: 1 is as good as can be, 0 no better than not looking; NaN stays NaN."""
+    base, best = np.asarray(baseline, dtype=np.float64), np.asarray(ideal, dtype=np.float64)
+    return np.asarray(np.clip((base - np.asarray(loss, dtype=np.float64)) / (base - best), 0, 1))
 
 
 def skill_of(point: Point) -> float:
     """The skill that a point shows; a loss that was not finite shows none."""
-    return skill_shown(point.scores["loss"], point.baseline)
+    return skill_shown(point.scores["loss"], point.baseline, point.ideal)
 
 
-def skill_shown(loss: float, baseline: float) -> float:
-    """The skill of one loss, 0 where it was not finite."""
-    return float(skill(loss, baseline)) if math.isfinite(loss) else 0.0
+def skill_shown(loss: float, baseline: float, ideal: float) -> float:
+    """The skill of one loss; 0 where it was not finite, and where even the best predictor does no better than not looking."""
+    return float(skill(loss, baseline, ideal)) if math.isfinite(loss) and ideal < baseline else 0.0
 
 
 def area(clean: float, skills: Sequence[float]) -> float:

@@ -168,7 +168,8 @@ def _ready(timing: Timing, variant: Variant) -> tuple[torch.nn.Module, torch.Ten
     dtype = getattr(torch, timing.dtype)
     model.cast(core, dtype).to(timing.device)
     shape = (timing.shape.batch_size, timing.shape.length, timing.input_size)
-    return core, data.inputs(data.generator("timing", timing.shape.length).standard_normal(shape), dtype, timing.device)
+    noise = data.generator("timing", timing.shape.length).standard_normal(shape)
+    return core, torch.from_numpy(noise).to(device=timing.device, dtype=dtype)
 
 
 def calls(timing: Timing, variant: Variant) -> dict[str, Callable[[], None]]:

@@ -75,8 +75,8 @@ def check_sequences(trials: list[Trial], registry: Registry) -> None:
 def step_bytes(trial: Trial, registry: Registry) -> int:
     """What a training step keeps for its backward pass, extrapolated along T from two short forwards."""
     variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
-    core = model.build_core(variant, trial.variant.options, task.input_size, trial.hidden_size, seed=0)
-    short, longer = (_kept_bytes(variant, core, torch.zeros(2, steps, task.input_size), trial.engine) for steps in (8, 16))
+    core = model.build_core(variant, trial.variant.options, task.width, trial.hidden_size, seed=0)
+    short, longer = (_kept_bytes(variant, core, torch.zeros(2, steps, task.width), trial.engine) for steps in (8, 16))
     samples = trial.training.batch_size / 2
     contents = (longer[0] - short[0]) / 8 * trial.length * samples
     wider = ITEM_BYTES[trial.training.dtype] / 4  # the forwards were in float32

@@ -130,12 +130,12 @@ class Counter:
         return round(self._offset + self._slope * hidden_size)
 
     def _core(self, hidden_size: int) -> nn.Module:
-        return model.build_core(self._variant, self._options, self._task.input_size, hidden_size, seed=0)
+        return model.build_core(self._variant, self._options, self._task.width, hidden_size, seed=0)
 
     def _counted(self, hidden_size: int) -> tuple[int, int]:
         """Parameters and output size of a core that is built for real."""
         core = self._core(hidden_size)
-        return model.count_parameters(core), model.output_size(self._variant, core, self._task.input_size)
+        return model.count_parameters(core), model.output_size(self._variant, core, self._task.width)
 
 
 def nearest_size(parameters: Callable[[int], int], budget: int, guess: int) -> tuple[int, int]:

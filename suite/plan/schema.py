@@ -62,7 +62,10 @@ class Matching(Strict):
 
 
 class TrainingPlan(Strict):
-    """The same for every variant; each learning rate is tried by all, and validation chooses."""
+    """The same for every variant; each learning rate is tried by all, and validation chooses.
+
+    initial_memory: the bias of every gate that keeps a state, at first: a number, ``chrono`` (by the sequence length), or ``own``
+    """
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rates: Annotated[tuple[Amount, ...], Field(min_length=1)] = (0.001,)
@@ -74,11 +77,16 @@ class TrainingPlan(Strict):
     stop: Literal["budget", "solved"] = "budget"
     dtype: Literal["float32", "float64"] = "float32"
     engine: Annotated[str, AfterValidator(_engine)] = "auto"
+    initial_memory: Annotated[float, Field(strict=True)] | Literal["chrono", "own"] = 1.0
 
 
 class EvaluationPlan(Strict):
-    """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures."""
+    """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures.
 
+    samples: of each test stream
+    """
+
+    samples: Positive = 4096
     lengths: tuple[Factor, ...] = (2.0, 4.0)
     corruptions: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()

@@ -87,6 +87,11 @@ def questions_of(plan: Plan, registry: Registry) -> list[Question]:
     return [Question(measure.noun, at, _sources(measure, registry)) for measure, at in asked]
 
 
+def counts(measure: Measure, task: Task) -> bool:
+    """Whether a measure is asked of models of a task: a corruption that is no damage to it is not."""
+    return not measure.corruption or task.damages is None or measure.corruption in task.damages
+
+
 def _sources(measure: Provided[Measure], registry: Registry) -> dict[str, str]:
     corruption = registry.corruption(measure.noun.corruption).digests if measure.noun.corruption else {}
     return {**measure.digests, **corruption, **harness_sources("measures.evaluate")}
@@ -129,12 +134,15 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             training=training,
             sources={**harness, **variant.digests, **task.provided.digests},
             surroundings=surroundings,
+            test_samples=plan.evaluations.samples,
         )
         if device != "cpu" and engines.engine(trial.engine).stacks:  # there, numbers may depend on the company in which they are computed
             company = f"seeds {list(plan.seeds)}, learning rates {list(plan.training.learning_rates)}"
             trial = replace(trial, surroundings={**surroundings, "trained together": company})
         evaluations = tuple(
-            Evaluation(question.measure.name, question.measure.axis, question.at, trial.key, question.sources) for question in questions
+            Evaluation(question.measure.name, question.measure.axis, question.at, trial.key, question.sources, trial.test_samples)
+            for question in questions
+            if counts(question.measure, task.provided.noun)
         )
         planned.append(replace(trial, evaluations=evaluations))
     _check_tasks(planned, registry)
@@ -188,7 +196,7 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
         return []
     surroundings = {**_surroundings(device), "cpu": machine.cpu_model()}
     harness = harness_sources("measures.timing")
-    task = Task("timing", lambda: None, plan.timing.input_size, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
+    task = Task("timing", lambda: None, plan.timing.input_size - 1, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
     matcher = Matcher(registry, plan, device)
     compiling = compiles(plan, registry)

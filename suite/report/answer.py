@@ -7,6 +7,8 @@ narrower than what tells two copies of the baseline apart. A maximum of means is
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ..trial import BASELINE, BOTH
-from . import paired
+from . import inference
 from .counted import at_longest, best_available, comparable, engines, listed, ratios, retained, times, trials, variants
-from .paired import Finding
+from .inference import Finding
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -33,9 +35,6 @@ LEARNED: tuple[Axis, ...] = ("robustness", "long_range")
 
 BEST = "best available"
 """Stands for an engine where each variant is on its own fastest: what one would deploy."""
-
-LEVEL = 0.05
-"""The probability that any *better* or *worse* among a report's comparisons of learning is wrong, at most."""
 
 SEED = 0
 """Of the generator for tests and intervals, so that the same results give the same answer."""
@@ -140,8 +139,8 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
             yield replace(row, why=_why_unpaired(name, known, axis))
             continue
         rng = np.random.default_rng(SEED)
-        found = paired.effect(list(cells.values()), rng)
-        p = paired.sign_flip(list(cells.values()), rng)
+        found = inference.effect(list(cells.values()), rng)
+        p = inference.sign_flip(list(cells.values()), rng)
         counts, spread = [len(own) for own in cells.values()], _spread(cells)
         yield replace(
             row,
@@ -150,8 +149,8 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
             p=p,
             cells=len(cells),
             pairs=sum(counts),
-            visible=paired.smallest_effect(counts, spread, comparisons),
-            needed=paired.seeds_needed(found.mean, spread, len(cells), comparisons),
+            visible=spread * _in_spreads(tuple(sorted(counts)), comparisons),
+            needed=_needed(found.mean, spread, len(cells), comparisons),
         )
 
 
@@ -172,6 +171,19 @@ def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:
     return f"no seed {'was solved' if axis == 'robustness' else 'has a score'} by both it and {BASELINE.label}"
 
 
+@functools.cache
+def _in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
+    """The smallest effect that so many pairs in each cell show, in standard deviations of a difference."""
+    return inference.smallest_effect(counts, 1.0, comparisons, np.random.default_rng(SEED))
+
+
+def _needed(difference: float, spread: float, cells: int, comparisons: int) -> int | None:
+    """With how many seeds a cell so large a difference would be found."""
+    every = range(2, inference.MOST_SEEDS + 1)
+    place = bisect.bisect_left(every, True, key=lambda seeds: spread * _in_spreads((seeds,) * cells, comparisons) <= abs(difference))
+    return every[place] if place < len(every) and difference else None
+
+
 def _spread(cells: Mapping[Cell, NDArray[np.float64]]) -> float:
     """The standard deviation of a difference within its cell."""
     return float(np.sqrt(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in cells.values()])))
@@ -179,9 +191,9 @@ def _spread(cells: Mapping[Cell, NDArray[np.float64]]) -> float:
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:
     """The rows with adjusted p, and the verdict that follows."""
-    adjusted = paired.holm({index: row.p for index, row in enumerate(rows) if not math.isnan(row.p)})
+    adjusted = inference.holm({index: row.p for index, row in enumerate(rows) if not math.isnan(row.p)})
     return [
-        replace(row, p=adjusted[index], verdict=paired.finding(adjusted[index], row.effect.mean, LEVEL)) if index in adjusted else row
+        replace(row, p=adjusted[index], verdict=inference.verdict(adjusted[index], row.effect.mean)) if index in adjusted else row
         for index, row in enumerate(rows)
     ]
 

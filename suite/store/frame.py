@@ -33,7 +33,7 @@ COLUMNS = {
     "engine": "what the variant ran on",
     "learning_rate": "the trial's",
     "chosen": "whether the validation of the other seeds chose this learning rate for the seed at this task and length",
-    "solved": "whether the trial solved its task on the test stream",
+    "solved": "whether the trial solved its task: in two successive validations, and on the test stream",
     "causal": "whether the variant is causal",
     "batch_size": "of the timed input; empty for trials",
     "width": "hidden size of the lstm that a timed variant is matched to; empty for trials",
@@ -66,7 +66,9 @@ class Record:
 
     @property
     def solved(self) -> bool:
-        return self.stored.status == "ok" and self.clean is not None and self.clean.solved
+        learning = self.stored.learning
+        steady = learning is not None and learning.steps_to_solve is not None
+        return self.stored.status == "ok" and steady and self.clean is not None and self.clean.solved
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -96,14 +98,15 @@ class _Reader:
         self.missing: list[str] = []
         self.stale: list[Stale] = []
 
-    def trials(self, cells: tuple[str, ...], measures: Mapping[str, tuple[float, ...]] | None) -> Iterator[Record]:
+    def trials(self, cells: tuple[str, ...], measures: Mapping[str, Mapping[str, tuple[float, ...]]] | None) -> Iterator[Record]:
         for cell in cells:
             entry = self._ledger.cells.get(cell)
             stored = self._store.trial(entry.key) if entry else None
             if entry is None or stored is None:
                 self.missing.append(cell)
             elif self._current(cell, stored.trial.sources):
-                yield Record(stored, tuple(self._evaluations(cell, entry, stored, measures)))
+                asked = None if measures is None else measures.get(entry.task, {})
+                yield Record(stored, tuple(self._evaluations(cell, entry, stored, asked)))
 
     def _evaluations(
         self, cell: str, entry: Entry, trial: StoredTrial, measures: Mapping[str, tuple[float, ...]] | None
@@ -236,7 +239,7 @@ def _validation_skill(learning: Learning) -> float:
     """The skill of the best validation."""
     for validation in learning.curve:
         if validation.step == learning.best_step:
-            return scores.skill_shown(validation.scores["loss"], learning.baseline)
+            return scores.skill_shown(validation.scores["loss"], learning.baseline, learning.ideal)
     return 0.0
 
 
@@ -248,14 +251,16 @@ def _rows(record: Record, curve: bool) -> Iterator[dict[str, Any]]:
         shown = math.nan if value is None else value
         return {**record.identity, "axis": axis, "metric": metric, "condition": condition, "at": at, "value": shown}
 
-    def scored(axis: str, condition: str, at: float, point_scores: Mapping[str, float], baseline: float) -> Iterator[dict[str, Any]]:
-        for metric, value in {**point_scores, "skill": scores.skill_shown(point_scores["loss"], baseline)}.items():
+    def scored(
+        axis: str, condition: str, at: float, point_scores: Mapping[str, float], baseline: float, ideal: float
+    ) -> Iterator[dict[str, Any]]:
+        for metric, value in {**point_scores, "skill": scores.skill_shown(point_scores["loss"], baseline, ideal)}.items():
             yield row(axis, metric, condition, at, value)
 
     for stored in record.evaluations:
         axis, measure = stored.evaluation.axis, stored.evaluation.measure
         for point in stored.points:
-            yield from scored(axis, measure, point.at, point.scores, point.baseline)
+            yield from scored(axis, measure, point.at, point.scores, point.baseline, point.ideal)
             if axis == "long_range":
                 yield row(axis, "solved", measure, point.at, float(point.solved))
         if axis == "robustness" and record.clean:
@@ -263,7 +268,7 @@ def _rows(record: Record, curve: bool) -> Iterator[dict[str, Any]]:
                 yield row(axis, metric, measure, math.nan, value)
     yield row("long_range", "steps_to_solve", "validation", math.nan, learning.steps_to_solve if learning else None)
     for validation in learning.curve if learning and curve else ():
-        yield from scored("learning", "validation", validation.step, validation.scores, learning.baseline)  # type: ignore[union-attr]
+        yield from scored("learning", "validation", validation.step, validation.scores, learning.baseline, learning.ideal)  # type: ignore[union-attr]
 
 
 def _retained(record: Record, clean: Point, stored: StoredEvaluation) -> dict[str, float | None]:

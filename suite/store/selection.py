@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..plan.schema import Plan, Request
-from ..plan.trials import cells_of, compiles, questions_of, timed_engines, variants_of
+from ..plan.trials import cells_of, compiles, counts, questions_of, tasks_of, timed_engines, variants_of
 from ..registry.registry import Registry
 from ..spec import Plugin
 from ..trial import BASELINE, cell_name, timing_name
@@ -18,7 +18,7 @@ class Selection:
     """What a report shows, in the plan's order.
 
     plan: narrowed by the request, as plain data
-    cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model, with the points
+    cells, timings, grades: of trials, of timings, and of variants; measures: asked of each model, with the points, by task
     steps: of the trials, by task
     """
 
@@ -27,7 +27,7 @@ class Selection:
     cells: tuple[str, ...]
     timings: tuple[str, ...]
     grades: tuple[str, ...]
-    measures: Mapping[str, tuple[float, ...]]
+    measures: Mapping[str, Mapping[str, tuple[float, ...]]]
     steps: Mapping[str, int]
 
 
@@ -35,6 +35,7 @@ def select(plan: Plan, request: Request, registry: Registry, device: str) -> Sel
     """What the plan, which is narrowed already, asks to be shown of what ran on a device."""
     cells = list(cells_of(plan, registry))
     variants = variants_of(plan, registry)
+    questions = questions_of(plan, registry)
     compiling = compiles(plan, registry)
     timed = {plugin.label: (plugin, provided) for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
     return Selection(
@@ -48,7 +49,10 @@ def select(plan: Plan, request: Request, registry: Registry, device: str) -> Sel
             for engine in timed_engines(shape, provided.noun, plugin.options, compiling, device)
         ),
         grades=_labels(plugin for plugin, _ in variants),
-        measures={question.measure.name: question.at for question in questions_of(plan, registry)},
+        measures={
+            task.plugin.label: {asked.measure.name: asked.at for asked in questions if counts(asked.measure, task.provided.noun)}
+            for task in tasks_of(plan, registry)
+        },
         steps={task.plugin.label: task.entry.steps or plan.training.steps for task, *_ in cells},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..errors import SuiteError
 from ..spec import Array, Batch, Corruption, Options, Task
 from ..trial import Trial
 
@@ -42,7 +43,7 @@ def stream(task: Task, options: Options, length: int, split: str, seed: int, sam
 
 def test_stream(task: Task, trial: Trial, length: int) -> Iterator[tuple[Array, Batch]]:
     """The test stream that all trials of a plan share at a length: batches with their input as float ``(B, T, D)``."""
-    batches = stream(task, trial.task.options, length, "test", trial.eval_seed, trial.training.evaluation_samples)
+    batches = stream(task, trial.task.options, length, "test", trial.eval_seed, trial.test_samples)
     return ((features(task, batch), batch) for batch in batches)
 
 
@@ -64,7 +65,27 @@ def corrupt(task: Task, batch: Batch, corruption: Corruption, severity: float, r
 
 
 def inputs(x: Array, dtype: torch.dtype, device: str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x)).to(device=device, dtype=dtype)
+    """The input ``(B, T, D)`` as a model gets it, ``(B, T, D + 1)``: with a last channel of ones."""
+    ones = np.ones((*x.shape[:2], 1), dtype=x.dtype)
+    return torch.from_numpy(np.concatenate([x, ones], axis=2)).to(device=device, dtype=dtype)
+
+
+def ideal_loss(task: Task, options: Options, batches: Iterable[tuple[Array, Batch]]) -> float:
+    """The loss of the best predictor over a stream; 0 where the task states none.
+
+    Raises SuiteError where its outputs are not those of a model.
+    """
+    if task.ideal is None:
+        return 0.0
+    total = samples = 0.0
+    for x, batch in batches:
+        outputs = np.asarray(task.ideal(x, batch, **options), dtype=np.float64)
+        wanted = (*batch.y.shape, task.output_size)
+        if outputs.shape != wanted:
+            raise SuiteError(f"task '{task.name}': ideal gave shape {outputs.shape}; it must give a model's raw outputs, {wanted}")
+        total += len(batch.y) * float(loss(task, torch.from_numpy(outputs), batch))
+        samples += len(batch.y)
+    return total / samples if samples else 0.0
 
 
 class Targets(NamedTuple):

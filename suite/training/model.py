@@ -62,8 +62,8 @@ def output_size(variant: Variant, core: nn.Module, input_size: int) -> int:
 
 def build(variant: Variant, options: Options, task: Task, hidden_size: int, engine_name: str, seed: int) -> Model:
     """Build the whole model on the CPU, every weight from the seed."""
-    core = build_core(variant, options, task.input_size, hidden_size, seed)
-    size = output_size(variant, core, task.input_size)
+    core = build_core(variant, options, task.width, hidden_size, seed)
+    size = output_size(variant, core, task.width)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed + 1)  # the readout's own seed, so that a core that draws more does not move it
         return Model(variant, core, size, task, engine_name)

@@ -20,6 +20,7 @@ from ..trial import Learning, Trial, Validation
 from . import data, model
 from .data import Targets
 from .members import InTurn, Members, Stacked
+from .memory import set_memory
 from .model import Model
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
@@ -79,6 +80,7 @@ def build(trials: Sequence[Trial], variant: Variant, task: Task) -> list[Model]:
     models = []
     for trial in trials:
         net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, initial_seed(trial.seed))
+        set_memory(variant, net.core, trial)
         model.cast(net, dtype).to(first.device)
         models.append(net)
     return models
@@ -180,13 +182,14 @@ def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, Targets
 
 @dataclass
 class Progress:
-    """How far one member of a population has come."""
+    """How far one member of a population has come; `met` says whether its last validation met the goal."""
 
     trial: Trial
     learning: Learning
     best: float = math.inf
     curve: list[Validation] = field(default_factory=list)
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    met: bool = False
     ended: bool = False
     diverged: str = ""
 
@@ -197,16 +200,17 @@ class Progress:
 def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None]) -> list[Trained]:
     """Train a population on fresh data every step and validate on a fixed stream.
 
-    Each member keeps its curve, the step at which it was first solved, and the weights that validated best. One that diverges (its
+    Each member keeps its curve, the step from which two successive validations met the goal, and the weights that validated best. One that diverges (its
     loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any more, as one that
     has solved the task where the plan stops then. `tell` hears of each validation as it is made.
     """
     first = trials[0]
     training, goal, baseline = first.training, task.solved(first.length, **first.task.options), baseline_of(task, first)
-    everyone = [Progress(trial, Learning(str(goal), baseline)) for trial in trials]
+    stream = validation_stream(task, first)
+    ideal = data.ideal_loss(task, first.task.options, stream())
+    everyone = [Progress(trial, Learning(str(goal), baseline, ideal=ideal)) for trial in trials]
     optimizer = Optimizer(members, trials)
     running = torch.zeros(len(trials), device=members.block.device, dtype=members.block.dtype)
-    stream = validation_stream(task, first)
     members.train(True)
 
     def take_step(x: Tensor, y: Tensor, weight: Tensor | None) -> None:
@@ -232,7 +236,7 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
             else:
                 _advance(member, validation, goal.met(validation.scores), members, row)
                 tell(member.trial, validation)
-                member.ended = training.stop == "solved" and goal.met(validation.scores)
+                member.ended = training.stop == "solved" and member.learning.steps_to_solve is not None
             if member.ended:
                 optimizer.rates[row] = 0
         if all(member.ended for member in everyone):
@@ -247,9 +251,11 @@ def member_loss(task: Task, output: Tensor, wanted: Targets, row: int | None) ->
 
 def _advance(member: Progress, validation: Validation, solved: bool, members: Members, row: int) -> None:
     """Enter a validation, and keep the weights where none was better."""
+    before = member.curve[-1].step if member.curve else None
     member.curve.append(validation)
-    if member.learning.steps_to_solve is None and solved:
-        member.learning = replace(member.learning, steps_to_solve=validation.step)
+    if member.learning.steps_to_solve is None and solved and member.met:
+        member.learning = replace(member.learning, steps_to_solve=before)
+    member.met = solved
     if validation.scores["loss"] < member.best:
         member.best = validation.scores["loss"]
         member.learning = replace(member.learning, best_step=validation.step)
@@ -263,7 +269,7 @@ def validation_stream(task: Task, trial: Trial) -> Callable[[], Iterator[tuple[A
         samples = trial.training.evaluation_samples
         return data.stream(task, trial.task.options, trial.length, "validation", trial.eval_seed, samples)
 
-    small = trial.training.evaluation_samples * trial.length * task.input_size <= KEPT
+    small = trial.training.evaluation_samples * trial.length * task.width <= KEPT
     kept = list(drawn()) if small else None
     return lambda: ((data.features(task, batch), batch) for batch in (drawn() if kept is None else kept))
 

@@ -318,7 +318,7 @@ FAULTY_TASKS: dict[str, tuple[Task, set[str]]] = {
     "too high a baseline of a classification": (replace(NOISY, baseline=lambda _length, **_: 0.7), {"baseline"}),
     "marked values unprotected": (drawing(values_unprotected), {"protected"}),
     "half of a parity unprotected": (
-        replace(NOISY, draw=parity_unprotected, solved=lambda _length: Goal("accuracy", at_least=0.9)),
+        replace(NOISY, draw=parity_unprotected, ideal=None, solved=lambda _length: Goal("accuracy", at_least=0.9)),
         {"protected"},
     ),
     "global random numbers": (drawing(globally), {"order"}),
@@ -328,6 +328,9 @@ FAULTY_TASKS: dict[str, tuple[Task, set[str]]] = {
     "goal without a metric": (replace(ADDING, solved=lambda _length, **_: Goal("accuracy", at_least=0.9)), {"goal"}),
     "goal that the baseline meets": (replace(ADDING, solved=lambda _length, **_: Goal("loss", below=0.2)), {"goal"}),
     "metric that is a sum": (replace(ADDING, metrics={"errors": lambda output, _: float((output > 0).sum())}), {"metrics"}),
+    "ideal predictor of another shape": (replace(ADDING, ideal=lambda x, _batch, **_: x[:, 0, 0]), {"ideal"}),
+    "ideal predictor that is none": (replace(NOISY, ideal=lambda x, _batch, **_: np.zeros((len(x), 2))), {"ideal"}),
+    "damage that is no corruption": (replace(ADDING, damages=("gausian_noise",)), {"ideal"}),
     "option that baseline does not take": (replace(NOISY, baseline=lambda _length: np.log(2)), {"options"}),
 }
 

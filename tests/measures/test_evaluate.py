@@ -70,7 +70,7 @@ def test_each_length_has_its_own_baseline(tiny: Trial) -> None:
 
 def test_a_corruption_is_asked_at_its_severities() -> None:
     measure = damage(NOISE)
-    assert (measure.name, measure.axis, measure.points, measure.unit) == ("gaussian_noise", "robustness", (20, 10, 5, 0, -5), "dB SNR")
+    assert (measure.name, measure.axis, measure.points, measure.unit) == ("gaussian_noise", "robustness", (20, 10, 0, -10, -20), "dB SNR")
 
 
 def test_damage_is_the_same_for_every_model(net: model.Model, tiny: Trial) -> None:
@@ -83,7 +83,7 @@ def test_damage_is_the_same_for_every_model(net: model.Model, tiny: Trial) -> No
 
     other = model.build(REGISTRY.variant("lstm").noun, {}, ADDING, 4, VENDOR.name, 1)
     watched = damage(replace(NOISE, apply=apply))
-    trial = replace(tiny, training=replace(tiny.training, evaluation_samples=200))
+    trial = replace(tiny, test_samples=200)
     for asked, by in ((net, trial), (other, replace(trial, seed=5, variant=Plugin("lstm"))), (net, trial)):
         ask(asked, by, watched, 20.0, -5.0)
     assert len(seen) == 3 * 2 * 2  # models, severities, batches

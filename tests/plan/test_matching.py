@@ -87,7 +87,7 @@ def test_a_complex_weight_counts_as_two() -> None:
 
 def test_the_budget_is_the_lstms() -> None:
     planned = trials(matching={"rule": "parameters", "hidden_size": 16}, variants=["rnn", "lstm", "bilstm"])
-    lstm = 4 * 16 * (2 + 16) + 4 * 16 + 16 + 1  # four gates of x, h and a bias; a readout of one
+    lstm = 4 * 16 * (3 + 16) + 4 * 16 + 16 + 1  # four gates of x (with its constant channel), h and a bias; a readout of one
     assert {trial.budget for trial in planned} == {lstm}
     assert {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "lstm"} == {(16, lstm)}
     assert {abs(trial.parameters / lstm - 1) < 0.05 for trial in planned} == {True}
@@ -96,7 +96,7 @@ def test_the_budget_is_the_lstms() -> None:
 
 def test_matching_by_hidden_size_leaves_the_counts_apart() -> None:
     planned = trials(matching={"rule": "hidden_size", "hidden_size": 5}, variants=["rnn", "lstm"])
-    rnn = 5 * (2 + 5) + 5 + 5 + 1
+    rnn = 5 * (3 + 5) + 5 + 5 + 1
     assert {(trial.variant.name, trial.hidden_size, trial.parameters) for trial in planned} >= {("rnn", 5, rnn)}
     assert {trial.hidden_size for trial in planned} == {5}
 
@@ -156,4 +156,4 @@ def test_a_variant_that_cannot_be_matched_keeps_its_own_count_and_is_flagged() -
     fixed = Variant("fixed", lambda input_size, _hidden_size: nn.Linear(input_size, 3))
     planned = trials(with_variant(fixed), variants=["lstm", "fixed"], matching={"rule": "parameters", "hidden_size": 16})
     (size,) = {(trial.hidden_size, trial.parameters) for trial in planned if trial.variant.name == "fixed"}
-    assert size == (16, 2 * 3 + 3 + 3 + 1)
+    assert size == (16, 3 * 3 + 3 + 3 + 1)

@@ -127,7 +127,7 @@ training = st.fixed_dictionaries(
         "learning_rates": st.sampled_from([0.01, 0.02]).map(lambda rate: [rate]),
         "steps": st.integers(98, 99),
         "validate_every": st.integers(9, 10),
-        "clip": st.sampled_from([0.5, 1, 1.0]),
+    "clip": st.sampled_from([0.5, 1, 1.0]),
         "stop": st.sampled_from(["budget", "solved"]),
     }
 )
@@ -146,6 +146,7 @@ CHANGES: dict[str, Any] = {
     "steps": 999,
     "validate_every": 49,
     "evaluation_samples": 511,
+    "initial_memory": "chrono",
     "clip": 0.5,
     "stop": "solved",
     "dtype": "float64",

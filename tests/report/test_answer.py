@@ -36,8 +36,8 @@ def test_a_difference_in_every_pair_is_found_and_its_mean_is_the_effect(tmp_path
     row = found(results_of(tmp_path, lambda v, _t, _n, s: 0.93 + 0.01 * s - 0.05 * (v == "gru")), "gru")
     assert (row.verdict, row.cells, row.pairs) == ("worse", 4, 20)
     assert row.effect.mean == pytest.approx(-0.05)
-    assert row.effect.low == pytest.approx(row.effect.high)  # every pair differs by the same
-    assert row.p == pytest.approx(4 / 100_001)  # the least of so many drawn flips, adjusted for four comparisons of learning
+    assert row.effect.low < -0.05 < row.effect.high
+    assert row.p < 1e-3
 
 
 def test_equal_variants_are_undecided_and_it_is_said_what_would_have_been_seen(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def versioned(tiny: Trial, variant: str, seed: int, sources: Mapping[str, str] =
     trial = replace(tiny, variant=Plugin(variant), seed=seed, length=6, sources=own, training=training)
     evaluations = (
         Evaluation("length", "long_range", (1.0,), trial.key, {}),
-        Evaluation("gaussian_noise", "robustness", (20.0, 10.0, 5.0, 0.0, -5.0), trial.key, noise),
+        Evaluation("gaussian_noise", "robustness", (20.0, 10.0, 0.0, -10.0, -20.0), trial.key, noise),
     )
     return replace(trial, evaluations=evaluations)
 

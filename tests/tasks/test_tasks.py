@@ -295,3 +295,38 @@ def test_steps_are_dropped_whole_and_at_their_rate(probability: float) -> None:
     assert abs(lost.mean() - probability) <= STANDARD_ERRORS * math.sqrt(probability * (1 - probability) / lost.size)
     assert (lost.mean(axis=0) < 1).all()  # each sample loses its own steps
     assert (lost.mean(axis=0) > 0).all()
+
+
+# The ideal predictor
+
+
+@pytest.mark.parametrize(("name", "options", "loss"), [("adding", {}, 0.0), ("copy", {}, 0.0), ("noisy", {"form": "a"}, 0.0)])
+@pytest.mark.parametrize("corruption", [None, *CORRUPTIONS])
+def test_who_sees_all_loses_nothing_damaged_or_not(name: str, options: Options, loss: float, corruption: str | None) -> None:
+    """What the answer rests on is protected."""
+    task = TASKS[name]
+    batch = draw(task, options, size=200, length=12)
+    x = data.features(task, batch)
+    if corruption:
+        x = data.corrupt(task, batch, CORRUPTIONS[corruption], CORRUPTIONS[corruption].severities[-1], np.random.default_rng(0))
+    assert data.ideal_loss(task, options, [(x, batch)]) == pytest.approx(loss, abs=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_posterior_of_noisy_sequences_is_that_of_bayes(steps: int) -> None:
+    """By its error rate, Φ(−√(N/0.2)), and by calibration: of those said to be of class 1 with probability p, a part p is."""
+    options: dict[str, str | int] = {"form": "b", "signal_steps": steps}
+    batch = draw(TASKS["noisy"], options, size=200_000, length=4)
+    assert TASKS["noisy"].ideal is not None
+    output = TASKS["noisy"].ideal(batch.x, batch, **options)
+    error = output.argmax(axis=1) != batch.y
+    assert_near(error.astype(float), NormalDist().cdf(-math.sqrt(steps / 0.2)))
+    probability = 1 / (1 + np.exp(output[:, 0] - output[:, 1]))
+    assert_near(batch.y - probability, 0.0)
+    unsure = (probability > 0.2) & (probability < 0.8)
+    assert_near((batch.y - probability)[unsure], 0.0)
+
+
+def test_sparing_a_model_distractors_is_no_damage() -> None:
+    assert TASKS["noisy"].damages == ("gaussian_noise",)
+    assert TASKS["adding"].damages is TASKS["copy"].damages is None

@@ -116,7 +116,7 @@ def test_inputs_take_any_layout(dtype: torch.dtype) -> None:
     x = np.broadcast_to(np.arange(3.0)[None, ::-1, None], (2, 3, 1))
     found = data.inputs(x, dtype, "cpu")
     assert found.dtype == dtype
-    assert found.tolist() == [[[2], [1], [0]]] * 2
+    assert found.tolist() == [[[2, 1], [1, 1], [0, 1]]] * 2  # with a constant channel
 
 
 # Damage
@@ -205,4 +205,4 @@ def test_the_test_stream_is_shared_by_trials_of_one_eval_seed(tiny: Trial) -> No
     assert np.array_equal(x, data.features(tokens, batch))
     assert np.array_equal(x, same_x)
     assert not np.array_equal(x, other_x)
-    assert sum(len(batch.y) for _, batch in streams[0]) == tiny.training.evaluation_samples
+    assert sum(len(batch.y) for _, batch in streams[0]) == tiny.test_samples

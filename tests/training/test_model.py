@@ -29,26 +29,26 @@ class Keep(nn.Module):
 
 def test_one_answer_is_read_from_the_last_step() -> None:
     net = model.build(Variant("keep", Keep), {}, ADDING, 4, "reference", 0)
-    x = torch.randn(3, 5, 2)
+    x = torch.randn(3, 5, ADDING.width)
     torch.testing.assert_close(net(x), net.readout(x[:, -1]))
 
 
 def test_one_answer_is_read_from_the_variants_own_summary() -> None:
     net = model.build(Variant("keep", Keep, summary=lambda y: y[:, 0]), {}, ADDING, 4, "reference", 0)
-    x = torch.randn(3, 5, 2)
+    x = torch.randn(3, 5, ADDING.width)
     torch.testing.assert_close(net(x), net.readout(x[:, 0]))
 
 
 def test_a_task_with_an_answer_a_step_is_read_at_every_step() -> None:
     net = model.build(Variant("keep", Keep, summary=lambda y: y[:, 0]), {}, COPY, 4, "reference", 0)
-    x = torch.randn(3, 5, 10)
+    x = torch.randn(3, 5, COPY.width)
     assert net(x).shape == (3, 5, 9)
     torch.testing.assert_close(net(x), net.readout(x))
 
 
 def test_the_vendors_engine_is_used_where_it_is_asked() -> None:
     variant = Variant("keep", Keep, vendor=lambda _core, x: 2 * x)
-    x = torch.randn(3, 5, 2)
+    x = torch.randn(3, 5, ADDING.width)
     slow, fast = (model.build(variant, {}, ADDING, 4, engine, 0) for engine in ("reference", "vendor"))
     torch.testing.assert_close(slow(x), slow.readout(x[:, -1]))
     torch.testing.assert_close(fast(x), fast.readout(2 * x[:, -1]))

@@ -76,7 +76,7 @@ def test_each_validation_is_told_with_its_trial_as_it_is_made(tiny: Trial) -> No
 
 
 @pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
-@pytest.mark.parametrize("rate", [0.01, 0.3])
+@pytest.mark.parametrize("rate", [0.01, 1.0])
 def test_the_weights_kept_are_those_of_the_least_validation_loss(tiny: Trial, rate: float, engine: str) -> None:
     trial = change(replace(tiny, engine=engine), learning_rate=rate, steps=40)
     trained = train(trial)
@@ -91,7 +91,7 @@ def test_the_weights_kept_are_those_of_the_least_validation_loss(tiny: Trial, ra
 
 @pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
 def test_the_weights_kept_do_not_move_with_the_members(tiny: Trial, engine: str) -> None:
-    trial = change(replace(tiny, engine=engine), learning_rate=0.3, steps=40)
+    trial = change(replace(tiny, engine=engine), learning_rate=1.0, steps=40)
     members = members_of(trial)
     (trained,) = trainer.learn([trial], ADDING, members, lambda _trial, _validation: None)
     assert trained.learning.best_step != trial.training.steps
@@ -190,7 +190,7 @@ def test_solved_stops_only_where_the_plan_says(tiny: Trial) -> None:
     easy = replace(ADDING, solved=lambda _length: Goal("loss", below=10))
     hard = replace(ADDING, solved=lambda _length: Goal("loss", below=0))
     for task, stop, steps, solved in (
-        (easy, "solved", [5], 5),
+        (easy, "solved", [5, 10], 5),
         (easy, "budget", [5, 10, 15, 20], 5),
         (hard, "solved", [5, 10, 15, 20], None),
     ):
@@ -268,7 +268,7 @@ def test_a_score_is_taken_in_evaluation_mode_and_training_goes_on(tiny: Trial) -
     modes: list[bool] = []
     net.register_forward_hook(lambda *_: modes.append(net.training))
     trainer.score(members, ADDING, tiny, data.test_stream(ADDING, tiny, tiny.length))
-    assert modes == [False]
+    assert set(modes) == {False}
     assert net.training
 
 
