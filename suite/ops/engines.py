@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Asks for the fastest engine that a variant has; resolved before any key is made."""
 
-COMPILING_PAYS = 10_000
+COMPILING_PAYS = 3_000
 """Steps of recurrence in a training from which on compiling, some seconds for each shape, costs less than it saves."""
 
 
