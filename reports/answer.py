@@ -37,8 +37,8 @@ def caption() -> str:
         f"multiple of {verdict.BASELINE}'s (below 1 is faster), on the engine that most variants share and on each one's fastest, with an interval of the "
         "median over rounds. Robust is the difference in the part of its skill that a solved "
         "model keeps under damage; remembers is the difference in test skill over all tasks and lengths; both are means over cells of differences "
-        "paired by seed, with a 95 % interval. Better and worse are said where a stratified sign-flip test, adjusted by Holm for all comparisons of "
-        "learning here, gives p < 5 %."
+        "paired by seed, with a 95 % interval. Better and worse are said where exchanging what the two have of a seed, with rates chosen anew, gives p < 5 %, adjusted by Holm "
+        "for all comparisons of learning here."
     )
 
 

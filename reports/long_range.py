@@ -21,13 +21,15 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     if not scored.empty:
         yield trained(scored, look)
     yield Table(
-        longest(results, look), "The longest trained length that a variant solved on the test stream, with how many of its seeds did."
+        longest(results, look),
+        "The longest trained length that a variant solved, with how many of its seeds did: they met the goal in two successive validations "
+        "and on the test stream.",
     )
     steps = verdict.steps(results)
     if not steps["censored"].all():
         yield to_solve(steps, look)
     else:
-        yield Prose("No trial solved its task on the validation stream within its steps, so there is no number of steps to compare.")
+        yield Prose("No trial met its goal in two successive validations within its steps, so there is no number of steps to compare.")
     elsewhere = verdict.scores(results, "long_range", "skill")
     if elsewhere["at"].nunique() > 1:
         yield untrained(elsewhere, look)
@@ -80,7 +82,7 @@ def to_solve(steps: DataFrame, look: dict[str, figures.Look]) -> Plot:
     return Plot(
         "long_range_steps",
         figure,
-        "Steps until the validation stream was first solved, by seed; ▷ is a seed that never did within its steps. "
+        "Steps until the first of two successive validations that met the goal, by seed; ▷ is a seed that never came there within its steps. "
         "A mean is drawn where every seed solved; tasks and lengths that nobody solved are left out.",
     )
 

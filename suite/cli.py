@@ -143,9 +143,8 @@ def conclude(executed: Executed, runs: Path) -> None:
     work = executed.work
     warn_of_stale(executed.stale)
     say(telling.text(page.read_answer(executed.report)))
-    if not executed.written:
-        say("nothing has changed")
-    say((executed.report / "index.html").as_uri())
+    page_link = (executed.report / "index.html").as_uri()
+    say(page_link if executed.written else f"nothing has changed: {page_link}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
     bad = sum(trial.key not in work.outcomes or work.outcomes[trial.key].status != "ok" for trial in work.trials)
     if bad:

@@ -17,6 +17,9 @@ BASELINE = Plugin("lstm")
 TOLERANCE = 0.03
 """A count of parameters that differs from the budget by more than this part of it is flagged."""
 
+TEST_SAMPLES = 4096
+"""The size of a test stream, unless the plan says: the standard error of a share is then below one point."""
+
 FORWARD, BOTH, STEP = "forward", "forward+backward", "step"
 """What is timed: of a whole sequence, with and without gradients; and of a stream, the next step."""
 
@@ -63,7 +66,8 @@ class Evaluation:
     """A measure to be asked of one trained model at its points.
 
     trained: the key of the trial whose model is asked
-    sources: digests of the code that asks; samples: of the test stream
+    sources: digests of the code that asks
+    samples: how many the test stream has
     """
 
     measure: str
@@ -71,7 +75,7 @@ class Evaluation:
     at: tuple[float, ...]
     trained: str
     sources: Mapping[str, str]
-    samples: int = 4096
+    samples: int = TEST_SAMPLES
 
     @cached_property
     def key(self) -> str:
@@ -84,6 +88,7 @@ class Trial:
 
     sources: digests of the code, and versions of the packages, that decide what is learned, by name
     surroundings: versions of torch and NumPy, the plugin API and the device, which decide it to the last bit
+    test_samples: how many samples the test streams have that its model is asked on
     """
 
     variant: Plugin
@@ -100,7 +105,7 @@ class Trial:
     training: Training
     sources: Mapping[str, str]
     surroundings: Mapping[str, str]
-    test_samples: int = 4096
+    test_samples: int = TEST_SAMPLES
     evaluations: tuple[Evaluation, ...] = ()
 
     @cached_property

@@ -223,7 +223,7 @@ def harness() -> None:
 def bare(trial: Trial, variant: Variant, task: Task) -> int:
     """The same training as a script would write it."""
     training = trial.training
-    net = model.build(variant, {}, task, trial.hidden_size, trial.engine, trainer.initial_seed(trial.seed))
+    net = model.build(variant, {}, task, trial.hidden_size, trial.engine, trainer.initial_seed(trial))
     optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate)
     batches = list(data.stream(task, trial.task.options, trial.length, "validation", trial.eval_seed, training.evaluation_samples))
     for step in range(1, training.steps + 1):

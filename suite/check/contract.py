@@ -27,12 +27,17 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Subject(Generic[Noun]):
-    """A plugin with one set of options, and the file it comes from."""
+    """A plugin with one set of options.
+
+    path: the file it comes from
+    corruptions: names of those that were found with it; none where nobody looked
+    """
 
     kind: Kind
     noun: Noun
     options: Options = field(default_factory=dict)
     path: Path | None = None
+    corruptions: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

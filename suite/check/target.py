@@ -126,7 +126,7 @@ def _subjects_of(
     for kind in KINDS:
         for provided in _provided(registry, kind).values():
             if wanted(provided):
-                yield from _subjects(kind, provided, options or {})
+                yield from _subjects(kind, provided, options or {}, tuple(registry.corruptions))
 
 
 def _unloaded(registry: Registry, concerned: Callable[[Broken], bool]) -> tuple[Finding, ...]:
@@ -156,7 +156,7 @@ def _loading(source: str, status: Status, reason: str) -> Finding:
     return Finding("file", source, "loads", LOADS, remedy, status, reason)
 
 
-def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any]) -> Iterator[Subject[Any]]:
+def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any], corruptions: tuple[str, ...]) -> Iterator[Subject[Any]]:
     """The plugin with the options given; else with its defaults and every combination of its words and truth values.
 
     Where those are more than TRIED, with the defaults and each other value alone.
@@ -172,7 +172,7 @@ def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any]) -
             sets = [{}, *({name: value} for name, listed in values.items() for value in listed)]
         sets = [{name: value for name, value in chosen.items() if value != declared[name].default} for chosen in sets]
     unique = {label(noun.name, chosen): chosen for chosen in sets}
-    return (Subject(kind, noun, chosen, provided.path) for chosen in unique.values())
+    return (Subject(kind, noun, chosen, provided.path, corruptions) for chosen in unique.values())
 
 
 def _values(parameter: inspect.Parameter) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
 import numpy as np
@@ -12,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import nearest
-from ..registry.finder import discover
 from ..registry.registry import options_of
-from ..spec import Batch, Goal, Task
+from ..spec import Batch, Corruption, Goal, Task
 from ..training import data
 from . import dependence
 from .contract import Failed, Skipped, Subject, check, check_options, require
@@ -22,6 +22,11 @@ from .surroundings import shuffle_global_generators, unchanged_surroundings
 
 Floats = NDArray[np.float64]
 STANDARD_ERRORS = 5
+
+IDEAL_SAMPLES = 2000
+
+BLANK = Corruption("blank", lambda _rng, x, _protected, _severity: np.zeros_like(x), severities=(1.0,))
+"""Damage that leaves nothing of what may be damaged."""
 
 
 def draw(subject: Subject[Task], size: int = 64, length: int | None = None, split: str = "train", seed: int = 0, step: int = 1) -> Batch:
@@ -79,25 +84,6 @@ def _check_batch(task: Task, batch: Batch, size: int) -> None:
     require(math.isfinite(loss), f"the loss of a model that answers zero is {loss}")
 
 
-@check(
-    "Let ideal answer as a model does, (B, C) or (B, T, C) raw outputs, by what x tells, damaged or not; and name corruptions that exist."
-)
-def ideal(subject: Subject[Task]) -> None:
-    """The ideal predictor's outputs have a model's shape, and lose no more than not looking does; what the task calls damage exists."""
-    task, options = subject.noun, subject.options
-    known = discover().corruptions
-    for name in task.damages or ():
-        require(name in known, f"damages names '{name}', which is no corruption{nearest(name, known)}")
-    if task.ideal is None:
-        raise Skipped("it states no ideal predictor")
-    for length in task.lengths:
-        batch = draw(subject, 2000, length, split="check")
-        found = data.ideal_loss(task, options, [(data.features(task, batch), batch)])
-        baseline = task.baseline(length, **options)
-        require(math.isfinite(found), f"the ideal predictor's loss is {found} at length {length}")
-        require(found < baseline, f"the ideal predictor loses {found:.3g} at length {length}, not looking {baseline:.3g}")
-
-
 @check("Draw everything from the Generator handed to draw, and keep nothing between calls.", first=True)
 def order(subject: Subject[Task]) -> None:
     """The same key gives the same batch to the bit, whatever was drawn before."""
@@ -112,18 +98,20 @@ def order(subject: Subject[Task]) -> None:
             require(equal, f"step {step} drawn again has another {field}")
 
 
-@check("Put options of draw behind a `*`, typed and with defaults, and let baseline and solved take the same ones.")
+@check("Put options of draw behind a `*`, typed and with defaults, and let baseline, solved and ideal take the same ones.")
 def options(subject: Subject[Task]) -> None:
-    """Every option can be named in a plan, and draw, baseline and solved all take it."""
+    """Every option can be named in a plan, and draw, baseline, solved and ideal all take it."""
     task = subject.noun
     check_options(task.draw, positional=3)
     for name, parameter in options_of(task.draw).items():
         values = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else (parameter.default,)
         for value in values:
             chosen = {**subject.options, name: value}
-            data.draw(task, chosen, task.lengths[0], "check", 0, 0, 2)
+            batch = data.draw(task, chosen, task.lengths[0], "check", 0, 0, 2)
             task.baseline(task.lengths[0], **chosen)
             task.solved(task.lengths[0], **chosen)
+            if task.ideal is not None:
+                task.ideal(data.features(task, batch), batch, **chosen)
 
 
 @check("Draw from the Generator handed to draw; never seed or use np.random's own functions.")
@@ -244,6 +232,43 @@ def goal(subject: Subject[Task]) -> None:
         stated = task.baseline(length, **subject.options)
         met = solved.metric == "loss" and solved.met({"loss": stated})
         require(not met, f"the baseline {stated:.4g} meets the goal {solved} already")
+
+
+@check("Let ideal answer as a model does, (B, C) or (B, T, C) finite raw outputs, by what x tells, damaged or not; or leave it out.")
+def ideal(subject: Subject[Task]) -> None:
+    """The ideal predictor's outputs are a model's, the same each time, and lose less than those that do not look at the input."""
+    task, options = subject.noun, subject.options
+    if task.ideal is None:
+        raise Skipped("it states no ideal predictor")
+    for length in task.lengths:
+        batch = draw(subject, IDEAL_SAMPLES, length, split="check")
+        x = data.features(task, batch)
+        kept = x.copy()
+        found = data.ideal_loss(task, options, [(x, batch)])
+        require(found == data.ideal_loss(task, options, [(x, batch)]), "the ideal predictor's loss differs from call to call")
+        require(np.array_equal(x, kept), "the ideal predictor writes into x")
+        for name, loss in _not_looking(subject, batch, length):
+            require(found < loss, f"the ideal predictor loses {found:.3g} at length {length}, {name} {loss:.3g}")
+        data.ideal_loss(task, options, [(data.corrupt(task, batch, BLANK, 1.0, np.random.default_rng(0)), batch)])
+
+
+def _not_looking(subject: Subject[Task], batch: Batch, length: int) -> Iterator[tuple[str, float]]:
+    """Losses of predictors that do not look at the input, each with its name."""
+    task, shape = subject.noun, (*batch.y.shape, subject.noun.output_size)
+    yield "the baseline", task.baseline(length, **subject.options)
+    for name, outputs in (("answering zero", np.zeros(shape)), ("answering at random", np.random.default_rng(0).standard_normal(shape))):
+        yield name, float(data.loss(task, torch.from_numpy(outputs), batch))
+
+
+@check("Name corruptions as they are called; leave damages out where all corruptions are damage.")
+def damages(subject: Subject[Task]) -> None:
+    """What the task calls damage to it are corruptions that exist."""
+    if subject.noun.damages is None:
+        raise Skipped("every corruption counts as damage to it")
+    if not subject.corruptions:
+        raise Skipped("no corruption is known here")
+    for name in subject.noun.damages:
+        require(name in subject.corruptions, f"damages names '{name}', which is no corruption{nearest(name, subject.corruptions)}")
 
 
 @check("Let a metric be a mean over samples, of the outputs and the batch alone.")

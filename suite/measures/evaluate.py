@@ -33,12 +33,11 @@ def _asked(members: Members, task: Task, trial: Trial, measure: Measure, at: flo
         raise SuiteError(f"measure '{measure.name}': stream returned {type(stream).__name__}; it must return a Stream")
     options = trial.task.options
     baseline, goal = task.baseline(stream.length, **options), task.solved(stream.length, **options)
-    batches = list(stream.batches)
-    scores: Sequence[dict[str, float]] = means(together(members), task, trial, batches)
+    ideal = data.Ideal(task, options)  # one for all members, which meet the same stream
+    scores: Sequence[dict[str, float]] = means(together(members), task, trial, ideal.beside(stream.batches))
     if not scores:
         raise SuiteError(f"measure '{measure.name}': its stream at {at:g} has no batches; it must have one or more")
-    ideal = data.ideal_loss(task, options, batches)
-    return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own), ideal)) for own in scores]
+    return [_plain(measure, Point(at, stream.length, own, baseline, goal.met(own), ideal.loss)) for own in scores]
 
 
 def _plain(measure: Measure, answer: object) -> Point:
@@ -46,8 +45,9 @@ def _plain(measure: Measure, answer: object) -> Point:
     if not isinstance(answer, Point) or "loss" not in answer.scores:
         shown = "a Point without the score 'loss'" if isinstance(answer, Point) else type(answer).__name__
         raise SuiteError(f"measure '{measure.name}': ask returned {shown}; it must return a Point with a loss")
-    baseline = float(answer.baseline)
-    if not math.isfinite(baseline):
-        raise SuiteError(f"measure '{measure.name}': the baseline of its Point is {baseline}; it must be finite")
+    baseline, ideal = float(answer.baseline), float(answer.ideal)
+    for name, loss in (("baseline", baseline), ("ideal", ideal)):
+        if not math.isfinite(loss):
+            raise SuiteError(f"measure '{measure.name}': the {name} of its Point is {loss}; it must be finite")
     scores = {str(name): float(value) for name, value in answer.scores.items()}
-    return Point(float(answer.at), int(answer.length), scores, baseline, bool(answer.solved), float(answer.ideal))
+    return Point(float(answer.at), int(answer.length), scores, baseline, bool(answer.solved), ideal)

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+EQUAL = 1e-9
+"""Means that differ by less than this differ by rounding."""
+
+
 def skill(loss: ArrayLike, baseline: ArrayLike, ideal: ArrayLike = 0.0) -> NDArray[np.float64]:
-    """(baseline − loss) / (baseline − ideal), from 0 to 1: 1 is as good as can be, 0 no better than not looking; NaN stays NaN."""
-    base, best = np.asarray(baseline, dtype=np.float64), np.asarray(ideal, dtype=np.float64)
-    return np.asarray(np.clip((base - np.asarray(loss, dtype=np.float64)) / (base - best), 0, 1))
+    """(baseline − loss) / (baseline − ideal), from 0 to 1: 1 is as good as can be, 0 no better than not looking; NaN stays NaN.
+
+    Where even the ideal predictor does no better than not looking, nobody shows any skill.
+    """
+    gained, room = (np.asarray(baseline, dtype=np.float64) - np.asarray(least, dtype=np.float64) for least in (loss, ideal))
+    part = gained / np.where(room > 0, room, 1)
+    return np.asarray(np.clip(np.where(room > 0, part, np.minimum(part, 0)), 0, 1))
 
 
 def skill_of(point: Point) -> float:
@@ -26,8 +34,8 @@ def skill_of(point: Point) -> float:
 
 
 def skill_shown(loss: float, baseline: float, ideal: float) -> float:
-    """The skill of one loss; 0 where it was not finite, and where even the best predictor does no better than not looking."""
-    return float(skill(loss, baseline, ideal)) if math.isfinite(loss) and ideal < baseline else 0.0
+    """The skill of one loss, 0 where it was not finite."""
+    return float(skill(loss, baseline, ideal)) if math.isfinite(loss) else 0.0
 
 
 def area(clean: float, skills: Sequence[float]) -> float:
@@ -54,20 +62,19 @@ def half_point(clean: float, severities: Sequence[float], skills: Sequence[float
     return math.nan
 
 
-def chosen_by_others(validation: ArrayLike) -> list[int]:
-    """For each seed, the row of the best mean over the other seeds, of equals the first; validation scores ``(rates, seeds)``.
+def chosen_by_others(validation: ArrayLike) -> NDArray[np.intp]:
+    """For each seed, the row of the best mean over the other seeds, of equals the first: of scores ``(…, rates, seeds)``, ``(…, seeds)``.
 
     A choice made on a seed's own validation would flatter its test, since both rest on the same weights. A single seed has no others,
     and chooses for itself. NaN is a score that is not there; a row without any other counts as 0.
     """
     scores = np.asarray(validation, dtype=np.float64)
     known, values = np.isfinite(scores), np.nan_to_num(scores)
-    if scores.shape[1] == 1:
-        return [int(np.argmax(values[:, 0]))]
-    total, count = (part.sum(axis=1, keepdims=True) - part for part in (values, known.astype(int)))
-    others = total / np.maximum(count, 1)
-    best = np.argmax(np.round(others, 12), axis=0)  # rounded, so that equals are equal in whatever order they are added up
-    return [int(row) for row in best]
+    if scores.shape[-1] > 1:
+        total, count = (part.sum(axis=-1, keepdims=True) - part for part in (values, known.astype(int)))
+        values = total / np.maximum(count, 1)
+    chosen: NDArray[np.intp] = np.argmax(values >= values.max(axis=-2, keepdims=True) - EQUAL, axis=-2)
+    return chosen
 
 
 def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import SuiteError, nearest
-from ..trial import Rule, Shape
+from ..trial import TEST_SAMPLES, Rule, Shape
 from .choices import Choice, Strict, parse_choice
 
 PACKAGED = Path(__file__).resolve().parent / "plans"
@@ -83,10 +83,10 @@ class TrainingPlan(Strict):
 class EvaluationPlan(Strict):
     """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures.
 
-    samples: of each test stream
+    samples: how many each test stream has; the validation stream has the training's `evaluation_samples`
     """
 
-    samples: Positive = 4096
+    samples: Positive = TEST_SAMPLES
     lengths: tuple[Factor, ...] = (2.0, 4.0)
     corruptions: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()

@@ -196,7 +196,8 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
         return []
     surroundings = {**_surroundings(device), "cpu": machine.cpu_model()}
     harness = harness_sources("measures.timing")
-    task = Task("timing", lambda: None, plan.timing.input_size - 1, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
+    channels = plan.timing.input_size - 1  # of a task; with the constant one, a core is matched at the input size that is timed
+    task = Task("timing", lambda: None, channels, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
     matcher = Matcher(registry, plan, device)
     compiling = compiles(plan, registry)

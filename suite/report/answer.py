@@ -1,7 +1,7 @@
 """Answers the plan's question: every variant against the baseline on every axis, learning by differences paired by cell and seed.
 
-What is learned is judged over all cells (a task at a trained length) and seeds at once: a stratified sign-flip test of no difference, the
-p of all such comparisons of the report adjusted by Holm at 5 %. What is timed is judged by the interval of its ratio, which is no
+What is learned is judged over all cells (a task at a trained length) and seeds at once, by exchanging what the two have of a seed; the p of
+all such comparisons of the report are adjusted by Holm at 5 %. What is timed is judged by the interval of its ratio, which is no
 narrower than what tells two copies of the baseline apart. A maximum of means is optimistic, so nobody is said to lead.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from ..trial import BASELINE, BOTH
 from . import inference
 from .counted import at_longest, best_available, comparable, engines, listed, ratios, retained, times, trials, variants
-from .inference import Finding
+from .inference import Finding, Scores
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -140,8 +140,13 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
             continue
         rng = np.random.default_rng(SEED)
         found = inference.effect(list(cells.values()), rng)
-        p = inference.sign_flip(list(cells.values()), rng)
-        counts, spread = [len(own) for own in cells.values()], _spread(cells)
+        pairs = list(cells.values())
+        p = (
+            inference.fitted_sign_flip(*exchangeable(results, name, cells), rng)
+            if axis == "long_range"
+            else inference.sign_flip(pairs, rng)
+        )
+        counts, spread = [len(own) for own in pairs], _spread(pairs)
         yield replace(
             row,
             verdict="undecided",
@@ -161,6 +166,28 @@ def differences(scored: DataFrame, variant: str) -> dict[Cell, NDArray[np.float6
     wide = both.pivot_table(index=index, columns="variant", values="value", sort=True).reindex(columns=[variant, BASELINE.label]).dropna()
     by_seed = (wide[variant] - wide[BASELINE.label]).groupby(level=["task", "length", "seed"]).mean()
     return {Cell(*cell): own.to_numpy(dtype=float) for cell, own in by_seed.groupby(level=["task", "length"])}  # type: ignore[misc]
+
+
+def exchangeable(results: Results, variant: str, cells: Collection[Cell]) -> tuple[list[Scores], list[Scores]]:
+    """Validation and test skills ``(rates, seeds)`` of a variant and the baseline in these cells, of the seeds that neither lost a trial of."""
+    every = results.trials
+    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
+    sides: tuple[list[Scores], list[Scores]] = ([], [])
+    for cell in cells:
+        tables = []
+        for name in (variant, BASELINE.label):
+            rows = every[(every["variant"] == name) & (every["task"] == cell.task) & (every["length"] == cell.length)]
+            tables.append(
+                {what: rows.pivot_table(index="learning_rate", columns="seed", values=what) for what in ("validation_skill", "test")}
+            )
+        whole = [table["test"].dropna(axis=1) for table in tables]
+        seeds = [seed for seed in whole[0].columns if seed in whole[1].columns]
+        if not seeds or not whole[0].index.equals(whole[1].index):
+            continue
+        for side, table in zip(sides, tables, strict=True):
+            validation, test = (table[what].reindex(columns=seeds).to_numpy(dtype=float) for what in ("validation_skill", "test"))
+            side.append((validation, test))
+    return sides
 
 
 def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:
@@ -184,9 +211,9 @@ def _needed(difference: float, spread: float, cells: int, comparisons: int) -> i
     return every[place] if place < len(every) and difference else None
 
 
-def _spread(cells: Mapping[Cell, NDArray[np.float64]]) -> float:
-    """The standard deviation of a difference within its cell."""
-    return float(np.sqrt(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in cells.values()])))
+def _spread(groups: Sequence[NDArray[np.float64]]) -> float:
+    """The standard deviation of a difference within its group."""
+    return float(np.sqrt(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in groups])))
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:

@@ -86,11 +86,12 @@ def check_origin(ledger: Ledger | None, request: Request, folder: Path) -> None:
 def entered(old: Ledger | None, new: Entered) -> Ledger:
     """The ledger after a run: its trials and timings stand for their cells, and the rest stays.
 
-    What was trained under another protocol (other steps, batch, learning rates, device, …) leaves the ledger, though not the disk:
-    one report mixes no protocols.
+    What was trained under another protocol (other steps, batch, learning rates, device, …) or tested on another stream leaves the ledger,
+    though not the disk: one report mixes no protocols.
     """
     plan, device = new.plan, new.machine.device
-    protocol = digest([plan.model_dump(include={"eval_seed", "matching"}), plan.training.model_dump(exclude={"steps"}), device])
+    common = plan.model_dump(include={"eval_seed": True, "matching": True, "evaluations": {"samples"}})
+    protocol = digest([common, plan.training.model_dump(exclude={"steps"}), device])
     timing_protocol = digest(
         [
             plan.timing.model_dump(exclude={"lengths", "batch_sizes", "hidden_sizes", "streaming"}),

@@ -70,22 +70,48 @@ def inputs(x: Array, dtype: torch.dtype, device: str) -> Tensor:
     return torch.from_numpy(np.concatenate([x, ones], axis=2)).to(device=device, dtype=dtype)
 
 
-def ideal_loss(task: Task, options: Options, batches: Iterable[tuple[Array, Batch]]) -> float:
-    """The loss of the best predictor over a stream; 0 where the task states none.
+class Ideal:
+    """Adds up the loss of the task's ideal predictor over a stream while another reads it, so that no stream is kept or drawn twice."""
 
-    Raises SuiteError where its outputs are not those of a model.
-    """
-    if task.ideal is None:
-        return 0.0
-    total = samples = 0.0
-    for x, batch in batches:
-        outputs = np.asarray(task.ideal(x, batch, **options), dtype=np.float64)
-        wanted = (*batch.y.shape, task.output_size)
-        if outputs.shape != wanted:
-            raise SuiteError(f"task '{task.name}': ideal gave shape {outputs.shape}; it must give a model's raw outputs, {wanted}")
-        total += len(batch.y) * float(loss(task, torch.from_numpy(outputs), batch))
-        samples += len(batch.y)
-    return total / samples if samples else 0.0
+    def __init__(self, task: Task, options: Options) -> None:
+        self._task, self._options = task, options
+        self._total = self._samples = 0.0
+
+    def beside(self, batches: Iterable[tuple[Array, Batch]]) -> Iterator[tuple[Array, Batch]]:
+        """The same batches, each scored as it passes.
+
+        Raises SuiteError where the ideal predictor's outputs are not those of a model.
+        """
+        for x, batch in batches:
+            if self._task.ideal is not None:
+                outputs = _ideal_outputs(self._task, self._options, x, batch)
+                self._total += len(batch.y) * float(loss(self._task, torch.from_numpy(outputs), batch))
+                self._samples += len(batch.y)
+            yield x, batch
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over the samples so far; 0 where the task states no ideal predictor."""
+        return self._total / self._samples if self._samples else 0.0
+
+
+def ideal_loss(task: Task, options: Options, batches: Iterable[tuple[Array, Batch]]) -> float:
+    """The loss of the task's ideal predictor over a whole stream; 0 where it states none."""
+    ideal = Ideal(task, options)
+    for _ in ideal.beside(batches):
+        pass
+    return ideal.loss
+
+
+def _ideal_outputs(task: Task, options: Options, x: Array, batch: Batch) -> Array:
+    assert task.ideal is not None
+    outputs = np.asarray(task.ideal(x, batch, **options), dtype=np.float64)
+    wanted = (*batch.y.shape, task.output_size)
+    if outputs.shape != wanted:
+        raise SuiteError(f"task '{task.name}': ideal gave shape {outputs.shape}; it must give a model's raw outputs, {wanted}")
+    if not np.isfinite(outputs).all():
+        raise SuiteError(f"task '{task.name}': ideal gave NaN or infinity; a logit of 30 above the others is as good as certain")
+    return outputs
 
 
 class Targets(NamedTuple):

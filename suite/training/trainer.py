@@ -68,9 +68,12 @@ def prepare(device: str, seed: int = 0) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def initial_seed(seed: int) -> int:
-    """The seed of the weights, apart from the data's though both come from the trial's."""
-    return int(data.generator("initialisation", seed).integers(2**62))
+def initial_seed(trial: Trial) -> int:
+    """The seed of the weights, apart from the data's though both come from the trial's.
+
+    Each task and length has its own, so that what one seed learns in two cells has nothing in common; all variants share it.
+    """
+    return int(data.generator("initialisation", trial.task.name, dict(trial.task.options), trial.length, trial.seed).integers(2**62))
 
 
 def build(trials: Sequence[Trial], variant: Variant, task: Task) -> list[Model]:
@@ -79,7 +82,7 @@ def build(trials: Sequence[Trial], variant: Variant, task: Task) -> list[Model]:
     dtype = getattr(torch, first.training.dtype)
     models = []
     for trial in trials:
-        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, initial_seed(trial.seed))
+        net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, initial_seed(trial))
         set_memory(variant, net.core, trial)
         model.cast(net, dtype).to(first.device)
         models.append(net)
@@ -182,14 +185,14 @@ def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, Targets
 
 @dataclass
 class Progress:
-    """How far one member of a population has come; `met` says whether its last validation met the goal."""
+    """How far one member of a population has come; `met_at` is the step of its last validation where that met the goal."""
 
     trial: Trial
     learning: Learning
     best: float = math.inf
     curve: list[Validation] = field(default_factory=list)
     state: Mapping[str, Tensor] = field(default_factory=dict)
-    met: bool = False
+    met_at: int | None = None
     ended: bool = False
     diverged: str = ""
 
@@ -200,9 +203,9 @@ class Progress:
 def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None]) -> list[Trained]:
     """Train a population on fresh data every step and validate on a fixed stream.
 
-    Each member keeps its curve, the step from which two successive validations met the goal, and the weights that validated best. One that diverges (its
-    loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any more, as one that
-    has solved the task where the plan stops then. `tell` hears of each validation as it is made.
+    Each member keeps its curve, the first of two successive validations that met the goal, and the weights that validated best. One
+    that diverges (its loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any
+    more, as one that has solved the task where the plan stops then. `tell` hears of each validation as it is made.
     """
     first = trials[0]
     training, goal, baseline = first.training, task.solved(first.length, **first.task.options), baseline_of(task, first)
@@ -250,12 +253,14 @@ def member_loss(task: Task, output: Tensor, wanted: Targets, row: int | None) ->
 
 
 def _advance(member: Progress, validation: Validation, solved: bool, members: Members, row: int) -> None:
-    """Enter a validation, and keep the weights where none was better."""
-    before = member.curve[-1].step if member.curve else None
+    """Enter a validation, and keep the weights where none was better.
+
+    One that meets the goal counts once the next has met it too: a single one may be luck.
+    """
     member.curve.append(validation)
-    if member.learning.steps_to_solve is None and solved and member.met:
-        member.learning = replace(member.learning, steps_to_solve=before)
-    member.met = solved
+    if member.learning.steps_to_solve is None and solved and member.met_at:
+        member.learning = replace(member.learning, steps_to_solve=member.met_at)
+    member.met_at = validation.step if solved else None
     if validation.scores["loss"] < member.best:
         member.best = validation.scores["loss"]
         member.learning = replace(member.learning, best_step=validation.step)

@@ -328,9 +328,6 @@ FAULTY_TASKS: dict[str, tuple[Task, set[str]]] = {
     "goal without a metric": (replace(ADDING, solved=lambda _length, **_: Goal("accuracy", at_least=0.9)), {"goal"}),
     "goal that the baseline meets": (replace(ADDING, solved=lambda _length, **_: Goal("loss", below=0.2)), {"goal"}),
     "metric that is a sum": (replace(ADDING, metrics={"errors": lambda output, _: float((output > 0).sum())}), {"metrics"}),
-    "ideal predictor of another shape": (replace(ADDING, ideal=lambda x, _batch, **_: x[:, 0, 0]), {"ideal"}),
-    "ideal predictor that is none": (replace(NOISY, ideal=lambda x, _batch, **_: np.zeros((len(x), 2))), {"ideal"}),
-    "damage that is no corruption": (replace(ADDING, damages=("gausian_noise",)), {"ideal"}),
     "option that baseline does not take": (replace(NOISY, baseline=lambda _length: np.log(2)), {"options"}),
 }
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from suite import Corruption, Measure, Point, SuiteError
-from suite.measures import length, robustness
+from suite.measures import length, robustness, scores
 from suite.measures.evaluate import evaluate
 from suite.ops.engines import DERIVED, VENDOR
 from suite.registry.finder import discover
@@ -23,7 +23,7 @@ from suite.trial import Evaluation, Trial
 
 REGISTRY = discover()
 ADDING = REGISTRY.task("adding").noun
-NOISE = REGISTRY.corruption("gaussian_noise").noun
+NOISE, DROP = (REGISTRY.corruption(name).noun for name in ("gaussian_noise", "step_drop"))
 
 
 @pytest.fixture
@@ -116,6 +116,48 @@ def test_the_test_stream_is_not_the_validation_stream() -> None:
     assert not np.array_equal(one.x, two.x)
 
 
+# The ideal predictor
+
+
+@pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
+def test_the_ideal_predictor_is_asked_once_a_stream_for_all_members_on_their_own_input(tiny: Trial, engine: str) -> None:
+    seen: list[Array] = []
+
+    def ideal(x: Array, batch: Batch, **_options: Any) -> Array:
+        seen.append(x)
+        return np.full((len(batch.y), 1), 1.0 + len(seen))
+
+    trials = [replace(tiny, engine=engine, seed=seed, test_samples=200) for seed in range(3)]
+    members = trainer.gather(trainer.build(trials, REGISTRY.variant("gru").noun, ADDING), engine)
+    by_member = ask_all(members, trials[0], damage(NOISE), 20.0, -20.0, task=replace(ADDING, ideal=ideal))
+    assert [len(x) for x in seen] == [128, 72] * 2  # the batches of two streams
+    wanted = [x for at in (20.0, -20.0) for x, _ in robustness.damaged(ADDING, trials[0], at, NOISE)]
+    assert all(np.array_equal(one, two) for one, two in zip(seen, wanted, strict=True))
+    answers = np.split(np.repeat([2.0, 3.0, 4.0, 5.0], [128, 72] * 2), 2)
+    y = np.concatenate([batch.y for _, batch in data.test_stream(ADDING, trials[0], tiny.length)])
+    for points in by_member:
+        assert [point.ideal for point in points] == pytest.approx([np.mean((answer - y) ** 2) for answer in answers])
+
+
+def test_without_an_ideal_predictor_no_loss_at_all_is_ideal(net: model.Model, tiny: Trial) -> None:
+    (point,) = ask(net, tiny, LENGTH, 1.0, task=replace(ADDING, ideal=None))
+    assert point.ideal == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("adding", {}), ("adding", {"markers": "anywhere"}), ("copy", {}), ("noisy", {}), ("noisy", {"form": "b"})]
+)
+def test_who_answers_as_the_ideal_predictor_has_skill_one_on_every_stream(tiny: Trial, name: str, options: dict[str, Any]) -> None:
+    task = REGISTRY.task(name).noun
+    trial = replace(tiny, task=Plugin(name, options), test_samples=200)
+    net = model.build(REGISTRY.variant("gru").noun, {}, task, 4, VENDOR.name, 0)
+    for measure, at in ((LENGTH, 1.0), (LENGTH, 2.0), (damage(NOISE), -20.0), (damage(DROP), 0.9)):
+        (point,) = ask(net, trial, measure, at, task=task)
+        assert point.ideal < point.baseline
+        assert scores.skill_of(replace(point, scores={"loss": point.ideal})) == 1.0
+        assert scores.skill_of(replace(point, scores={"loss": point.baseline})) == 0.0
+
+
 # Measures that give a stream, and measures that ask themselves
 
 
@@ -186,6 +228,7 @@ def test_a_stream_that_nothing_can_be_scored_on_is_the_measures_own_failure(
         (0.3, "measure 'mine': ask returned float; it must return a Point with a loss"),
         (Point(1.0, 10, {"skill": 1.0}, 0.5, True), "a Point without the score 'loss'"),
         (Point(1.0, 10, {"loss": 1.0}, math.inf, True), "the baseline of its Point is inf; it must be finite"),
+        (Point(1.0, 10, {"loss": 1.0}, 0.5, True, math.nan), "the ideal of its Point is nan; it must be finite"),
     ],
 )
 def test_an_answer_that_no_file_could_hold_is_the_measures_own_failure(net: model.Model, tiny: Trial, answer: Any, message: str) -> None:

@@ -21,7 +21,7 @@ from suite.plan import trials as planning
 from suite.registry import sources
 from suite.registry.registry import Provided
 from suite.spec import Plugin
-from suite.trial import Training, Trial
+from suite.trial import TEST_SAMPLES, Training, Trial
 
 from .planned import REGISTRY, plan, trials, with_task, with_variant
 
@@ -127,7 +127,7 @@ training = st.fixed_dictionaries(
         "learning_rates": st.sampled_from([0.01, 0.02]).map(lambda rate: [rate]),
         "steps": st.integers(98, 99),
         "validate_every": st.integers(9, 10),
-    "clip": st.sampled_from([0.5, 1, 1.0]),
+        "clip": st.sampled_from([0.5, 1, 1.0]),
         "stop": st.sampled_from(["budget", "solved"]),
     }
 )
@@ -204,6 +204,17 @@ def test_evaluations_change_evaluation_keys_alone(changes: dict[str, Any]) -> No
     assert evaluation_keys(before) != evaluation_keys(after)
 
 
+def test_the_size_of_the_test_stream_is_in_the_evaluations_keys_alone() -> None:
+    before, after = trials(), trials(evaluations={"samples": 99})
+    assert {trial.test_samples for trial in after} == {asked.samples for trial in after for asked in trial.evaluations} == {99}
+    assert keys(before) == keys(after)
+    assert disjoint(evaluation_keys(before), evaluation_keys(after))
+
+
+def test_the_size_of_the_validation_stream_leaves_the_test_stream() -> None:
+    assert {trial.test_samples for trial in trials(training={"evaluation_samples": 99})} == {TEST_SAMPLES}
+
+
 def test_one_evaluation_changes_no_other() -> None:
     for before, after in zip(trials(), trials(evaluations={"lengths": [3], "corruptions": ["gaussian_noise", "step_drop"]}), strict=True):
         assert before.evaluations[0].key != after.evaluations[0].key
@@ -274,7 +285,7 @@ def test_naming_a_default_changes_no_key(plain: dict[str, Any], named: dict[str,
 
 def test_naming_the_default_evaluations_changes_no_key() -> None:
     least = {"variants": ["lstm"], "tasks": ["adding"]}
-    named = {**least, "evaluations": {"lengths": [2, 4], "corruptions": []}}
+    named = {**least, "evaluations": {"samples": TEST_SAMPLES, "lengths": [2, 4], "corruptions": []}}
     one, two = (planning.trials(schema.check(raw, "test"), REGISTRY, "cpu") for raw in (least, named))
     assert one == two
 
@@ -360,6 +371,21 @@ def test_a_corruption_of_ones_own_is_asked_at_its_severities() -> None:
             ("robustness", "mine", (1.0, 2.0, 3.0, 4.0, 5.0)),
         ]
         assert trial.evaluations[1].sources["mine"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("damages", "wanted"),
+    [
+        (None, ["length", "gaussian_noise", "step_drop"]),
+        (("step_drop",), ["length", "step_drop"]),
+        ((), ["length"]),
+    ],
+)
+def test_a_corruption_that_is_no_damage_to_a_task_is_not_asked_of_its_models(damages: tuple[str, ...] | None, wanted: list[str]) -> None:
+    registry = with_task(replace(REGISTRY.task("adding").noun, name="mine", damages=damages))
+    planned = trials(registry, tasks=["mine", "adding"], evaluations={"corruptions": ["gaussian_noise", "step_drop"]})
+    asked = {trial.task.name: [evaluation.measure for evaluation in trial.evaluations] for trial in planned}
+    assert asked == {"mine": wanted, "adding": ["length", "gaussian_noise", "step_drop"]}
 
 
 def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:

@@ -48,7 +48,13 @@ def test_a_run_of_a_part_keeps_the_rest(tiny: Trial) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"training": {"batch_size": 7}}, {"eval_seed": 3}, {"matching": {"hidden_size": 5}}, {"training": {"learning_rates": [0.5]}}],
+    [
+        {"training": {"batch_size": 7}},
+        {"eval_seed": 3},
+        {"matching": {"hidden_size": 5}},
+        {"training": {"learning_rates": [0.5]}},
+        {"evaluations": {"samples": 99}},
+    ],
     ids=str,
 )
 def test_another_protocol_begins_anew(tiny: Trial, changes: dict[str, Any]) -> None:
@@ -57,6 +63,12 @@ def test_another_protocol_begins_anew(tiny: Trial, changes: dict[str, Any]) -> N
     assert set(ledger.cells) == {replace(tiny, seed=1).cell}
     on_gpu = entered(entered(None, entry(tiny)), entry(replace(tiny, seed=1), machine=replace(MACHINE, device="cuda")))
     assert set(on_gpu.cells) == {replace(tiny, seed=1).cell}
+
+
+def test_another_question_does_not(tiny: Trial) -> None:
+    other = schema.check({**PLAN.model_dump(), "evaluations": {"lengths": [3.0], "corruptions": ["step_drop"]}}, "mine")
+    second = replace(tiny, seed=1)
+    assert set(entered(entered(None, entry(tiny)), entry(second, plan=other)).cells) == {tiny.cell, second.cell}
 
 
 def test_other_steps_of_a_task_leave_that_task_alone(tiny: Trial) -> None:

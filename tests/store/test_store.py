@@ -119,6 +119,7 @@ def test_differences_are_named(tiny: Trial) -> None:
         training=replace(tiny.training, steps=21),
         sources={"suite.dropins.plugins.gru": "1"},
         surroundings={"torch": "3"},
+        test_samples=99,  # which the training does not depend on
     )
     stored = replace(tiny, sources={"suite.dropins.plugins.gru": "0"}, surroundings={"torch": "2"})
     assert stores.differences(stored, planned) == ["suite.dropins.plugins.gru", "torch", "training.steps", "variant"]

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import Batch, Corruption, Task
+from suite import Batch, Corruption, SuiteError, Task
 from suite.registry.finder import discover
 from suite.training import data
 from suite.trial import Trial
@@ -119,6 +119,16 @@ def test_inputs_take_any_layout(dtype: torch.dtype) -> None:
     assert found.tolist() == [[[2, 1], [1, 1], [0, 1]]] * 2  # with a constant channel
 
 
+def test_what_a_model_gets_has_one_channel_more_than_the_task() -> None:
+    """It comes last and is added to what the corruption gave back, so that nothing can damage it."""
+    noun = task(input_size=2)
+    damaged = data.corrupt(noun, Batch(np.ones((1, 3, 2)), np.zeros(1)), Corruption("spoil", spoil, (1,)), 9, np.random.default_rng(0))
+    assert damaged.shape[2] == noun.input_size
+    found = data.inputs(damaged, torch.float32, "cpu")
+    assert found.shape[2] == noun.width
+    assert found.tolist() == [[[9, 9, 1]] * 3]
+
+
 # Damage
 
 
@@ -206,3 +216,49 @@ def test_the_test_stream_is_shared_by_trials_of_one_eval_seed(tiny: Trial) -> No
     assert np.array_equal(x, same_x)
     assert not np.array_equal(x, other_x)
     assert sum(len(batch.y) for _, batch in streams[0]) == tiny.test_samples
+
+
+# The ideal predictor
+
+
+def told(noun: Task, outputs: Any) -> Task:
+    return replace(noun, ideal=lambda _x, batch, **_options: outputs(batch))
+
+
+def test_a_task_without_an_ideal_predictor_has_none_that_loses() -> None:
+    assert data.ideal_loss(task(), {}, [(np.ones((2, 3, 1)), Batch(np.ones((2, 3, 1)), np.ones(2)))]) == 0.0
+
+
+def test_the_ideal_loss_is_the_mean_over_samples_not_over_batches() -> None:
+    batches = [Batch(np.zeros((size, 1, 1)), np.full(size, error)) for size, error in ((3, 1.0), (1, 3.0))]
+    noun = told(task(), lambda batch: np.zeros((len(batch.y), 1)))
+    assert data.ideal_loss(noun, {}, [(batch.x, batch) for batch in batches]) == (3 * 1 + 1 * 9) / 4
+
+
+def test_the_ideal_predictor_meets_the_very_input_and_the_options() -> None:
+    seen: list[Any] = []
+
+    def ideal(x: Any, batch: Batch, **options: Any) -> Any:
+        seen.append((x, batch, options))
+        return np.zeros((len(batch.y), 1))
+
+    x, batch = np.full((2, 3, 1), 7.0), Batch(np.zeros((2, 3, 1)), np.zeros(2))
+    stream = data.Ideal(replace(task(), ideal=ideal), {"form": "b"}).beside([(x, batch)])
+    assert seen == []
+    assert next(stream) == (x, batch)  # as they came, and not before they are asked for
+    assert seen == [(x, batch, {"form": "b"})]
+
+
+@pytest.mark.parametrize(
+    ("per_step", "outputs", "message"),
+    [
+        (False, np.zeros(2), r"task 'mine': ideal gave shape \(2,\); it must give a model's raw outputs, \(2, 1\)"),
+        (True, np.zeros((2, 1)), r"task 'mine': ideal gave shape \(2, 1\); it must give a model's raw outputs, \(2, 3, 1\)"),
+        (False, np.array([[1.0], [math.inf]]), "task 'mine': ideal gave NaN or infinity"),
+    ],
+)
+def test_outputs_that_no_model_gives_are_the_tasks_own_failure(per_step: bool, outputs: Any, message: str) -> None:
+    noun = told(task(per_step=per_step), lambda _batch: outputs)
+    batch = Batch(np.zeros((2, 3, 1)), np.zeros((2, 3) if per_step else 2))
+    with pytest.raises(SuiteError, match=message):
+        data.ideal_loss(noun, {}, [(batch.x, batch)])

@@ -76,7 +76,7 @@ def test_each_validation_is_told_with_its_trial_as_it_is_made(tiny: Trial) -> No
 
 
 @pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
-@pytest.mark.parametrize("rate", [0.01, 1.0])
+@pytest.mark.parametrize("rate", [0.01, 0.3])
 def test_the_weights_kept_are_those_of_the_least_validation_loss(tiny: Trial, rate: float, engine: str) -> None:
     trial = change(replace(tiny, engine=engine), learning_rate=rate, steps=40)
     trained = train(trial)
@@ -91,7 +91,7 @@ def test_the_weights_kept_are_those_of_the_least_validation_loss(tiny: Trial, ra
 
 @pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
 def test_the_weights_kept_do_not_move_with_the_members(tiny: Trial, engine: str) -> None:
-    trial = change(replace(tiny, engine=engine), learning_rate=1.0, steps=40)
+    trial = change(replace(tiny, engine=engine), learning_rate=0.3, steps=40)
     members = members_of(trial)
     (trained,) = trainer.learn([trial], ADDING, members, lambda _trial, _validation: None)
     assert trained.learning.best_step != trial.training.steps
@@ -198,6 +198,54 @@ def test_solved_stops_only_where_the_plan_says(tiny: Trial) -> None:
         assert (steps_of(learning.curve), learning.steps_to_solve) == (steps, solved)
 
 
+MET = 0.005
+"""A validation loss that meets the adding problem's goal."""
+
+
+@pytest.mark.parametrize(
+    ("losses", "stop", "steps", "solved"),
+    [
+        ([0.1, MET, MET, 0.1], "budget", [5, 10, 15, 20], 10),
+        ([0.1, MET, MET, 0.1], "solved", [5, 10, 15], 10),  # it stops at the second
+        ([MET, 0.1, MET, 0.1], "solved", [5, 10, 15, 20], None),  # two that are lucky, and not in succession
+        ([0.1, 0.1, 0.1, MET], "solved", [5, 10, 15, 20], None),  # one that is left at the end does not count
+        ([0.1, 0.1, MET, MET], "solved", [5, 10, 15, 20], 15),
+        ([MET, 0.1, MET, MET], "budget", [5, 10, 15, 20], 15),
+        ([MET, MET, MET, MET], "budget", [5, 10, 15, 20], 5),
+    ],
+)
+def test_solved_takes_two_successive_validations(
+    tiny: Trial, monkeypatch: pytest.MonkeyPatch, losses: list[float], stop: str, steps: list[int], solved: int | None
+) -> None:
+    scores = iter(losses)
+    monkeypatch.setattr(trainer, "score", lambda *_asked: [{"loss": next(scores)}])
+    learning = train(change(tiny, stop=stop)).learning
+    assert (steps_of(learning.curve), learning.steps_to_solve) == (steps, solved)
+
+
+def test_members_solve_by_their_own_validations(tiny: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [change(replace(tiny, seed=seed), stop="solved") for seed in range(3)]
+    scores = iter(zip([0.1, 0.1, MET, 0.1], [MET, MET, 0.1, 0.1], [MET, 0.1, MET, MET], strict=True))
+    monkeypatch.setattr(trainer, "score", lambda *_asked: [{"loss": loss} for loss in next(scores)])
+    trained = trainer.learn(trials, ADDING, members_of(*trials), lambda _trial, _validation: None)
+    assert [each.learning.steps_to_solve for each in trained] == [None, 5, 15]
+    assert [len(each.learning.curve) for each in trained] == [4, 2, 4]
+
+
+def test_the_ideal_predictors_loss_on_the_validation_stream_stands_beside_the_baseline(tiny: Trial) -> None:
+    asked: list[Any] = []
+
+    def ideal(x: Any, batch: Batch, **_options: Any) -> Any:
+        asked.append(x)
+        return np.ones((len(batch.y), 1))
+
+    learning = train(tiny, replace(ADDING, ideal=ideal)).learning
+    y = np.concatenate([batch.y for batch in data.stream(ADDING, {}, tiny.length, "validation", tiny.eval_seed, 64)])
+    assert learning.ideal == pytest.approx(np.mean((1 - y) ** 2))
+    assert len(asked) == 1  # once, however many validations there are
+    assert train(tiny, replace(ADDING, ideal=None)).learning.ideal == 0.0
+
+
 @pytest.mark.parametrize("baseline", [0.0, float("inf"), float("nan"), -1.0])
 def test_a_baseline_that_no_skill_can_be_made_of_is_refused(tiny: Trial, baseline: float) -> None:
     with pytest.raises(SuiteError, match=r"its baseline at length 10 is .*; it must be finite and above 0"):
@@ -233,10 +281,11 @@ def test_another_seed_is_another_trial(tiny: Trial) -> None:
     assert train(tiny).learning != train(replace(tiny, seed=1)).learning
 
 
-def test_seeds_of_weights_and_data_are_apart() -> None:
-    seeds = [trainer.initial_seed(seed) for seed in range(100)]
-    assert len(set(seeds)) == 100
+def test_seeds_of_weights_and_data_are_apart_and_each_cell_has_its_own(tiny: Trial) -> None:
+    seeds = [trainer.initial_seed(replace(tiny, seed=seed, length=length)) for seed in range(100) for length in (5, 6)]
+    assert len(set(seeds)) == 200
     assert not set(seeds) & set(range(100))
+    assert trainer.initial_seed(replace(tiny, variant=Plugin("lstm"))) == trainer.initial_seed(tiny)  # all variants begin alike
 
 
 @pytest.mark.parametrize("engine", [VENDOR.name, DERIVED.name])
