@@ -38,7 +38,7 @@ def caption() -> str:
         "median over rounds. Robust is the difference in the part of its skill that a solved "
         "model keeps under damage; remembers is the difference in test skill over all tasks and lengths; both are means over cells of differences "
         "paired by seed, with a 95 % interval. Better and worse are said where exchanging what the two have of a seed, with rates chosen anew, gives p < 5 %, adjusted by Holm "
-        "for all comparisons of learning here."
+        "for all comparisons of learning here; beside an interval that holds 0, the difference is there and its size is not known."
     )
 
 

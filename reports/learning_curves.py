@@ -14,7 +14,7 @@ def draw(results: Results) -> Iterator[Prose | Plot]:
         return
     skills = skills.assign(x=skills["at"], panel=figures.cells(skills))
     figure = figures.lines(
-        stats.intervals(skills, ["panel", "variant", "x"]),
+        stats.spreads(skills, ["panel", "variant", "x"]),
         figures.looks(results),
         x_label="training step",
         y_label="validation skill",
@@ -22,7 +22,7 @@ def draw(results: Results) -> Iterator[Prose | Plot]:
     yield Plot(
         "learning_curves",
         figure,
-        "Skill on the validation stream, mean and interval over seeds. A curve that still climbs at its end had too few steps to show what it can do. "
+        "Skill on the validation stream, mean and range over seeds. A curve that still climbs at its end had too few steps to show what it can do. "
         "The weights of each trial's best step are the ones tested.",
     )
 

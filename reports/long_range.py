@@ -38,7 +38,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
 def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     rows = scored.assign(panel=scored["task"], x=scored["length"].astype(float))
     figure = figures.lines(
-        stats.intervals(rows, ["panel", "variant", "x"]),
+        stats.spreads(rows, ["panel", "variant", "x"]),
         look,
         x_label="sequence length T, trained and tested",
         y_label="test skill",
@@ -47,7 +47,7 @@ def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     return Plot(
         "long_range_skill",
         figure,
-        "Skill on the test stream of the trained length; bands are the interval over seeds, a diverged trial counts as 0.",
+        "Skill on the test stream of the trained length; bands are the range over seeds, a diverged trial counts as 0.",
     )
 
 
@@ -72,7 +72,7 @@ def to_solve(steps: DataFrame, look: dict[str, figures.Look]) -> Plot:
     points = points[~nobody]
     whole = points[~points.groupby(["panel", "variant"])["censored"].transform("any")]
     figure = figures.dots(
-        stats.intervals(whole, ["panel", "variant"]),
+        stats.spreads(whole, ["panel", "variant"]),
         look,
         points=points,
         x_label="training steps until the task was solved (left is sooner)",
@@ -92,7 +92,7 @@ def untrained(rows: DataFrame, look: dict[str, figures.Look]) -> Plot:
     place = {factor: float(index) for index, factor in enumerate(factors)}
     rows = rows.assign(x=rows["at"].map(place), panel=figures.cells(rows))
     figure = figures.lines(
-        stats.intervals(rows, ["panel", "variant", "x"]),
+        stats.spreads(rows, ["panel", "variant", "x"]),
         look,
         x_label="tested length, as a multiple of the trained length T",
         y_label="test skill",

@@ -36,7 +36,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         harshest = tested.loc[tested["condition"] == name, "at"].iloc[-1]
         yield Table(
             half_points(rows, look, harshest),
-            f"Half-point under {described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and interval over the seeds that "
+            f"Half-point under {described(str(name), results)}: the severity at which skill first falls to half of the clean skill, mean and range over the seeds that "
             f"solved the task and fell so far. “Beyond” says that it never did down to the harshest, {number(harshest)}.",
         )
 
@@ -54,7 +54,7 @@ def curves(name: str, skills: DataFrame, clean: DataFrame, look: Looks, results:
         drawn = set(rows["variant"])
         notes[str(panel)] = wrapped([style.label for variant, style in look.items() if variant not in drawn])
     figure = figures.lines(
-        stats.intervals(points, ["panel", "variant", "x"]),
+        stats.spreads(points, ["panel", "variant", "x"]),
         look,
         x_label=f"{described(name, results)} (mild → harsh)",
         y_label="test skill",
@@ -64,7 +64,7 @@ def curves(name: str, skills: DataFrame, clean: DataFrame, look: Looks, results:
     return Plot(
         f"robustness_{name}",
         figure,
-        f"Skill under {name.replace('_', ' ')}: the flatter, the more robust. Bands are the interval over the seeds that solved.",
+        f"Skill under {name.replace('_', ' ')}: the flatter, the more robust. Bands are the range over the seeds that solved.",
     )
 
 
@@ -76,7 +76,7 @@ def kept(rows: DataFrame, look: Looks) -> Plot:
     panels = [f"{cell}\n{name.replace('_', ' ')}" for cell, name in zip(figures.cells(rows), rows["condition"], strict=True)]
     rows = rows.assign(panel=panels)
     figure = figures.dots(
-        stats.intervals(rows, ["panel", "variant"]),
+        stats.spreads(rows, ["panel", "variant"]),
         look,
         points=rows,
         x_label="part of the clean skill that is kept (right is more robust)",
@@ -88,7 +88,7 @@ def kept(rows: DataFrame, look: Looks) -> Plot:
         "robustness_kept",
         figure,
         "Area under the skill curve, from the clean input to the harshest severity, over the clean skill: each seed that solved the task, their "
-        "mean and interval.",
+        "mean and range.",
     )
 
 

@@ -138,11 +138,11 @@ def run(
 
 def conclude(executed: Executed, runs: Path) -> None:
     """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
-    from .report import page, telling
+    from .report import telling
 
     work = executed.work
     warn_of_stale(executed.stale)
-    say(telling.text(page.read_answer(executed.report)))
+    say(telling.text(telling.read(executed.report)))
     page_link = (executed.report / "index.html").as_uri()
     say(page_link if executed.written else f"nothing has changed: {page_link}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
@@ -194,9 +194,9 @@ def answer(
     """Say what is found of each variant against lstm, on speed, robustness and memory; writes the report first where it is older."""
     from . import api
     from .plan import schema
-    from .report import page, telling
+    from .report import telling
 
-    rows = page.read_answer(api.up_to_date(schema.load(plan), runs, schema.Request(plan, variants, tasks, seeds)))
+    rows = telling.read(api.up_to_date(schema.load(plan), runs, schema.Request(plan, variants, tasks, seeds)))
     say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
 
 

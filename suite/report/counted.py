@@ -140,7 +140,7 @@ def retained(results: Results) -> DataFrame:
     """The part of their skill that trials which solved their task keep under each corruption, as `value`: area under the curve ÷ clean skill."""
     areas = scores(results, "robustness", "area", solved=True)
     clean = trials(results).set_index("key")["value"]
-    return areas.assign(value=areas["value"] / areas["key"].map(clean).astype(float))
+    return areas.assign(value=(areas["value"] / areas["key"].map(clean).astype(float)).clip(upper=1.0))
 
 
 def vendor_sizes(results: Results) -> list[tuple[str, int]]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..measures.scores import chosen_by_others
 from .stats import Interval
 
 __all__ = [
@@ -393,6 +394,5 @@ def _scores(validation: ArrayLike, test: ArrayLike) -> Floats:
 
 def _fitted(validation: Floats, test: Floats) -> tuple[NDArray[np.intp], Floats]:
     """`cross_fitted` of scores (..., rates, seeds)."""
-    others = validation.sum(axis=-1, keepdims=True) - validation if validation.shape[-1] > 1 else validation
-    chosen = np.argmax(others >= others.max(axis=-2, keepdims=True) - TIED, axis=-2)  # of equals the first
+    chosen = chosen_by_others(validation)
     return chosen, np.take_along_axis(test, chosen[..., None, :], axis=-2)[..., 0, :]

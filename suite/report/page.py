@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 import jinja2
@@ -29,10 +29,6 @@ from .portable import portable, portable_plugin
 
 if TYPE_CHECKING:
     from ..store.store import Store
-
-
-ANSWER = "answer.json"
-"""The file of a report that holds its answer as plain data."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +76,11 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> Writ
     sections = list(_without_repeats(sections))
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files["results.csv"] = results.frame.to_csv(index=False, lineterminator="\n").encode()
-    files[ANSWER] = (json.dumps(telling.plain(answer(results)), indent=1) + "\n").encode()
+    files[telling.ANSWER] = (json.dumps(telling.plain(answer(results)), indent=1) + "\n").encode()
     files["index.html"] = _page(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
     files[inputs.MANIFEST] = inputs.manifest(files, fingerprint)
     _replace(store.report, files)
     return Written(store.report, tuple(f"{stale.what} ({', '.join(stale.changed)})" for stale in results.provenance.stale))
-
-
-def read_answer(folder: Path) -> list[dict[str, Any]]:
-    """The rows of the answer of a report that has been written.
-
-    Raises SuiteError where they cannot be read.
-    """
-    try:
-        rows: list[dict[str, Any]] = json.loads((folder / ANSWER).read_bytes())
-    except (OSError, ValueError):
-        raise SuiteError(f"{folder / ANSWER}: cannot be read; write the report again: suite report PLAN") from None
-    return rows
 
 
 def presentable(results: Results, registry: Registry) -> Results:

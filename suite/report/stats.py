@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from pandas import DataFrame
 
-__all__ = ["RANGE_BELOW", "Interval", "area", "half_point", "interval", "intervals", "least_p", "overlap", "pooled", "skill"]
+__all__ = ["RANGE_BELOW", "Interval", "area", "half_point", "least_p", "pooled", "skill", "spread", "spreads"]
 
 RANGE_BELOW = 5
-"""Fewer values than this are shown with their range, since a bootstrap of so few says little."""
+"""Fewer values than this are shown with their range, since an interval of so few would say nothing."""
 
 
 class Interval(NamedTuple):
-    """A mean with its range (fewer than five values) or 95 % bootstrap interval."""
+    """A mean with its range or its interval at 95 %."""
 
     mean: float
     low: float
@@ -42,56 +42,42 @@ class Interval(NamedTuple):
         return Interval(round(self.mean, digits), round(self.low, digits), round(self.high, digits), self.n)
 
 
-def interval(values: ArrayLike, rng: np.random.Generator, resamples: int = 2000) -> Interval:
-    """The mean of the finite values with its range or, from five values on, percentile bootstrap interval at 95 %."""
+def spread(values: ArrayLike) -> Interval:
+    """The mean of the finite values with their range."""
     sample = np.asarray(values, dtype=np.float64)
-    sample = np.sort(sample[np.isfinite(sample)])  # sorted, so that the order of rows does not reach the bootstrap
+    sample = sample[np.isfinite(sample)]
     if not len(sample):
         return Interval(math.nan, math.nan, math.nan, 0)
-    if len(sample) < RANGE_BELOW:
-        return Interval(float(sample.mean()), float(sample[0]), float(sample[-1]), len(sample))
-    means = rng.choice(sample, size=(resamples, len(sample))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(sample.mean()), float(low), float(high), len(sample))
+    return Interval(float(sample.mean()), float(sample.min()), float(sample.max()), len(sample))
 
 
-def pooled(groups: Sequence[ArrayLike], rng: np.random.Generator, resamples: int = 2000) -> Interval:
-    """The mean of the groups' means, every group of the same weight, values resampled within their group.
+def pooled(groups: Sequence[ArrayLike], rng: np.random.Generator) -> Interval:
+    """The mean of the groups' means, every group of the same weight, with its interval at 95 %.
 
-    A group without finite values is left out. With fewer than five in any group, low and high are the means of the
-    groups' least and greatest values.
+    A group without finite values is left out. With fewer than five values in any group, or values beyond 0 and 1, low and high are the
+    means of the groups' least and greatest values.
     """
     samples = [np.asarray(group, dtype=np.float64) for group in groups]
-    samples = [np.sort(sample[np.isfinite(sample)]) for sample in samples]
+    samples = [sample[np.isfinite(sample)] for sample in samples]
     samples = [sample for sample in samples if len(sample)]
     if not samples:
         return Interval(math.nan, math.nan, math.nan, 0)
-    count = sum(len(sample) for sample in samples)
-    mean = float(np.mean([sample.mean() for sample in samples]))
-    if min(len(sample) for sample in samples) < RANGE_BELOW:
-        return Interval(mean, float(np.mean([sample[0] for sample in samples])), float(np.mean([sample[-1] for sample in samples])), count)
-    means = np.mean([rng.choice(sample, size=(resamples, len(sample))).mean(axis=1) for sample in samples], axis=0)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(mean, float(low), float(high), count)
+    if min(map(len, samples)) >= RANGE_BELOW and all(0 <= sample.min() <= sample.max() <= 1 for sample in samples):
+        from .inference import pooled_skill  # which builds on the intervals here
+
+        return pooled_skill(samples, rng)
+    mean, low, high = (float(np.mean([end(sample) for sample in samples])) for end in (np.mean, np.min, np.max))
+    return Interval(mean, low, high, sum(map(len, samples)))
 
 
-def intervals(frame: DataFrame, by: Sequence[str], seed: int = 0) -> DataFrame:
-    """The interval of the column `value` for each group of rows, in the order of first appearance: columns `by`, mean, low, high, n.
-
-    Every group is given a generator of its own from the same seed, so that another group's rows do not change its interval.
-    """
+def spreads(frame: DataFrame, by: Sequence[str]) -> DataFrame:
+    """The mean and range of the column `value` for each group of rows, in the order of first appearance: columns `by`, mean, low, high, n."""
     import pandas as pd
 
     groups = frame.groupby(list(by), sort=False, observed=True)["value"]
-    rows = [(*key, *interval(values.to_numpy(), np.random.default_rng(seed))) for key, values in groups]
-    return pd.DataFrame(rows, columns=[*by, *Interval._fields])
+    return pd.DataFrame([(*key, *spread(values.to_numpy())) for key, values in groups], columns=[*by, *Interval._fields])
 
 
 def least_p(seeds: int) -> float:
     """The least two-sided p a paired sign-flip test can give: 2 / 2ⁿ."""
     return float(min(1.0, 2.0 / 2**seeds))
-
-
-def overlap(a: Interval, b: Interval) -> bool:
-    """Whether two intervals share a point: then neither mean may be called ahead."""
-    return a.low <= b.high and b.low <= a.high

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import SuiteError
 from ..trial import BASELINE
 from .answer import BEST, Answer, Axis, Row
 from .stats import Interval
+
+ANSWER = "answer.json"
+"""The file of a report that holds its answer as plain data."""
 
 MARKS: Mapping[str, str] = {"better": "▲", "worse": "▼", "undecided": "≈", "not comparable": "–"}
 
@@ -73,3 +79,15 @@ def _row(plain: Mapping[str, Any]) -> Row:
     mean, low, high, p = (math.nan if plain[name] is None else float(plain[name]) for name in ("effect", "low", "high", "p"))
     effect = Interval(mean, low, high, 0 if math.isnan(mean) else 2)
     return Row(plain["variant"], plain["axis"], plain["engine"], plain["verdict"], effect, p, plain["cells"], plain["pairs"], plain["why"])
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rows of the answer of a report that has been written.
+
+    Raises SuiteError where they cannot be read.
+    """
+    try:
+        rows: list[dict[str, Any]] = json.loads((folder / ANSWER).read_bytes())
+    except (OSError, ValueError):
+        raise SuiteError(f"{folder / ANSWER}: cannot be read; write the report again: suite report PLAN") from None
+    return rows

@@ -12,7 +12,7 @@ import pytest
 from suite import Results, verdict
 from suite.check.imagined import fill
 from suite.ops.engines import REFERENCE, VENDOR
-from suite.report import page, telling
+from suite.report import telling
 from suite.report.answer import BEST, Answer, Cell, Row, answer, differences
 from suite.store import frame
 
@@ -100,7 +100,7 @@ def test_an_answer_comes_back_from_plain_data(tmp_path: Path) -> None:
     store = fill(tmp_path, variants=["lstm", "gru", "bilstm"], seeds=5, times=TIMES)
     given = answer(frame.read(store))
     folder = write(store)
-    rows = page.read_answer(folder)
+    rows = telling.read(folder)
     assert rows == json.loads(json.dumps(telling.plain(given)))
     assert {"variant", "axis", "engine", "verdict", "effect", "low", "high", "p", "cells", "pairs", "why"} == set(rows[0])
     lines = telling.text(rows).splitlines()
@@ -111,7 +111,7 @@ def test_an_answer_comes_back_from_plain_data(tmp_path: Path) -> None:
 
 def test_an_answer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"answer\.json: cannot be read; write the report again"):
-        page.read_answer(tmp_path)
+        telling.read(tmp_path)
 
 
 def test_nothing_to_compare_is_a_line() -> None:

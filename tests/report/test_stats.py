@@ -22,26 +22,12 @@ def test_skill_is_one_at_no_loss_and_zero_from_the_baseline_on() -> None:
     assert stats.skill([0.25, 0.25], [0.5, 1.0]).tolist() == [0.5, 0.75]
 
 
-def test_interval_of_few_is_their_range() -> None:
-    assert stats.interval([3.0, 1.0, 2.0], rng()) == (2.0, 1.0, 3.0, 3)
-    assert stats.interval([3.0, math.nan, 1.0], rng()) == (2.0, 1.0, 3.0, 2)
-    assert stats.interval([0.5], rng()) == (0.5, 0.5, 0.5, 1)
-    nothing = stats.interval([math.nan], rng())
+def test_a_spread_is_the_mean_and_the_range() -> None:
+    assert stats.spread([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0, 3)
+    assert stats.spread([3.0, math.nan, 1.0]) == (2.0, 1.0, 3.0, 2)
+    nothing = stats.spread([math.nan])
     assert nothing.n == 0
     assert math.isnan(nothing.mean)
-
-
-def test_interval_of_five_is_a_bootstrap_of_the_mean() -> None:
-    spread = stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
-    assert spread == (0.2, 0.0, 0.6, 5)  # of Binomial(5, 0.2) ones, 2.5 % and 97.5 % are 0 and 3
-    assert stats.interval([4.0] * 9, rng()) == (4.0, 4.0, 4.0, 9)
-    assert stats.interval([5.0, 1.0, 4.0, 2.0, 3.0], rng()) == stats.interval([1.0, 2.0, 3.0, 4.0, 5.0], rng())
-
-
-def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
-    draws, generator = rng(), rng()
-    intervals = [stats.interval(draws.standard_normal(40), generator, 400) for _ in range(200)]
-    assert 0.89 <= np.mean([interval.low <= 0 <= interval.high for interval in intervals]) <= 0.99
 
 
 @pytest.mark.parametrize(
@@ -57,13 +43,6 @@ def test_interval_reads_as_a_person_would_write_it(interval: Interval, text: str
     assert interval.text() == text
 
 
-def test_overlap_counts_a_shared_end() -> None:
-    assert stats.overlap(Interval(1, 0, 2, 3), Interval(3, 2, 4, 3))
-    assert not stats.overlap(Interval(1, 0, 2, 3), Interval(4, 3, 5, 3))
-    assert stats.overlap(Interval(1, 0, 9, 3), Interval(4, 3, 5, 3))
-    assert stats.overlap(Interval(0.5, 0.0, 0.694, 3).rounded(), Interval(0.8, 0.686, 0.9, 3).rounded())
-
-
 def test_pooled_gives_every_group_the_same_weight() -> None:
     assert stats.pooled([[0.0, 1.0], [0.5, math.nan, 0.5, 0.5, 0.5]], rng()) == (0.5, 0.25, 0.75, 6)
     assert stats.pooled([[math.nan], [1.0, 3.0]], rng()) == (2.0, 1.0, 3.0, 2)
@@ -71,22 +50,18 @@ def test_pooled_gives_every_group_the_same_weight() -> None:
     assert stats.pooled([], rng()).n == 0
 
 
-def test_pooled_resamples_within_groups() -> None:
-    far = [[0.0] * 5, [1.0] * 5]
-    assert stats.pooled(far, rng()) == (0.5, 0.5, 0.5, 10)  # a seed is never drawn for another group
-    alone = stats.pooled([[0.0, 0.0, 0.0, 0.0, 1.0]], rng())
-    assert alone == stats.interval([0.0, 0.0, 0.0, 0.0, 1.0], rng())
+def test_pooled_skills_have_an_interval_that_covers() -> None:
+    """Of zeros and ones in one cell, that of Clopper and Pearson: 1 of 5 is compatible with 0.005 to 0.716."""
+    assert stats.pooled([[0.0, 0.0, 0.0, 0.0, 1.0]], rng()) == pytest.approx((0.2, 0.005, 0.716, 5), abs=0.01)
+    assert stats.pooled([[0.0, 0.0, 0.0, 0.0, 7.0]], rng()) == (1.4, 0.0, 7.0, 5)  # no skills: the range
 
 
-def test_intervals_keep_the_order_and_depend_on_no_other_group() -> None:
+def test_spreads_keep_the_order_of_groups() -> None:
     frame = pd.DataFrame({"who": ["b", "a", "b", "a"], "value": [1.0, 5.0, 3.0, math.nan]})
-    table = stats.intervals(frame, ["who"])
+    table = stats.spreads(frame, ["who"])
     assert table.columns.tolist() == ["who", "mean", "low", "high", "n"]
     assert table.to_numpy().tolist() == [["b", 2.0, 1.0, 3.0, 2], ["a", 5.0, 5.0, 5.0, 1]]
-    many = pd.DataFrame({"who": ["a"] * 6 + ["b"] * 6, "value": rng().random(12)})
-    alone = stats.intervals(many[many["who"] == "b"], ["who"])
-    assert stats.intervals(many, ["who"]).iloc[1].tolist() == alone.iloc[0].tolist()
-    assert stats.intervals(frame[:0], ["who"]).empty
+    assert stats.spreads(frame[:0], ["who"]).empty
 
 
 def test_area_is_the_mean_height() -> None:
