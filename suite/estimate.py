@@ -74,7 +74,7 @@ def paces(trial: Trial, members: int, registry: Registry) -> Paces:
     count = max(min(2, members), min(members, MEMBERS, int(ARITHMETIC / size)))
     speed = (COMPILED if compiled else 1.0) / count
     few = replace(trial.training, steps=3, evaluation_samples=min(data.EVALUATION_BATCH, trial.training.evaluation_samples))
-    group = [replace(trial, seed=seed, engine=engine, training=few) for seed in range(count)]
+    group = [replace(trial, seed=seed, engine=engine, training=few, test_samples=few.evaluation_samples) for seed in range(count)]
     with contained():  # a plugin's own failure, which its trials will record
         models = trainer.gather(trainer.build(group, variant, task), engine)
         optimizer = trainer.Optimizer(models, group)

@@ -68,7 +68,7 @@ def _costs(timed: Timed) -> dict[str, float]:
 def deployed_rows(timings: Sequence[StoredTiming]) -> Iterator[dict[str, Any]]:
     """Each variant on its own fastest engine, over the baseline on its own, at the longest length of the shape that most are timed at.
 
-    All engines of a shape are timed in the same rounds, so that these quotients are as fair as those on one engine.
+    Each is compared with the baseline of its own engine in its own rounds, and that with the baseline's best by their medians.
     """
     whole = [stored for stored in timings if not stored.timed.failed and not stored.timing.shape.streaming]
     if not whole:
@@ -81,11 +81,13 @@ def deployed_rows(timings: Sequence[StoredTiming]) -> Iterator[dict[str, Any]]:
             best[label] = stored
     if BASELINE.label not in best:
         return
-    base = best[BASELINE.label].timed
+    least = _median(best[BASELINE.label])
     for stored in best.values():
-        ratio = (1.0, 1.0, 1.0)
+        timed, ratio = stored.timed, (1.0, 1.0, 1.0)
         if stored.timing.variant != BASELINE:
-            ratio = scores.time_ratio(stored.timed.seconds[BOTH], base.seconds[BOTH], base.clone_seconds.get(BOTH, ()))
+            base = timed.baseline_seconds[BOTH]
+            scale = float(np.median(base)) / least
+            ratio = tuple(scale * value for value in scores.time_ratio(timed.seconds[BOTH], base, timed.clone_seconds.get(BOTH, ())))  # type: ignore[assignment]
         for end, value in zip(("", "_low", "_high"), ratio, strict=True):
             row = {"condition": BOTH, "metric": f"best_ratio{end}", "value": value}
             yield {**_identity(stored.timing, stored.timed), **row}

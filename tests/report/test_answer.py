@@ -13,7 +13,7 @@ from suite import Results, verdict
 from suite.check.imagined import fill
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.report import telling
-from suite.report.answer import BEST, Answer, Cell, Row, answer, differences
+from suite.report.answer import BEST, Answer, Cell, Row, answer, differences, exchangeable
 from suite.store import frame
 
 from .drawing import TIMES, write
@@ -55,6 +55,17 @@ def test_only_seeds_that_both_have_are_paired(tmp_path: Path) -> None:
     pairs = differences(rows.assign(condition=""), "gru")
     assert set(pairs) == {Cell("adding", 10), Cell("adding", 20), Cell("noisy", 10), Cell("noisy", 20)}
     assert pairs[Cell("adding", 10)].tolist() == pytest.approx([-0.9, 0, 0])  # a diverged seed has no skill, and stays
+
+
+def test_what_is_exchanged_is_whole_seeds_at_every_rate(tmp_path: Path) -> None:
+    """A seed of which either lost a trial at any rate is left out; one that diverged has no skill there."""
+    lost = {("gru", 1): "failed", ("lstm", 2): "missing", ("gru", 3): None}
+    results = results_of(tmp_path, lambda v, _t, _n, s: lost.get((v, s), 0.9), rates=(0.1, 0.01))
+    ours, theirs = exchangeable(results, "gru", [Cell("adding", 10)])
+    assert [np.shape(scores) for scores in (*ours[0], *theirs[0])] == [(2, 3)] * 4
+    assert np.asarray(ours[0][1]).tolist() == [pytest.approx([0.9, 0.0, 0.9])] * 2
+    assert np.asarray(theirs[0][1]).tolist() == [pytest.approx([0.9, 0.9, 0.9])] * 2
+    assert exchangeable(results, "gru", [Cell("copy", 10)]) == ([], [])
 
 
 def test_a_cell_that_nobody_solved_enters_nothing_and_is_named(tmp_path: Path) -> None:

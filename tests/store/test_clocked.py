@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from suite.plan.schema import TimingPlan
 from suite.spec import Plugin
-from suite.store.clocked import growth_rows, timing_rows
+from suite.store.clocked import deployed_rows, growth_rows, timing_rows
 from suite.store.store import StoredTiming
 from suite.trial import Cost, Roof, Shape, Timed, Timing
 
@@ -48,3 +50,17 @@ def test_costs_stand_beside_forward_and_backward() -> None:
     rows = [(row["condition"], row["metric"]) for row in timing_rows(StoredTiming(timing, timed))]
     costs = [condition for condition, metric in rows if metric in {"peak_bytes", "operations", "moved_bytes", "roof_bytes"}]
     assert costs == ["forward+backward"] * 4
+
+
+def test_what_one_would_deploy_holds_though_it_was_timed_in_other_rounds() -> None:
+    """Each variant beside the baseline of its own engine; that engine beside the baseline's best."""
+    shape = Shape(50, 32, 32)
+
+    def on(variant: str, engine: str, seconds: float, baseline: float, rounds: int) -> StoredTiming:
+        timing = replace(stored(shape, 1.0, variant=variant).timing, engine=engine)
+        return StoredTiming(timing, Timed({"forward+backward": (seconds,) * rounds}, {"forward+backward": (baseline,) * rounds}))
+
+    timings = [on("lstm", "vendor", 1.0, 1.0, 7), on("lstm", "reference", 4.0, 4.0, 7), on("gru", "reference", 6.0, 4.0, 2)]
+    ratios = {(row["variant"], row["engine"]): row["value"] for row in deployed_rows(timings) if row["metric"] == "best_ratio"}
+    assert ratios == {("lstm", "vendor"): 1.0, ("gru", "reference"): pytest.approx(6.0)}
+    assert list(deployed_rows([])) == list(deployed_rows(timings[2:])) == []
