@@ -204,17 +204,6 @@ def test_evaluations_change_evaluation_keys_alone(changes: dict[str, Any]) -> No
     assert evaluation_keys(before) != evaluation_keys(after)
 
 
-def test_the_size_of_the_test_stream_is_in_the_evaluations_keys_alone() -> None:
-    before, after = trials(), trials(evaluations={"samples": 99})
-    assert {trial.test_samples for trial in after} == {asked.samples for trial in after for asked in trial.evaluations} == {99}
-    assert keys(before) == keys(after)
-    assert disjoint(evaluation_keys(before), evaluation_keys(after))
-
-
-def test_the_size_of_the_validation_stream_leaves_the_test_stream() -> None:
-    assert {trial.test_samples for trial in trials(training={"evaluation_samples": 99})} == {TEST_SAMPLES}
-
-
 def test_one_evaluation_changes_no_other() -> None:
     for before, after in zip(trials(), trials(evaluations={"lengths": [3], "corruptions": ["gaussian_noise", "step_drop"]}), strict=True):
         assert before.evaluations[0].key != after.evaluations[0].key
@@ -373,21 +362,6 @@ def test_a_corruption_of_ones_own_is_asked_at_its_severities() -> None:
             ("robustness", "mine", (1.0, 2.0, 3.0, 4.0, 5.0)),
         ]
         assert trial.evaluations[1].sources["mine"] == "0"
-
-
-@pytest.mark.parametrize(
-    ("damages", "wanted"),
-    [
-        (None, ["length", "gaussian_noise", "step_drop"]),
-        (("step_drop",), ["length", "step_drop"]),
-        ((), ["length"]),
-    ],
-)
-def test_a_corruption_that_is_no_damage_to_a_task_is_not_asked_of_its_models(damages: tuple[str, ...] | None, wanted: list[str]) -> None:
-    registry = with_task(replace(REGISTRY.task("adding").noun, name="mine", damages=damages))
-    planned = trials(registry, tasks=["mine", "adding"], evaluations={"corruptions": ["gaussian_noise", "step_drop"]})
-    asked = {trial.task.name: [evaluation.measure for evaluation in trial.evaluations] for trial in planned}
-    assert asked == {"mine": wanted, "adding": ["length", "gaussian_noise", "step_drop"]}
 
 
 def test_a_measure_of_ones_own_is_asked_at_its_points() -> None:

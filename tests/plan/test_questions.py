@@ -1,0 +1,38 @@
+"""Checks what a plan asks of its models: on how many samples, and by which corruptions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from suite.trial import TEST_SAMPLES
+
+from .planned import REGISTRY, trials, with_task
+
+
+def test_the_size_of_the_test_stream_is_in_the_evaluations_keys_alone() -> None:
+    before, after = trials(), trials(evaluations={"samples": 99})
+    assert {trial.test_samples for trial in after} == {asked.samples for trial in after for asked in trial.evaluations} == {99}
+    assert [trial.key for trial in before] == [trial.key for trial in after]
+    asked = [{asked.key for trial in planned for asked in trial.evaluations} for planned in (before, after)]
+    assert not set.intersection(*asked)
+
+
+def test_the_size_of_the_validation_stream_leaves_the_test_stream() -> None:
+    assert {trial.test_samples for trial in trials(training={"evaluation_samples": 99})} == {TEST_SAMPLES}
+
+
+@pytest.mark.parametrize(
+    ("damages", "wanted"),
+    [
+        (None, ["length", "gaussian_noise", "step_drop"]),
+        (("step_drop",), ["length", "step_drop"]),
+        ((), ["length"]),
+    ],
+)
+def test_a_corruption_that_is_no_damage_to_a_task_is_not_asked_of_its_models(damages: tuple[str, ...] | None, wanted: list[str]) -> None:
+    registry = with_task(replace(REGISTRY.task("adding").noun, name="mine", damages=damages))
+    planned = trials(registry, tasks=["mine", "adding"], evaluations={"corruptions": ["gaussian_noise", "step_drop"]})
+    asked = {trial.task.name: [evaluation.measure for evaluation in trial.evaluations] for trial in planned}
+    assert asked == {"mine": wanted, "adding": ["length", "gaussian_noise", "step_drop"]}
