@@ -207,6 +207,7 @@ def up_to_date(plan: Plan, runs: Path, request: Request) -> Path:
 
     registry, store = discover(), Store(runs, plan.name)
     ledger = store.ledger()
+    check_origin(ledger, request, store.folder)
     if ledger is not None and inputs.unchanged(store, registry, _selection(plan, request, registry, ledger)):
         return store.report
     return report(plan, runs, request).folder

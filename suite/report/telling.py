@@ -56,6 +56,7 @@ def plain(answer: Answer) -> list[dict[str, Any]]:
             **{name: value if math.isfinite(value) else None for name, value in values.items()},
             "cells": row.cells,
             "pairs": row.pairs,
+            "seeds_needed": row.needed,
             "why": row.why,
         }
 

@@ -1,4 +1,4 @@
-"""Reads a store back as one tidy frame, with the learning rate that validation chose."""
+"""Reads a store back as one tidy frame, with the learning rate that the other seeds' validation chose."""
 
 from __future__ import annotations
 

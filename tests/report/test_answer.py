@@ -113,7 +113,7 @@ def test_an_answer_comes_back_from_plain_data(tmp_path: Path) -> None:
     folder = write(store)
     rows = telling.read(folder)
     assert rows == json.loads(json.dumps(telling.plain(given)))
-    assert {"variant", "axis", "engine", "verdict", "effect", "low", "high", "p", "cells", "pairs", "why"} == set(rows[0])
+    assert {"variant", "axis", "engine", "verdict", "effect", "low", "high", "p", "cells", "pairs", "seeds_needed", "why"} == set(rows[0])
     lines = telling.text(rows).splitlines()
     assert lines[0] == "against lstm: ▲ better, ▼ worse, ≈ undecided, – not comparable"
     assert [line.split()[0] for line in lines[2:]] == ["gru", "bilstm"]
