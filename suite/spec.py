@@ -132,7 +132,7 @@ class Task:
     lengths: where a plan that names none trains
     ideal: ``ideal(x, batch, **options) -> outputs``, what the best predictor answers to the input x ``(B, T, D)``, which may be damaged, in
         the form of a model's raw outputs; where there is none, no loss at all counts as ideal
-    damages: names of the corruptions that are damage to it; None where all are
+    harmless: names of the corruptions that are no damage to it, and are not asked of its models
     """
 
     name: str
@@ -147,7 +147,7 @@ class Task:
     lengths: tuple[int, ...] = (20, 50)
     paper: str = ""
     ideal: Callable[..., Array] | None = None
-    damages: tuple[str, ...] | None = None
+    harmless: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:

@@ -47,6 +47,7 @@ class Training:
     """The protocol fields of one trial.
 
     initial_memory: the bias that gates begin with which keep a state; ``chrono`` by the sequence length; ``own`` as the variant has it
+    corruption, severity: damage to the input of training and validation; no name for none
     """
 
     optimizer: Literal["adam", "rmsprop", "sgd"]
@@ -59,6 +60,8 @@ class Training:
     stop: Literal["budget", "solved"]
     dtype: Literal["float32", "float64"]
     initial_memory: float | Literal["chrono", "own"] = 1.0
+    corruption: str = ""
+    severity: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def suite_tasks() -> Iterator[Task]:
         metrics={"accuracy": accuracy},
         lengths=(20, 50),
         ideal=ideal,
-        damages=("gaussian_noise",),  # a model is the better for every distractor that it is spared
+        # a model is the better for every step of noise that it is spared, and for every repetition of the signal
+        harmless=("step_drop", "step_hold", "token_substitution"),
         paper="doi:10.1162/neco.1997.9.8.1735",
     )

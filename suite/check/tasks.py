@@ -260,15 +260,15 @@ def _not_looking(subject: Subject[Task], batch: Batch, length: int) -> Iterator[
         yield name, float(data.loss(task, torch.from_numpy(outputs), batch))
 
 
-@check("Name corruptions as they are called; leave damages out where all corruptions are damage.")
-def damages(subject: Subject[Task]) -> None:
-    """What the task calls damage to it are corruptions that exist."""
-    if subject.noun.damages is None:
+@check("Name corruptions as they are called; leave harmless out where all corruptions are damage.")
+def harmless(subject: Subject[Task]) -> None:
+    """What the task calls no damage to it are corruptions that exist."""
+    if not subject.noun.harmless:
         raise Skipped("every corruption counts as damage to it")
     if not subject.corruptions:
         raise Skipped("no corruption is known here")
-    for name in subject.noun.damages:
-        require(name in subject.corruptions, f"damages names '{name}', which is no corruption{nearest(name, subject.corruptions)}")
+    for name in subject.noun.harmless:
+        require(name in subject.corruptions, f"harmless names '{name}', which is no corruption{nearest(name, subject.corruptions)}")
 
 
 @check("Let a metric be a mean over samples, of the outputs and the batch alone.")

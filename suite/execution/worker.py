@@ -19,7 +19,7 @@ from ..ops.engines import compile_seconds
 from ..registry.finder import discover
 from ..registry.registry import Registry
 from ..registry.sources import changed
-from ..spec import Grade, Point, Task, Variant
+from ..spec import Corruption, Grade, Point, Task, Variant
 from ..store.files import write
 from ..training import model, trainer
 from ..trial import Grading, Learning, Outcome, Timing, Trial
@@ -107,7 +107,8 @@ def _do(job: Job, ended: _Ended) -> None:
     models = trainer.build(job.trials, variant, task)
     states = None if job.train else [_stored_weights(checkpoint, net) for checkpoint, net in zip(job.checkpoints, models, strict=True)]
     if states is None or any(state is None for state in states):
-        states = _train(job, ended, task, models, send)
+        corruption = registry.corruption(first.training.corruption).noun if first.training.corruption else None
+        states = _train(job, ended, task, models, send, corruption)
     for net, state in zip(models, states, strict=True):
         if state:  # a member that diverged before its first validation has none
             net.load_state_dict(state)
@@ -115,12 +116,12 @@ def _do(job: Job, ended: _Ended) -> None:
 
 
 def _train(
-    job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], send: Callable[[Event], None]
+    job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], send: Callable[[Event], None], corruption: Corruption | None
 ) -> list[Mapping[str, torch.Tensor] | None]:
     """Train the models; the best weights of each, which then lie in its checkpoint too."""
     start, compiling = time.perf_counter(), compile_seconds()
     members = trainer.gather(models, job.trials[0].engine)
-    trained = trainer.learn(job.trials, task, members, lambda trial, validation: send(Event(trial.key, validation)))
+    trained = trainer.learn(job.trials, task, members, lambda trial, validation: send(Event(trial.key, validation)), corruption)
     compiling = compile_seconds() - compiling
     share = 1 / len(job.trials)
     ended.train_seconds, ended.compile_seconds = share * (time.perf_counter() - start - compiling), share * compiling

@@ -65,6 +65,8 @@ class TrainingPlan(Strict):
     """The same for every variant; each learning rate is tried by all, and validation chooses.
 
     initial_memory: the bias of every gate that keeps a state, at first: a number, ``chrono`` (by the sequence length), or ``own``
+    corruption, severity: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
+    variants are robust that have met the damage before is a question of its own, so it takes a plan of its own
     """
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
@@ -78,6 +80,14 @@ class TrainingPlan(Strict):
     dtype: Literal["float32", "float64"] = "float32"
     engine: Annotated[str, AfterValidator(_engine)] = "auto"
     initial_memory: Annotated[float, Field(strict=True)] | Literal["chrono", "own"] = 1.0
+    corruption: str = ""
+    severity: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _whole_damage(self) -> TrainingPlan:
+        if bool(self.corruption) != (self.severity is not None):
+            raise ValueError("corruption and severity go together: name both, or neither")
+        return self
 
 
 class EvaluationPlan(Strict):

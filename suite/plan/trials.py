@@ -87,9 +87,14 @@ def questions_of(plan: Plan, registry: Registry) -> list[Question]:
     return [Question(measure.noun, at, _sources(measure, registry)) for measure, at in asked]
 
 
+def damages(corruption: str, task: Task) -> bool:
+    """Whether a corruption is damage to a task."""
+    return corruption not in task.harmless
+
+
 def counts(measure: Measure, task: Task) -> bool:
     """Whether a measure is asked of models of a task: a corruption that is no damage to it is not."""
-    return not measure.corruption or task.damages is None or measure.corruption in task.damages
+    return not measure.corruption or damages(measure.corruption, task)
 
 
 def _sources(measure: Provided[Measure], registry: Registry) -> dict[str, str]:
@@ -117,7 +122,8 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     planned = []
     for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
         size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
-        training = _training(plan, task.entry, rate)
+        training = _training(plan, task, rate)
+        damage = registry.corruption(training.corruption).digests if training.corruption else {}
         recurrences = training.steps * length
         trial = Trial(
             variant=plugin,
@@ -132,7 +138,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             engine=engines.resolve(variant.noun, plugin.options, plan.training.engine, recurrences, device),
             device=device,
             training=training,
-            sources={**harness, **variant.digests, **task.provided.digests},
+            sources={**harness, **variant.digests, **task.provided.digests, **damage},
             surroundings=surroundings,
             test_samples=plan.evaluations.samples,
         )
@@ -155,9 +161,11 @@ def _surroundings(device: str, *packages: str) -> dict[str, str]:
     return {**versions, "plugin API": str(API_VERSION), "device": machine.device_model(device)}
 
 
-def _training(plan: Plan, choice: TaskChoice, rate: float) -> Training:
-    fields = plan.training.model_dump(exclude={"learning_rates", "engine", "steps"})
-    steps = choice.steps or plan.training.steps
+def _training(plan: Plan, task: ChosenTask, rate: float) -> Training:
+    fields = plan.training.model_dump(exclude={"learning_rates", "engine", "steps", "corruption", "severity"})
+    if plan.training.corruption and damages(plan.training.corruption, task.provided.noun):
+        fields |= {"corruption": plan.training.corruption, "severity": plan.training.severity}
+    steps = task.entry.steps or plan.training.steps
     return Training(**{**fields, "validate_every": min(plan.training.validate_every, steps)}, learning_rate=rate, steps=steps)
 
 
@@ -179,7 +187,7 @@ def _check_tasks(planned: list[Trial], registry: Registry) -> None:
 
 def compiles(plan: Plan, registry: Registry) -> bool:
     """Whether some training of the plan is so long that it is compiled."""
-    steps = [length * _training(plan, task.entry, 0.0).steps for task in tasks_of(plan, registry) for length in task.lengths]
+    steps = [length * _training(plan, task, 0.0).steps for task in tasks_of(plan, registry) for length in task.lengths]
     return max(steps, default=0) >= engines.COMPILING_PAYS
 
 

@@ -64,6 +64,15 @@ def corrupt(task: Task, batch: Batch, corruption: Corruption, severity: float, r
     return np.where(protected, x, corruption.apply(rng, x, protected, severity))
 
 
+def met(task: Task, trial: Trial, batch: Batch, corruption: Corruption | None, split: str, seed: int, step: int) -> Array:
+    """The input ``(B, T, D)`` of a training or validation batch as models meet it: damaged where the trial's training says so."""
+    if corruption is None:
+        return features(task, batch)
+    severity = trial.training.severity
+    rng = generator("corruption", corruption.name, severity, task.name, dict(trial.task.options), trial.length, split, seed, step)
+    return corrupt(task, batch, corruption, severity, rng)
+
+
 def inputs(x: Array, dtype: torch.dtype, device: str) -> Tensor:
     """The input ``(B, T, D)`` as a model gets it, ``(B, T, D + 1)``: with a last channel of ones."""
     ones = np.ones((*x.shape[:2], 1), dtype=x.dtype)

@@ -26,7 +26,7 @@ def set_memory(variant: Variant, core: nn.Module, trial: Trial) -> None:
     wanted = trial.training.initial_memory
     if variant.memory is None or wanted == "own":
         return
-    rng = data.generator("initial memory", trial.seed)
+    rng = data.generator("initial memory", trial.task.name, dict(trial.task.options), trial.length, trial.seed)
     for keep, write in variant.memory(core):
         if not isinstance(keep, Tensor) or keep.dim() != 1 or (write is not None and write.shape != keep.shape):
             raise SuiteError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import SuiteError
 from ..ops.engines import engine
 from ..ops.replay import Replay
-from ..spec import Array, Batch, Task, Variant
+from ..spec import Array, Batch, Corruption, Task, Variant
 from ..trial import Learning, Trial, Validation
 from . import data, model
 from .data import Targets
@@ -157,8 +157,8 @@ class Optimizer:
         self._members.block.addcmul_(self._direction, self.rates)
 
 
-def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, Targets]]:
-    """Each step's inputs ``(P, B, T, D)`` and targets; learning rates of one seed share theirs.
+def drawn(trials: Sequence[Trial], task: Task, corruption: Corruption | None = None) -> Iterator[tuple[Tensor, Targets]]:
+    """Each step's inputs ``(P, B, T, D)``, damaged by the corruption where there is one, and targets; learning rates of one seed share theirs.
 
     They are drawn ahead in a thread, so that a GPU need not wait for them.
     """
@@ -171,7 +171,8 @@ def drawn(trials: Sequence[Trial], task: Task) -> Iterator[tuple[Tensor, Targets
     def draw(step: int) -> tuple[Tensor, Targets]:
         options = first.task.options
         batches = [data.draw(task, options, first.length, "train", seed, step, training.batch_size) for seed in seeds]
-        x = torch.stack([data.inputs(data.features(task, batch), dtype, "cpu") for batch in batches])
+        met = [data.met(task, first, batch, corruption, "train", seed, step) for seed, batch in zip(seeds, batches, strict=True)]
+        x = torch.stack([data.inputs(features, dtype, "cpu") for features in met])
         return x[place].to(first.device), data.targets(task, [batches[index] for index in place.tolist()], dtype, first.device)
 
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -200,8 +201,10 @@ class Progress:
         return Trained(replace(self.learning, curve=tuple(self.curve)), self.state, self.diverged)
 
 
-def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None]) -> list[Trained]:
-    """Train a population on fresh data every step and validate on a fixed stream.
+def learn(
+    trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None], corruption: Corruption | None = None
+) -> list[Trained]:
+    """Train a population on fresh data every step and validate on a fixed stream, both damaged by the corruption where there is one.
 
     Each member keeps its curve, the first of two successive validations that met the goal, and the weights that validated best. One
     that diverges (its loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any
@@ -209,7 +212,7 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
     """
     first = trials[0]
     training, goal, baseline = first.training, task.solved(first.length, **first.task.options), baseline_of(task, first)
-    stream = validation_stream(task, first)
+    stream = validation_stream(task, first, corruption)
     ideal = data.ideal_loss(task, first.task.options, stream())
     everyone = [Progress(trial, Learning(str(goal), baseline, ideal=ideal)) for trial in trials]
     optimizer = Optimizer(members, trials)
@@ -221,7 +224,7 @@ def learn(trials: Sequence[Trial], task: Task, members: Members, tell: Callable[
         optimizer.step()
 
     advance = Replay(take_step) if engine(first.engine).replays else take_step
-    for step, (x, wanted) in enumerate(drawn(trials, task), 1):
+    for step, (x, wanted) in enumerate(drawn(trials, task, corruption), 1):
         advance(x, *wanted)
         if step % training.validate_every and step != training.steps:
             continue  # losses are looked at only when validating: reading them each step would stall a GPU
@@ -267,16 +270,18 @@ def _advance(member: Progress, validation: Validation, solved: bool, members: Me
         member.state = members.state(row, members.block[row])
 
 
-def validation_stream(task: Task, trial: Trial) -> Callable[[], Iterator[tuple[Array, Batch]]]:
+def validation_stream(task: Task, trial: Trial, corruption: Corruption | None = None) -> Callable[[], Iterator[tuple[Array, Batch]]]:
     """A function that gives the validation stream with its inputs; where it is small, it is drawn once and kept."""
 
-    def drawn() -> Iterator[Batch]:
-        samples = trial.training.evaluation_samples
-        return data.stream(task, trial.task.options, trial.length, "validation", trial.eval_seed, samples)
+    def drawn() -> Iterator[tuple[Array, Batch]]:
+        samples, seed = trial.training.evaluation_samples, trial.eval_seed
+        for step, batch in enumerate(data.stream(task, trial.task.options, trial.length, "validation", seed, samples)):
+            yield data.met(task, trial, batch, corruption, "validation", seed, step), batch
 
-    small = trial.training.evaluation_samples * trial.length * task.width <= KEPT
-    kept = list(drawn()) if small else None
-    return lambda: ((data.features(task, batch), batch) for batch in (drawn() if kept is None else kept))
+    if trial.training.evaluation_samples * trial.length * task.width > KEPT:
+        return drawn
+    kept = list(drawn())
+    return lambda: iter(kept)
 
 
 def baseline_of(task: Task, trial: Trial) -> float:

@@ -71,22 +71,22 @@ def test_a_task_need_not_state_its_ideal_predictor() -> None:
     assert failures("task", replace(ADDING, ideal=None)) == set()
 
 
-def test_damage_that_is_no_corruption_is_caught_with_the_nearest_name() -> None:
+def test_harmless_damage_that_is_no_corruption_is_caught_with_the_nearest_name() -> None:
     (named,) = check.resolve("adding(markers=halves)").subjects
-    wrong = replace(named, noun=replace(ADDING, damages=("step_drop", "gausian_noise")))
+    wrong = replace(named, noun=replace(ADDING, harmless=("step_drop", "gausian_noise")))
     (finding,) = [finding for finding in check.examine(wrong) if finding.status == "failed"]
-    assert finding.check == "damages"
-    assert finding.reason == "damages names 'gausian_noise', which is no corruption; did you mean 'gaussian_noise'?"
+    assert finding.check == "harmless"
+    assert finding.reason == "harmless names 'gausian_noise', which is no corruption; did you mean 'gaussian_noise'?"
 
 
-@pytest.mark.parametrize("damages", [None, (), ("gaussian_noise",), ("gaussian_noise", "step_drop")])
-def test_damage_that_exists_is_no_fault(damages: tuple[str, ...] | None) -> None:
+@pytest.mark.parametrize("harmless", [(), ("gaussian_noise",), ("gaussian_noise", "step_drop")])
+def test_harmless_damage_that_exists_is_no_fault(harmless: tuple[str, ...]) -> None:
     (named,) = check.resolve("adding(markers=halves)").subjects
-    assert not [finding for finding in check.examine(replace(named, noun=replace(ADDING, damages=damages))) if finding.status == "failed"]
+    assert not [finding for finding in check.examine(replace(named, noun=replace(ADDING, harmless=harmless))) if finding.status == "failed"]
 
 
 def test_where_no_corruption_is_known_no_name_is_wrong() -> None:
-    assert failed("task", replace(ADDING, damages=("of another package",))) == []
+    assert failed("task", replace(ADDING, harmless=("of another package",))) == []
 
 
 def test_a_file_from_anywhere_knows_its_own_corruptions(tmp_path: Any) -> None:
@@ -97,12 +97,12 @@ def test_a_file_from_anywhere_knows_its_own_corruptions(tmp_path: Any) -> None:
         "from suite.dropins.tasks import adding, step_drop\n"
         "@hookimpl\n"
         "def suite_tasks():\n"
-        "    yield replace(next(iter(adding.suite_tasks())), name='mine', damages=('my_drop',))\n"
+        "    yield replace(next(iter(adding.suite_tasks())), name='mine', harmless=('my_drop',))\n"
         "@hookimpl\n"
         "def suite_corruptions():\n"
         "    yield replace(next(iter(step_drop.suite_corruptions())), name='my_drop')\n"
     )
     tasks = [subject for subject in check.resolve(str(file)).subjects if subject.kind == "task"]
     assert tasks
-    findings = [finding for subject in tasks for finding in check.examine(subject) if finding.check == "damages"]
+    findings = [finding for subject in tasks for finding in check.examine(subject) if finding.check == "harmless"]
     assert {finding.status for finding in findings} == {"ok"}

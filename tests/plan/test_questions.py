@@ -24,15 +24,15 @@ def test_the_size_of_the_validation_stream_leaves_the_test_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("damages", "wanted"),
+    ("harmless", "wanted"),
     [
-        (None, ["length", "gaussian_noise", "step_drop"]),
-        (("step_drop",), ["length", "step_drop"]),
-        ((), ["length"]),
+        ((), ["length", "gaussian_noise", "step_drop"]),
+        (("gaussian_noise",), ["length", "step_drop"]),
+        (("step_drop", "gaussian_noise"), ["length"]),
     ],
 )
-def test_a_corruption_that_is_no_damage_to_a_task_is_not_asked_of_its_models(damages: tuple[str, ...] | None, wanted: list[str]) -> None:
-    registry = with_task(replace(REGISTRY.task("adding").noun, name="mine", damages=damages))
+def test_a_corruption_that_is_no_damage_to_a_task_is_not_asked_of_its_models(harmless: tuple[str, ...], wanted: list[str]) -> None:
+    registry = with_task(replace(REGISTRY.task("adding").noun, name="mine", harmless=harmless))
     planned = trials(registry, tasks=["mine", "adding"], evaluations={"corruptions": ["gaussian_noise", "step_drop"]})
     asked = {trial.task.name: [evaluation.measure for evaluation in trial.evaluations] for trial in planned}
     assert asked == {"mine": wanted, "adding": ["length", "gaussian_noise", "step_drop"]}

@@ -150,7 +150,11 @@ CHANGES: dict[str, Any] = {
     "clip": 0.5,
     "stop": "solved",
     "dtype": "float64",
+    "corruption": "gaussian_noise",
+    "severity": 0.7,
 }
+
+DAMAGED = {"corruption": "step_drop", "severity": 0.5}
 
 
 def test_every_training_field_is_tried_below() -> None:
@@ -159,7 +163,8 @@ def test_every_training_field_is_tried_below() -> None:
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_training_field_changes_every_key(field: str) -> None:
-    before, after = trials(), trials(training={field: CHANGES[field]})
+    plain: dict[str, Any] = DAMAGED if field in DAMAGED else {}  # the two go together
+    before, after = trials(training=plain), trials(training={**plain, field: CHANGES[field]})
     assert disjoint(keys(before), keys(after))
     assert disjoint(evaluation_keys(before), evaluation_keys(after))
 

@@ -306,3 +306,40 @@ def test_residual_of_eight_layers_learns(task: str, steps: int, tiny: Trial) -> 
     (trained,) = trainer.learn([trial], noun, trainer.gather([net], VENDOR.name), lambda _trial, _validation: None)
     (last,) = trained.learning.curve
     assert last.scores["loss"] < noun.baseline(trial.length) / 2
+
+
+# The refined gate, by the paper in NumPy
+
+
+def test_refined_gates_as_in_the_paper() -> None:
+    core = build("refined")
+    x = noise(4, 7, D)
+    weight, bias = (parameter.detach().numpy() for parameter in (core.gates.weight, core.gates.bias))
+    h, c = np.zeros((4, H)), np.zeros((4, H))
+    wanted = []
+    for x_t in x.unbind(1):
+        f, r, g, o = np.split(np.concatenate([h, x_t.numpy()], axis=1) @ weight.T + bias, 4, axis=1)
+        f, r, o = (1 / (1 + np.exp(-z)) for z in (f, r, o))
+        effective = r * (1 - (1 - f) ** 2) + (1 - r) * f**2
+        c = effective * c + (1 - effective) * np.tanh(g)
+        h = o * np.tanh(c)
+        wanted.append(h)
+    assert_same(core(x), torch.from_numpy(np.stack(wanted, axis=1)))
+
+
+def test_refined_gates_begin_uniformly_spread() -> None:
+    forget, refine, _, _ = build("refined", hidden_size=4000).gates.bias.chunk(4)
+    keeps = np.sort(torch.sigmoid(forget).detach().numpy())
+    assert np.abs(keeps - np.linspace(0, 1, len(keeps))).max() < 0.03  # Kolmogorov–Smirnov, at one in a thousand
+    assert not refine.any()
+
+
+def test_a_stack_without_skip_connections_is_one_lstm_after_the_other() -> None:
+    core = build("residual", depth=3, skip=False)
+    x = noise(2, 6, D)
+    inner = core.first(x)
+    for block in core.blocks:
+        (lstm,) = block
+        inner = lstm(inner)
+    assert_same(core(x), inner)
+    assert not torch.equal(core(x), build("residual", depth=3)(x))

@@ -53,9 +53,17 @@ def each_loss(task: Task, output: NDArray[Any], batch: Batch) -> NDArray[Any]:
 # The contract
 
 
-def test_the_three_tasks_and_two_corruptions_are_there() -> None:
+def test_the_three_tasks_and_the_corruptions_are_there() -> None:
     assert set(TASKS) >= {"copy", "adding", "noisy"}
-    assert set(CORRUPTIONS) >= {"gaussian_noise", "step_drop"}
+    assert set(CORRUPTIONS) >= {
+        "gaussian_noise",
+        "multiplicative_noise",
+        "impulse_noise",
+        "step_drop",
+        "step_hold",
+        "token_substitution",
+        "distractors",
+    }
 
 
 @each_check("task", "corruption")
@@ -268,7 +276,7 @@ def test_corruption_leaves_protected_elements_to_the_bit(task: Task, options: Op
         ):
             assert output.shape == x.shape
             assert np.array_equal(output[mask], x[mask])
-            assert not np.array_equal(output[~mask], x[~mask])
+            assert corruption.name in task.harmless or not np.array_equal(output[~mask], x[~mask])
     assert np.array_equal(batch.x, kept)
 
 
@@ -295,6 +303,62 @@ def test_steps_are_dropped_whole_and_at_their_rate(probability: float) -> None:
     assert abs(lost.mean() - probability) <= STANDARD_ERRORS * math.sqrt(probability * (1 - probability) / lost.size)
     assert (lost.mean(axis=0) < 1).all()  # each sample loses its own steps
     assert (lost.mean(axis=0) > 0).all()
+
+
+def test_a_lost_step_reads_as_the_last_that_arrived() -> None:
+    x = np.random.default_rng(0).standard_normal((50, 40, 3))
+    kept = np.zeros(x.shape, dtype=bool)
+    kept[:, 7] = True
+    output = CORRUPTIONS["step_hold"].apply(np.random.default_rng(1), x, kept, 0.5)
+    for row, held in zip(x, output, strict=True):
+        last = np.zeros(3)
+        for x_t, held_t in zip(row, held, strict=True):
+            last = x_t if np.array_equal(x_t, held_t) else last
+            assert np.array_equal(held_t, last)
+    lost = (output != x).any(axis=2)
+    assert not lost[:, 7].any()
+    assert abs(lost[:, 8:].mean() - 0.5) <= STANDARD_ERRORS * 0.5 / math.sqrt(lost[:, 8:].size)
+
+
+@pytest.mark.parametrize("name", ["impulse_noise", "token_substitution", "distractors"])
+def test_damage_strikes_at_its_rate(name: str) -> None:
+    corruption = CORRUPTIONS[name]
+    tokens = np.random.default_rng(0).integers(0, 4, size=(400, 50))
+    x = np.eye(4)[tokens] if name == "token_substitution" else np.random.default_rng(0).standard_normal((400, 50, 4))
+    for probability in corruption.severities:
+        output = corruption.apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), probability)
+        struck = (output != x) if name == "impulse_noise" else (output != x).any(axis=2)
+        rate = struck.mean()
+        assert abs(rate - probability) <= STANDARD_ERRORS * math.sqrt(probability * (1 - probability) / struck.size) + 1 / tokens.size
+        if name == "token_substitution":
+            others = (output.argmax(axis=2) - tokens)[struck] % 4
+            assert set(others) == {1, 2, 3}
+            assert (output.sum(axis=2) == 1).all()
+
+
+def test_impulses_stand_five_deviations_off() -> None:
+    x = np.random.default_rng(0).standard_normal((200, 50, 1)) * 2 + 3
+    output = CORRUPTIONS["impulse_noise"].apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), 0.4)
+    heights = (output[output != x] - x.mean()) / x.std()
+    np.testing.assert_allclose(np.abs(heights), 5)
+    assert abs(np.sign(heights).mean()) <= STANDARD_ERRORS / math.sqrt(heights.size)
+
+
+def test_gain_noise_leaves_zeros_and_scales_with_the_input() -> None:
+    x = np.stack([np.zeros((500, 40)), np.ones((500, 40)), np.full((500, 40), -3.0)], axis=2)
+    change = CORRUPTIONS["multiplicative_noise"].apply(np.random.default_rng(1), x, np.zeros(x.shape, dtype=bool), 0.5) - x
+    assert not change[..., 0].any()
+    for channel, size in ((1, 0.5), (2, 1.5)):
+        assert abs(change[..., channel].std() / size - 1) <= STANDARD_ERRORS / math.sqrt(2 * 20_000)
+
+
+def test_a_false_signal_shows_what_the_answers_of_other_sequences_rest_on() -> None:
+    batch = draw(TASKS["noisy"], {}, size=1_000)
+    x = data.features(TASKS["noisy"], batch)
+    output = data.corrupt(TASKS["noisy"], batch, CORRUPTIONS["distractors"], 0.5, np.random.default_rng(0))
+    false = output[output != x]
+    assert set(false) == {-1.0, 1.0}
+    assert abs(false.mean()) <= STANDARD_ERRORS / math.sqrt(1_000)  # of either class, whatever the sequence's own
 
 
 # The ideal predictor
@@ -328,5 +392,6 @@ def test_the_posterior_of_noisy_sequences_is_that_of_bayes(steps: int) -> None:
 
 
 def test_sparing_a_model_distractors_is_no_damage() -> None:
-    assert TASKS["noisy"].damages == ("gaussian_noise",)
-    assert TASKS["adding"].damages is TASKS["copy"].damages is None
+    """A task says which corruptions are none to it; any other, a user's own too, is asked of its models."""
+    assert "step_drop" in TASKS["noisy"].harmless
+    assert "step_drop" not in (*TASKS["adding"].harmless, *TASKS["copy"].harmless)
