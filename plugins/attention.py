@@ -84,6 +84,11 @@ def causal(*, score: str = "dot", span: str = "past") -> bool:  # noqa: ARG001
     return span == "past"
 
 
+def state(core: Attention, length: int) -> int:
+    """The LSTM's h and c, and every h so far."""
+    return (2 + length) * core.lstm.hidden_size
+
+
 @hookimpl
 def suite_variants() -> Iterator[Variant]:
-    yield Variant("attention", Attention, causal=causal, vendor=Attention.vendor, memory=memory, paper="arXiv:1601.06733")
+    yield Variant("attention", Attention, causal=causal, vendor=Attention.vendor, memory=memory, state=state, paper="arXiv:1601.06733")

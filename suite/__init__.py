@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import SuiteError, Unavailable
 from .spec import (
     Batch,
+    Claim,
     Corruption,
     Element,
+    Expectation,
     Goal,
     Listener,
     Measure,
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Claim",
     "Corruption",
     "Element",
+    "Expectation",
     "Goal",
     "Listener",
     "Measure",

@@ -231,7 +231,7 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[variants|tasks|corruptions|measures|listeners|sections|plans]",
+            metavar="[variants|tasks|corruptions|measures|listeners|sections|claims|plans]",
             help="One kind; all by default.",
         ),
     ] = "all",

@@ -84,6 +84,8 @@ class Variant:
     parameters: ``parameters(input_size, hidden_size, **options) -> int``, the count the paper states; `suite check` compares
     memory: ``memory(module)`` yields, for each set of gates on a state, the bias ``(H,)`` of the gate that keeps the state and that of the gate
         that writes to it (None where one gate does both), so that the harness can let all variants begin with the same memory
+    state: ``state(module, length) -> int``, how many numbers it carries from step to step after so many, for one sequence; by default those
+        of the states of its scans
     """
 
     name: str
@@ -94,6 +96,7 @@ class Variant:
     summary: Callable[[Tensor], Tensor] | None = None
     parameters: Callable[..., int] | None = None
     memory: Callable[[Any], Iterable[tuple[Tensor, Tensor | None]]] | None = None
+    state: Callable[[Any, int], int] | None = None
 
     def is_causal(self, options: Options) -> bool:
         return self.causal(**options) if callable(self.causal) else self.causal
@@ -320,12 +323,14 @@ class Grade:
     batch_sizes: a row alone gives the same bits as in a batch
     devices: CPU and CUDA agree to 1e-5 of the largest value; None where there is no second device
     failed: why there is no grade, where there is none
+    unsound: what the variant does that forbids comparing it, such as looking ahead while it claims to be causal; empty where nothing was found
     """
 
     run_to_run: bool | None = None
     batch_sizes: bool | None = None
     devices: bool | None = None
     failed: str = ""
+    unsound: str = ""
 
     def __str__(self) -> str:
         if self.failed:
@@ -378,12 +383,54 @@ class Results:
     frame: one row per trial and score (columns: see ``suite.store.frame.COLUMNS``)
     trials: one row per trial, also those that failed, with reason
     plan: the resolved plan, as plain data
+    claims: sentences of the field to be held against them, by name
     """
 
     frame: DataFrame
     trials: DataFrame
     plan: Mapping[str, Any]
     provenance: Provenance
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a claim expects of one variant against another, over a plan's tasks and lengths.
+
+    variant, against: labels, such as ``residual(depth=8)``
+    quantity: what is compared, such as ``skill`` or ``time``; ``suite.report.claims.QUANTITIES`` lists them
+    way: whether it is more, less, or not worse by `margin` or more
+    """
+
+    variant: str
+    quantity: str
+    way: Literal["more", "less", "not worse"]
+    against: str = "lstm"
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the field that a plan's results are held against.
+
+    expects: what follows from it; all must be found for it to be supported
+    caveat: what the comparison cannot say, or where it is not even
+    paper: who claims it
+    figure: the section of the report that shows it
+
+    Raises ValueError where it expects nothing.
+    """
+
+    name: str
+    sentence: str
+    expects: tuple[Expectation, ...]
+    caveat: str = ""
+    paper: str = ""
+    figure: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.expects:
+            raise ValueError(f"claim '{self.name}': expects nothing; name what would have to be found for it to hold")
 
 
 @dataclass(frozen=True)

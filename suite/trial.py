@@ -92,6 +92,7 @@ class Trial:
     sources: digests of the code, and versions of the packages, that decide what is learned, by name
     surroundings: versions of torch and NumPy, the plugin API and the device, which decide it to the last bit
     test_samples: how many samples the test streams have that its model is asked on
+    state_size: how many numbers the variant carries from step to step at the end of a sequence; 0 where that is not known
     """
 
     variant: Plugin
@@ -109,12 +110,13 @@ class Trial:
     sources: Mapping[str, str]
     surroundings: Mapping[str, str]
     test_samples: int = TEST_SAMPLES
+    state_size: int = 0
     evaluations: tuple[Evaluation, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """A digest of all that can change what is learned; the budget, the evaluations and their samples cannot."""
-        return _digest(self, apart=("evaluations", "test_samples", "budget", "causal"))
+        return _digest(self, apart=("evaluations", "test_samples", "budget", "causal", "state_size"))
 
     @property
     def cell(self) -> str:

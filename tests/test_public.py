@@ -12,7 +12,20 @@ import suite
 from suite.registry import hookspecs
 
 PUBLIC = {
-    *("Variant", "Task", "Batch", "Corruption", "Measure", "Stream", "Point", "Listener", "Section", "Goal"),  # what plugins provide
+    *(
+        "Variant",
+        "Task",
+        "Batch",
+        "Corruption",
+        "Measure",
+        "Stream",
+        "Point",
+        "Listener",
+        "Section",
+        "Claim",
+        "Expectation",
+        "Goal",
+    ),  # what plugins provide
     *("Results", "Element", "Prose", "Plot", "Table"),  # what report sections take and give
     *("SuiteError", "Unavailable", "hookimpl"),
     *("ops", "stats", "figures", "verdict"),  # modules that plugins build on

@@ -237,7 +237,9 @@ def discover(stray: Path | None = None) -> Registry:
     if stray:
         finder.stray(stray)
     finder.measures()
-    variants, tasks, corruptions, measures, listeners, sections = (dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values())
+    variants, tasks, corruptions, measures, listeners, sections, claims = (
+        dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values()
+    )
     return Registry(
         variants,
         tasks,
@@ -245,6 +247,7 @@ def discover(stray: Path | None = None) -> Registry:
         measures,
         listeners,
         sections,
+        claims,
         broken=tuple(finder.broken),
         unavailable=tuple(finder.unavailable),
         notes=tuple(finder.notes),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pluggy
 
-from ..spec import Corruption, Listener, Measure, Section, Task, Variant
+from ..spec import Claim, Corruption, Listener, Measure, Section, Task, Variant
 from ..trial import Invocation, Outcome, Trial, Validation
 
 hookspec = pluggy.HookspecMarker("suite")
@@ -66,6 +66,11 @@ def suite_timing_started(count: int) -> None:
 @hookspec
 def suite_sections() -> Iterator[Section]:  # type: ignore[empty-body]
     """Yield the report sections this file provides."""
+
+
+@hookspec
+def suite_claims() -> Iterator[Claim]:  # type: ignore[empty-body]
+    """Yield sentences of the field that this file holds a plan's results against."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""Answers by name with what was found: variants, tasks, corruptions, measures, listeners and sections."""
+"""Answers by name with what was found: variants, tasks, corruptions, measures, listeners, sections and claims."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from ..errors import SuiteError, nearest
-from ..spec import Broken, Corruption, Listener, Measure, Section, Task, Variant
+from ..spec import Broken, Claim, Corruption, Listener, Measure, Section, Task, Variant
 
-Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section)
+Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section, Claim)
 
 API_VERSION = 2
 """Raised when a hook or a noun changes so that older plugins break; a plugin states what it needs as ``suite_api = 1``."""
@@ -26,6 +26,7 @@ HOOKS: dict[str, type[Any]] = {
     "suite_measures": Measure,
     "suite_listeners": Listener,
     "suite_sections": Section,
+    "suite_claims": Claim,
 }
 """What the hooks of plugins yield."""
 
@@ -54,6 +55,7 @@ class Registry:
     measures: Mapping[str, Provided[Measure]]
     listeners: Mapping[str, Provided[Listener]]
     sections: Mapping[str, Provided[Section]]
+    claims: Mapping[str, Provided[Claim]]
     broken: tuple[Broken, ...]
     unavailable: tuple[Broken, ...]
     notes: tuple[str, ...]
