@@ -102,7 +102,7 @@ def answer(results: Results) -> Answer:
     """The answer of all results."""
     names = [name for name in listed(results, timed=True) if name != BASELINE.label]
     comparisons = 2 * sum(variants(results)[name] for name in names)
-    scored = {"long_range": _skills(results), "robustness": retained(results)}
+    scored = {"long_range": skills(results), "robustness": retained(results)}
     learned = _adjusted([row for axis in LEARNED for row in _learning(results, names, axis, scored[axis], comparisons)])
     every = [*_speed(results, names), *learned]
     return Answer(tuple(row for name in names for row in every if row.variant == name), tuple(unsolved(results)))
@@ -118,7 +118,7 @@ def unsolved(results: Results) -> list[Cell]:
 # What is learned
 
 
-def _skills(results: Results) -> DataFrame:
+def skills(results: Results) -> DataFrame:
     """The test skills that count, of cells that somebody solved: columns variant, task, length, seed, condition, value."""
     counted = trials(results)
     solved = counted.groupby(["task", "length"])["solved"].transform("any") if len(counted) else counted["solved"]
@@ -159,23 +159,25 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
         )
 
 
-def differences(scored: DataFrame, variant: str) -> dict[Cell, NDArray[np.float64]]:
-    """The differences to the baseline by cell, one for each seed that both have a value of; over conditions, their mean."""
-    both = scored[scored["variant"].isin([variant, BASELINE.label])]
+def differences(scored: DataFrame, variant: str, against: str = BASELINE.label) -> dict[Cell, NDArray[np.float64]]:
+    """The differences between two variants by cell, one for each seed that both have a value of; over conditions, their mean."""
+    both = scored[scored["variant"].isin([variant, against])]
     index = ["task", "length", "seed", "condition"]
-    wide = both.pivot_table(index=index, columns="variant", values="value", sort=True).reindex(columns=[variant, BASELINE.label]).dropna()
-    by_seed = (wide[variant] - wide[BASELINE.label]).groupby(level=["task", "length", "seed"]).mean()
+    wide = both.pivot_table(index=index, columns="variant", values="value", sort=True).reindex(columns=[variant, against]).dropna()
+    by_seed = (wide[variant] - wide[against]).groupby(level=["task", "length", "seed"]).mean()
     return {Cell(*cell): own.to_numpy(dtype=float) for cell, own in by_seed.groupby(level=["task", "length"])}  # type: ignore[misc]
 
 
-def exchangeable(results: Results, variant: str, cells: Collection[Cell]) -> tuple[list[Scores], list[Scores]]:
-    """Validation and test skills ``(rates, seeds)`` of a variant and the baseline in these cells, of the seeds that neither lost a trial of."""
+def exchangeable(
+    results: Results, variant: str, cells: Collection[Cell], against: str = BASELINE.label
+) -> tuple[list[Scores], list[Scores]]:
+    """Validation and test skills ``(rates, seeds)`` of two variants in these cells, of the seeds that neither lost a trial of."""
     every = results.trials
     every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
     sides: tuple[list[Scores], list[Scores]] = ([], [])
     for cell in cells:
         tables = []
-        for name in (variant, BASELINE.label):
+        for name in (variant, against):
             rows = every[(every["variant"] == name) & (every["task"] == cell.task) & (every["length"] == cell.length)]
             tables.append(
                 {what: rows.pivot_table(index="learning_rate", columns="seed", values=what) for what in ("validation_skill", "test")}

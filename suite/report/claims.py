@@ -1,0 +1,168 @@
+"""Holds sentences of the field against results: each is supported, refuted or left undecided by what a plan measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..measures import length
+from ..spec import Claim, Expectation
+from ..trial import BASELINE
+from . import inference
+from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills
+from .counted import retained, scores, steps
+from .stats import Interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..spec import Results
+
+Ruling = Literal["supported", "refuted", "undecided", "not asked"]
+
+State = Literal["found", "contradicted", "open", "absent"]
+
+NOTHING = Interval(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that two variants can be compared in.
+
+    describes: what a difference in it is, as a caption says it
+    values: its values in [0, 1], as a table with the columns variant, task, length, seed, condition, value; None for time, which is compared
+        by its own ratios
+    """
+
+    describes: str
+    values: Callable[[Results], DataFrame] | None = None
+
+
+def spent(results: Results) -> DataFrame:
+    """The part of its budget that each trial at its chosen learning rate took to solve its task, in cells that somebody solved; 1 if it did not."""
+    taken = steps(results)
+    solved = (~taken["censored"].astype(bool)).groupby([taken["task"], taken["length"]]).transform("any")
+    counted = taken[solved.astype(bool)]
+    parts: DataFrame = counted.assign(value=counted["value"] / counted["steps"], condition="")
+    return parts
+
+
+def beyond(results: Results) -> DataFrame:
+    """Test skill at the longest multiple of the trained length that was asked, in cells that somebody solved."""
+    reached = scores(results, "long_range", "skill")
+    reached = reached[reached["condition"].eq(length.NAME) & reached["at"].gt(1)]
+    solved = skills(results)[["task", "length"]].drop_duplicates()
+    return reached[reached["at"] == reached["at"].max()].merge(solved, on=["task", "length"])
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "skill": Quantity("test skill, over cells that somebody solved", skills),
+    "beyond": Quantity("test skill at the longest multiple of the trained length, over cells that somebody solved", beyond),
+    "retained": Quantity("the part of its skill that a solved trial keeps under damage", retained),
+    "steps": Quantity("the part of its steps that a trial took to solve its task", spent),
+    "time": Quantity("time of forward and backward at the longest timed length"),
+}
+"""What an expectation may name, by name."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one expectation.
+
+    effect: a difference, or for time a ratio; p: adjusted over all claims of the report, NaN where an interval alone decides
+    pairs, cells: what it rests on; why: what keeps it from being asked
+    """
+
+    expectation: Expectation
+    state: State
+    effect: Interval = NOTHING
+    p: float = math.nan
+    pairs: int = 0
+    cells: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """A claim with what follows for it from the results."""
+
+    claim: Claim
+    ruling: Ruling
+    found: tuple[Found, ...]
+
+
+def rulings(results: Results) -> list[Ruled]:
+    """The rulings on all claims of the results, in their order."""
+    told = answer(results)
+    asked = [(place, _asked(results, told, each)) for place, claim in enumerate(results.claims) for each in claim.expects]
+    adjusted = inference.holm({index: found.p for index, (_, found) in enumerate(asked) if not math.isnan(found.p)})
+    judged = [(place, _judged(replace(found, p=adjusted.get(index, math.nan)))) for index, (place, found) in enumerate(asked)]
+    by_claim = [tuple(found for at, found in judged if at == place) for place in range(len(results.claims))]
+    return [Ruled(claim, _ruling(found), found) for claim, found in zip(results.claims, by_claim, strict=True)]
+
+
+def _ruling(found: Sequence[Found]) -> Ruling:
+    states = {each.state for each in found}
+    if "absent" in states:
+        return "not asked"
+    if "contradicted" in states:
+        return "refuted"
+    return "supported" if states == {"found"} else "undecided"
+
+
+def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
+    """The effect that an expectation is about, and its p where a test decides; the state is still to be judged."""
+    quantity = QUANTITIES.get(expectation.quantity)
+    if quantity is None:
+        return Found(expectation, "absent", why=f"there is no quantity '{expectation.quantity}'; there is {', '.join(QUANTITIES)}")
+    trained = set(results.trials["variant"])
+    for name in (expectation.variant, expectation.against):
+        if name not in trained:
+            return Found(expectation, "absent", why=f"the plan does not train {name}")
+    if quantity.values is None:
+        return _timed(told, expectation)
+    cells = differences(quantity.values(results), expectation.variant, expectation.against)
+    if not cells:
+        return Found(expectation, "absent", why=f"no seed has a value of both {expectation.variant} and {expectation.against}")
+    rng, pairs = np.random.default_rng(SEED), list(cells.values())
+    effect = inference.effect(pairs, rng)
+    found = Found(expectation, "open", effect, pairs=sum(map(len, pairs)), cells=len(cells))
+    if expectation.way == "not worse":
+        return found
+    if expectation.quantity == "skill":
+        sides = exchangeable(results, expectation.variant, cells, expectation.against)
+        return replace(found, p=inference.fitted_sign_flip(*sides, rng))
+    return replace(found, p=inference.sign_flip(pairs, rng))
+
+
+def _timed(told: Answer, expectation: Expectation) -> Found:
+    """The ratio of times on the engine that most variants share, else on each one's fastest."""
+    if expectation.against != BASELINE.label:
+        return Found(expectation, "absent", why=f"times are measured against {BASELINE.label} alone")
+    for engine in dict.fromkeys((told.common, BEST)):
+        row = told.row(expectation.variant, "speed", engine)
+        if row is not None and row.effect.n:
+            return Found(expectation, "open", row.effect, cells=1)
+    return Found(expectation, "absent", why=f"{expectation.variant} was not timed beside {expectation.against}")
+
+
+def _judged(found: Found) -> Found:
+    """The finding with its state, which the interval decides for times and for what must not be worse, and the test for all else."""
+    if found.state == "absent":
+        return found
+    wanted, effect, even = found.expectation, found.effect, 1.0 if found.expectation.quantity == "time" else 0.0
+    less_is_better = wanted.quantity in {"time", "steps"}
+    if wanted.way == "not worse":
+        low, high = (-effect.high, -effect.low) if less_is_better else (effect.low, effect.high)
+        centre = -even if less_is_better else even
+        state: State = "found" if low > centre - wanted.margin else "contradicted" if high < centre - wanted.margin else "open"
+        return replace(found, state=state)
+    if wanted.quantity == "time":
+        way = "more" if effect.low > even else "less" if effect.high < even else ""
+    else:
+        way = {"better": "more", "worse": "less"}.get(inference.verdict(found.p, effect.mean), "")
+    return replace(found, state="open" if not way else "found" if way == wanted.way else "contradicted")
