@@ -51,6 +51,7 @@ bench: install
 
 validate: install
 	$(BIN)/python -m tests.validate
+	$(BIN)/python -m tests.clones
 
 dashboard: install
 	@$(BIN)/suite dashboard --port $(PORT)

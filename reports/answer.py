@@ -110,6 +110,9 @@ def trust(results: Results, answer: verdict.Answer, look: Looks) -> str:
             f"A copy of {verdict.BASELINE} differed from it by up to {100 * noise:.1f} % in time: no smaller difference is called one."
         )
     sentences.append(f"Trained and timed on {machine.device} ({machine.device_model}).")
+    for name, reason in verdict.apart(results).items():
+        if reason and name in look and look[name].causal:
+            sentences.append(f"`{look[name].label}` is compared with nobody: {reason}.")
     if not all(style.causal for style in look.values()):
         sentences.append(f"{figures.MARK} marks variants that see the future of the sequence; they are not compared with the causal ones.")
     return " ".join(sentences)

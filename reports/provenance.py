@@ -39,7 +39,7 @@ def draw(results: Results) -> Iterator[Prose | Table]:
         yield Table(
             grades(results),
             "How far each variant's numbers repeat on this device: whether two runs give the same bits, whether a row alone gives the bits it "
-            "has in a batch, and whether CPU and GPU agree to 1e-5.",
+            "has in a batch, and whether CPU and GPU agree to 1e-5; and whether quick checks of the contract found what forbids comparing it.",
         )
     yield Table(pd.DataFrame(flat(results.plan), columns=["Plan", "Value"]), "The plan as it was resolved, defaults included.")
     if provenance.sources:
@@ -68,6 +68,7 @@ def grades(results: Results) -> DataFrame:
             "Run to run": "failed" if grade.failed else MARKS[grade.run_to_run],
             "Across batch sizes": "failed" if grade.failed else MARKS[grade.batch_sizes],
             "Across devices": "failed" if grade.failed else MARKS[grade.devices],
+            "Contract": grade.unsound or ("–" if grade.failed else "sound"),
         }
         for name, grade in results.provenance.grades.items()
     )

@@ -87,7 +87,7 @@ def execute(
     more: Sequence[object] = (),
     warn: Callable[[str], None] = warnings.warn,
 ) -> Executed:
-    """Run what is pending, time and grade the models, write the report; where there is nothing to do, write nothing.
+    """Grade the variants, run what is pending, time the models, write the report; where there is nothing to do, write nothing.
 
     options: those of listeners; more: objects with hook implementations, which hear this run alone
     warn: is told at the end, however that comes, what listeners raised
@@ -161,21 +161,22 @@ def _nothing_to_do(work: Work) -> bool:
 
 
 def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int | None) -> Mapping[str, Outcome]:
-    """Train, time and grade what the store lacks; all outcomes by key."""
+    """Grade, train and time what the store lacks; all outcomes by key."""
     from .execution import run as running
     from .execution.local import LocalExecutor, default_workers
 
     outcomes = work.outcomes
+    if work.ungraded:  # first, since that finds what forbids comparing a variant
+        with LocalExecutor(1) as executor:
+            running.run_grades(work, executor)
     if work.pending:
         count = min(workers or default_workers(work.machine.device), len(work.pending))
         with LocalExecutor(count) as executor:
             outcomes = running.run_trials(work, invocation, executor, audience, count)
-    if work.untimed or work.ungraded:
+    if work.untimed:
         with LocalExecutor(1) as executor:
-            if work.untimed:
-                audience.tell("suite_timing_started", count=len(work.untimed))
-                running.run_timings(work, executor)
-            running.run_grades(work, executor)
+            audience.tell("suite_timing_started", count=len(work.untimed))
+            running.run_timings(work, executor)
     return outcomes
 
 

@@ -64,6 +64,7 @@ def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
         "measures": registry.measures,
         "listeners": registry.listeners,
         "sections": registry.sections,
+        "claims": registry.claims,
     }
     listed = {
         kind: [{"name": name, "about": _about(provided), "source": provided.source} for name, provided in plugins.items()]
@@ -75,7 +76,7 @@ def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
 
 def _about(provided: Provided[Any]) -> str:
     noun = provided.noun
-    described = next((text for field in ("paper", "title", "about", "unit", "axis") if (text := getattr(noun, field, ""))), "")
+    described = next((text for field in ("sentence", "paper", "title", "about", "unit", "axis") if (text := getattr(noun, field, ""))), "")
     mark = "not causal; " if getattr(noun, "causal", True) is False else ""
     return f"{mark}{described + '; ' if described else ''}{provided.source}"
 

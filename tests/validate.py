@@ -76,6 +76,12 @@ def learned_or_not(means: Sequence[float], seeds: int, rng: np.random.Generator)
     return weights - 0.02 * rng.random(weights.shape), weights - 0.02 * rng.random(weights.shape)
 
 
+def kept_if_solved(means: Sequence[float], seeds: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """The same of the part of its skill that a trial keeps under damage, which is none where it was not solved."""
+    validation, test = learned_or_not(means, seeds, rng)
+    return validation, np.where(test > 0.5, rng.uniform(0.3, 0.9, test.shape), np.nan)
+
+
 def lognormal(rng: np.random.Generator, size: int | tuple[int, ...]) -> Floats:
     """Lognormal skills with sigma 1, a tenth of their size, so that 1 % lie above 1 and are cut there."""
     return np.minimum(rng.lognormal(0, 1, size) / 10, 1.0)
@@ -136,7 +142,7 @@ def fitted(draw: Learned, means: Sequence[float], seeds: int, *, exchange: bool)
         if exchange:
             return [inference.fitted_sign_flip(column, baseline, rng, 500) for column in columns]
         chosen, *others = [np.stack([inference.cross_fitted(*cell)[1] for cell in column]) for column in (baseline, *columns)]
-        return [inference.sign_flip(list(other - chosen), rng, SIGNS) for other in others]
+        return [inference.sign_flip([cell[np.isfinite(cell)] for cell in other - chosen], rng, SIGNS) for other in others]
 
     return p_values
 
@@ -223,7 +229,12 @@ def measure_false_claims(rng: np.random.Generator) -> list[Measured]:
 def measure_chosen_rates(rng: np.random.Generator) -> list[Measured]:
     """What choosing rates does to the test: with exchange of all that belongs to a seed, and with flipped signs alone."""
     rows = []
-    for kind, draw, means in (("normal", learned, UNLIKE_RATES), ("solved or not", learned_or_not, (0.5, 0.8, 0.7))):
+    kinds = (
+        ("normal", learned, UNLIKE_RATES),
+        ("solved or not", learned_or_not, (0.5, 0.8, 0.7)),
+        ("kept", kept_if_solved, (0.5, 0.8, 0.7)),
+    )
+    for kind, draw, means in kinds:
         for seeds in (3, 5, 10):
             for variants, draws in ((1, 4000), (7, 2000)):
                 for exchange in (True, False):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..measures.soundness import noise
 from ..ops.engines import ENGINES, REFERENCE, Engine
 from ..spec import Task, Variant
 from ..training import model
@@ -14,9 +15,6 @@ from .contract import Subject, require
 from .surroundings import sealed
 
 Dtype = torch.dtype
-
-TINY = 1e-12
-"""What rounding in float64 may leave where nothing should be."""
 
 
 def engines(subject: Subject[Variant]) -> Iterator[tuple[Engine, str]]:
@@ -29,10 +27,6 @@ def engines(subject: Subject[Variant]) -> Iterator[tuple[Engine, str]]:
 def shape_task(input_size: int, output_size: int) -> Task:
     """A task that has sizes and no data, for whole models to be built for."""
     return Task("shape", lambda: None, input_size, output_size, "mse", lambda: 1.0, lambda: None)  # type: ignore[arg-type, return-value]
-
-
-def noise(*shape: int, dtype: Dtype = torch.float64, seed: int = 1) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def build(subject: Subject[Variant], input_size: int, hidden_size: int, dtype: Dtype = torch.float64, seed: int = 0) -> nn.Module:
@@ -119,11 +113,6 @@ def numbers(tensor: Tensor) -> int:
 def copied(core: nn.Module) -> dict[str, Tensor]:
     """The weights and buffers as they are now."""
     return {key: value.clone() for key, value in core.state_dict().items()}
-
-
-def same(tensor: Tensor, wanted: Tensor) -> bool:
-    """Equal up to rounding in float64."""
-    return tensor.shape == wanted.shape and bool((tensor - wanted).abs().max() <= TINY * (1 + wanted.abs().max()))
 
 
 def relative(tensor: Tensor, wanted: Tensor) -> float:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 BATCH = 1000
 """How many metrics MLflow takes in one call."""
 
+NOTE = "mlflow.note.content"
+"""The tag whose Markdown the pages show as a description."""
+
+ANSWER = "answer.md"
+"""The file of a report that holds its answer as Markdown."""
+
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """A tag of the experiment, with which its pages show training runs first."""
 
@@ -101,8 +107,13 @@ class Mirror:
         self._shown[trial.key] = (run_id, content)
 
     def attach(self, report: Path) -> None:
-        """Keep a copy of the report with the run of this invocation."""
-        self._client.log_artifacts(self._invocation_run(), str(report), "report")
+        """Keep a copy of the report with the run of this invocation, and its answer as the note of that run and of the experiment."""
+        parent = self._invocation_run()
+        self._client.log_artifacts(parent, str(report), "report")
+        if (report / ANSWER).is_file():  # a report of an earlier version has none
+            note = (report / ANSWER).read_text(encoding="utf-8")
+            self._client.set_tag(parent, NOTE, note)
+            self._client.set_experiment_tag(self._experiment, NOTE, note)
 
     @property
     def wrote(self) -> bool:

@@ -10,13 +10,14 @@ from torch import Tensor
 from ..ops.engines import BATCHED, COMPILED, Engine, engines_of
 from ..spec import Grade, Options, Variant
 from ..training import model
+from . import soundness
 
 BATCH, STEPS, INPUT_SIZE = 8, 50, 8
 DEVICE_TOLERANCE = 1e-5
 
 
 def grade(variant: Variant, options: Options, input_size: int, hidden_size: int, device: str) -> Grade:
-    """Grade a variant on its engines, in float32, in a process that ``trainer.prepare`` has set up.
+    """Grade a variant on its engines, in float32, and look for what forbids comparing it, in a process that ``trainer.prepare`` has set up.
 
     Left out are the engine that compiles each shape for seconds, and the one that is the plain loop again for several members.
     Dropout and its like draw from a seeded generator, as they do in a trial; a row is compared with its batch in evaluation mode.
@@ -36,7 +37,8 @@ def grade(variant: Variant, options: Options, input_size: int, hidden_size: int,
             if other == "cpu" or torch.cuda.is_available():
                 elsewhere = _gradients(variant, options, hidden_size, x, engine, other)
                 devices += [_relative(tensor, wanted) <= DEVICE_TOLERANCE for tensor, wanted in zip(elsewhere, first, strict=True)]
-    return Grade(all(repeats), all(rows), all(devices) if devices else None)
+    unsound = soundness.fault(variant, options, device)
+    return Grade(all(repeats), all(rows), all(devices) if devices else None, unsound=unsound)
 
 
 def _gradients(variant: Variant, options: Options, hidden_size: int, x: Tensor, engine: Engine, device: str) -> list[Tensor]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..trial import BASELINE, BOTH
 from . import inference
-from .counted import at_longest, best_available, comparable, engines, listed, ratios, retained, times, trials, variants
+from .counted import apart, at_longest, best_available, comparable, engines, listed, ratios, retained, retained_at_every_rate, times, trials
 from .inference import Finding, Scores
 from .stats import Interval
 
@@ -101,7 +101,7 @@ class Answer:
 def answer(results: Results) -> Answer:
     """The answer of all results."""
     names = [name for name in listed(results, timed=True) if name != BASELINE.label]
-    comparisons = 2 * sum(variants(results)[name] for name in names)
+    comparisons = 2 * sum(not apart(results)[name] for name in names)
     scored = {"long_range": skills(results), "robustness": retained(results)}
     learned = _adjusted([row for axis in LEARNED for row in _learning(results, names, axis, scored[axis], comparisons)])
     every = [*_speed(results, names), *learned]
@@ -127,12 +127,12 @@ def skills(results: Results) -> DataFrame:
 
 def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFrame, comparisons: int) -> Iterator[Row]:
     """A row for each variant, its p not yet adjusted."""
-    causal, known = variants(results), set(scored["variant"])
+    reasons, known = apart(results), set(scored["variant"])
     nothing = Interval(math.nan, math.nan, math.nan, 0)
     for name in names:
         row = Row(name, axis, "", "not comparable", nothing)
-        if not causal[name]:
-            yield replace(row, why=_why_apart(causal[name]))
+        if reasons[name]:
+            yield replace(row, why=reasons[name])
             continue
         cells = differences(scored, name)
         if not cells:
@@ -141,11 +141,7 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
         rng = np.random.default_rng(SEED)
         found = inference.effect(list(cells.values()), rng)
         pairs = list(cells.values())
-        p = (
-            inference.fitted_sign_flip(*exchangeable(results, name, cells), rng)
-            if axis == "long_range"
-            else inference.sign_flip(pairs, rng)
-        )
+        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, kept=axis == "robustness"), rng)
         counts, spread = [len(own) for own in pairs], _spread(pairs)
         yield replace(
             row,
@@ -169,11 +165,15 @@ def differences(scored: DataFrame, variant: str, against: str = BASELINE.label) 
 
 
 def exchangeable(
-    results: Results, variant: str, cells: Collection[Cell], against: str = BASELINE.label
+    results: Results, variant: str, cells: Collection[Cell], against: str = BASELINE.label, *, kept: bool = False
 ) -> tuple[list[Scores], list[Scores]]:
-    """Validation and test skills ``(rates, seeds)`` of two variants in these cells, of the seeds that neither lost a trial of."""
+    """Validation and test skills ``(rates, seeds)`` of two variants in these cells, of the seeds that neither lost a trial of.
+
+    kept: in place of test skills, the part of them that is kept under damage, NaN of trials that did not solve their task
+    """
     every = results.trials
     every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
+    part = retained_at_every_rate(results).groupby("key")["value"].mean() if kept else None
     sides: tuple[list[Scores], list[Scores]] = ([], [])
     for cell in cells:
         tables = []
@@ -182,12 +182,16 @@ def exchangeable(
             tables.append(
                 {what: rows.pivot_table(index="learning_rate", columns="seed", values=what) for what in ("validation_skill", "test")}
             )
+            if part is not None:
+                rows = rows.assign(kept=rows["key"].map(part).astype(float))
+                tables[-1]["kept"] = rows.pivot(index="learning_rate", columns="seed", values="kept")
         whole = [table["test"].dropna(axis=1) for table in tables]
         seeds = [seed for seed in whole[0].columns if seed in whole[1].columns]
         if not seeds or not whole[0].index.equals(whole[1].index):
             continue
         for side, table in zip(sides, tables, strict=True):
-            validation, test = (table[what].reindex(columns=seeds).to_numpy(dtype=float) for what in ("validation_skill", "test"))
+            compared = "test" if part is None else "kept"
+            validation, test = (table[what].reindex(columns=seeds).to_numpy(dtype=float) for what in ("validation_skill", compared))
             side.append((validation, test))
     return sides
 
@@ -231,7 +235,7 @@ def _adjusted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _speed(results: Results, names: Sequence[str]) -> Iterator[Row]:
-    causal = variants(results)
+    reasons = apart(results)
     longest = at_longest(times(results))
     longest = longest[longest["condition"] == BOTH]
     for engine in engines(results):
@@ -239,10 +243,10 @@ def _speed(results: Results, names: Sequence[str]) -> Iterator[Row]:
         own, like = ratios(timed), ratios(comparable(timed))
         for name in names:
             why = "" if name in like else _why_untimed(name in own, BASELINE.label in own)
-            yield _timed(name, engine.name, like.get(name), why or _why_apart(causal[name]))
+            yield _timed(name, engine.name, like.get(name), why or reasons[name])
     for name, ratio in ratios(best_available(results)).items():
         if name in names:
-            yield _timed(name, BEST, ratio, _why_apart(causal[name]))
+            yield _timed(name, BEST, ratio, reasons[name])
 
 
 def _timed(name: str, engine: str, ratio: Interval | None, why: str) -> Row:
@@ -261,7 +265,3 @@ def _why_untimed(timed: bool, baseline_timed: bool) -> str:
         if baseline_timed
         else f"{BASELINE.label} was not timed on it"
     )
-
-
-def _why_apart(causal: bool) -> str:
-    return "" if causal else "it sees the future of the sequence"

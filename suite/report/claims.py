@@ -56,7 +56,8 @@ def beyond(results: Results) -> DataFrame:
     reached = scores(results, "long_range", "skill")
     reached = reached[reached["condition"].eq(length.NAME) & reached["at"].gt(1)]
     solved = skills(results)[["task", "length"]].drop_duplicates()
-    return reached[reached["at"] == reached["at"].max()].merge(solved, on=["task", "length"])
+    furthest: DataFrame = reached[reached["at"] == reached["at"].max()].merge(solved, on=["task", "length"])
+    return furthest
 
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -133,8 +134,8 @@ def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
     found = Found(expectation, "open", effect, pairs=sum(map(len, pairs)), cells=len(cells))
     if expectation.way == "not worse":
         return found
-    if expectation.quantity == "skill":
-        sides = exchangeable(results, expectation.variant, cells, expectation.against)
+    if expectation.quantity in {"skill", "retained"}:
+        sides = exchangeable(results, expectation.variant, cells, expectation.against, kept=expectation.quantity == "retained")
         return replace(found, p=inference.fitted_sign_flip(*sides, rng))
     return replace(found, p=inference.sign_flip(pairs, rng))
 

@@ -27,6 +27,21 @@ def variants(results: Results) -> dict[str, bool]:
     return causal
 
 
+def apart(results: Results) -> dict[str, str]:
+    """Why each variant is compared with nobody, by label in the order of `variants`; empty for those that are compared.
+
+    Where the baseline itself cannot be, nobody is.
+    """
+    reasons = {}
+    for name, causal in variants(results).items():
+        grade = results.provenance.grades.get(name)
+        unsound = f"it failed a check of its contract: {grade.unsound}" if grade is not None and grade.unsound else ""
+        reasons[name] = unsound or ("" if causal else "it sees the future of the sequence")
+    if baseline := reasons.get(BASELINE.label, ""):
+        return {name: reason or f"{BASELINE.label} is compared with nobody: {baseline}" for name, reason in reasons.items()}
+    return reasons
+
+
 def listed(results: Results, *, timed: bool = False) -> list[str]:
     """The variants as tables and figures list them, causal ones first.
 
@@ -138,8 +153,15 @@ def best_available(results: Results) -> DataFrame:
 
 def retained(results: Results) -> DataFrame:
     """The part of their skill that trials which solved their task keep under each corruption, as `value`: area under the curve ÷ clean skill."""
-    areas = scores(results, "robustness", "area", solved=True)
-    clean = trials(results).set_index("key")["value"]
+    kept = retained_at_every_rate(results)
+    return kept[kept["chosen"].eq(True)]
+
+
+def retained_at_every_rate(results: Results) -> DataFrame:
+    """As `retained`, of the trials at every learning rate."""
+    frame = results.frame
+    counted = frame["status"].eq("ok") & frame["axis"].eq("robustness") & frame["metric"].eq("area") & frame["solved"].eq(True)
+    areas, clean = frame[counted], results.trials.set_index("key")["skill"]
     return areas.assign(value=(areas["value"] / areas["key"].map(clean).astype(float)).clip(upper=1.0))
 
 

@@ -224,6 +224,38 @@ def _seeds(axis: Axes, points: DataFrame, place: int, look: Look) -> None:
         axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
 
 
+STATES = {"found": "#029e73", "contradicted": "#d55e00", "open": "#8a8a8a"}
+"""Colours of what was found as expected, of the contrary, and of what stays open."""
+
+
+def effects(rows: DataFrame) -> Figure:
+    """A difference with its interval in each row, around a line at 0; an arrow says on which side it was expected.
+
+    rows: columns label, mean, low, high, expected (1 above 0, −1 below, 0 no worse), state (a key of `STATES`)
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.36 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="#8a8a8a", linewidth=1)
+    span = max(0.1, *(abs(value) for column in ("low", "high") for value in rows[column]))
+    columns = [rows[name] for name in ("mean", "low", "high", "expected", "state")]
+    for place, (mean, low, high, expected, state) in enumerate(zip(*columns, strict=True)):
+        axis.plot([low, high], [place, place], color=STATES[state], linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
+        axis.plot(mean, place, marker="o", markersize=8, color=STATES[state], zorder=4)
+        if expected:
+            arrow = ">" if expected == 1 else "<"
+            axis.plot(1.08 * expected * span, place, marker=arrow, markersize=6, color="#555555", clip_on=False)
+    axis.set_yticks(range(len(rows)), list(rows["label"]))
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xlim(-1.12 * span, 1.12 * span)
+    axis.grid(axis="y", visible=False)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    _outer_labels(figure, "difference", "")
+    return figure
+
+
 def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, bytes_: float) -> Figure:
     """Each variant on each engine under the device's roof: the operations a second that it reaches, against those for each byte moved.
 

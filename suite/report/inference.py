@@ -71,12 +71,10 @@ def sign_flip(cells: Sequence[ArrayLike], rng: np.random.Generator, draws: int =
     draws: with n differences other than zero the test is exact if 2ⁿ ≤ draws, or else draws so many signs: p = (k + 1) / (draws + 1)
 
     The statistic is the mean of the cells' means, every cell of the same weight. Assumed is that without a difference each d is as
-    likely as -d, whatever the others are: that variant and baseline could be exchanged in any pair alone. Three things break this.
+    likely as -d, whatever the others are: that variant and baseline could be exchanged in any pair alone. Two things break this.
 
     Scores of `cross_fitted` rates: seeds that choose for each other agree too well, and 8 to 26 % of equals are found, not 5 %. Their
     test is `fitted_sign_flip`.
-    Pairs of one seed at several lengths of a task, which start from the same weights: where those of four lengths correlate by 0.1 (0.3),
-    9 % (16 %) of equals are found. Averaging a seed's differences over lengths first, for one cell per task, keeps to 5 % all the same.
     Skewed differences, even of mean zero: a variant whose skill is 0.8 always, against a baseline that solves with p = 0.8, is found
     worse in 8 % of draws; with 0.95 in place of 0.8 in half of them. It is another variant, and `effect` says that its mean may be equal.
     """
@@ -101,26 +99,32 @@ def fitted_sign_flip(variant: Sequence[Scores], baseline: Sequence[Scores], rng:
     variant, baseline: the scores of each cell, of the same cells, rates and seeds; of no cells at all p is 1
     draws: exact where all n pairs have 2ⁿ ≤ draws exchanges, or else (k + 1) / (draws + 1) of so many
 
-    Where a sign would be flipped, variant and baseline exchange all that they have of a seed, and choose their rates anew.
-    Errors: ValueError for shapes that differ or a test score that is NaN.
+    Where a sign would be flipped, variant and baseline exchange all that they have of a seed, and choose their rates anew. A test score
+    that is NaN, as what an unsolved trial keeps of its skill, takes its pair away where it is chosen, and a cell without pairs itself.
+    Errors: ValueError for shapes that differ or a test score that is infinite.
     """
     exact = sum(np.shape(test)[-1] for _, test in baseline) <= math.log2(draws)
-    statistics = np.zeros(1)  # (M,), first that of no exchange
+    sums, counts = np.zeros(1), np.zeros(1)  # over cells (M,), first those of no exchange
     for ours, theirs in zip(variant, baseline, strict=True):
         a, b = _scores(*ours), _scores(*theirs)  # (2, rates, seeds)
-        if a.shape != b.shape or not np.isfinite([a[1], b[1]]).all():
-            raise ValueError(f"test scores must be finite, and both of one shape (rates, seeds), not {a.shape[1:]} and {b.shape[1:]}")
+        if a.shape != b.shape or np.isinf([a[1], b[1]]).any():
+            raise ValueError(f"test scores must not be infinite, and both of one shape (rates, seeds), not {a.shape[1:]} and {b.shape[1:]}")
         seeds = a.shape[2]
         every = seeds <= math.log2(draws)
         flips = np.arange(2**seeds)[:, None] >> np.arange(seeds) & 1 if every else rng.integers(0, 2, size=(draws + 1, seeds))
         flips[0] = 0
         exchanged = flips.astype(np.bool_)[:, None, :]  # (K, 1, seeds)
         sides = [_fitted(np.where(exchanged, y[0], x[0]), np.where(exchanged, y[1], x[1]))[1] for x, y in ((a, b), (b, a))]
-        means = (sides[0] - sides[1]).mean(axis=1) / len(baseline)  # (K,)
+        apart = sides[0] - sides[1]  # (K, seeds)
+        pairs = np.isfinite(apart).sum(axis=1)
+        means, there = np.nansum(apart, axis=1) / np.maximum(pairs, 1), np.minimum(pairs, 1)  # (K,)
         if every and not exact:
-            means = np.append(means[:1], rng.choice(means, size=draws))
-        statistics = (statistics[:, None] + means).ravel() if exact else statistics + means
-    return float(np.mean(np.abs(statistics) >= abs(statistics[0]) - TIED))
+            drawn = np.append(0, rng.integers(len(means), size=draws))
+            means, there = means[drawn], there[drawn]
+        sums = (sums[:, None] + means).ravel() if exact else sums + means
+        counts = (counts[:, None] + there).ravel() if exact else counts + there
+    statistics = np.abs(sums / np.maximum(counts, 1))
+    return float(np.mean(statistics >= statistics[0] - TIED))
 
 
 def _every_sign(values: Floats) -> Floats:

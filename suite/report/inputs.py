@@ -34,11 +34,12 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
     """
     selected = asdict(selection) if selection else None
     sections = [(provided.noun.name, provided.noun.title, dict(provided.digests)) for provided in in_order(registry)]
+    claims = [asdict(provided.noun) for provided in registry.claims.values()]
     broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}
     versions = {package: version(package) for package in DRAWING}
     own = {name: value for module in OWN for name, value in harness_sources(module).items()}
-    return digest([selected, sections, broken, units, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
+    return digest([selected, sections, claims, broken, units, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:

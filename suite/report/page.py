@@ -76,7 +76,9 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> Writ
     sections = list(_without_repeats(sections))
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files["results.csv"] = results.frame.to_csv(index=False, lineterminator="\n").encode()
-    files[telling.ANSWER] = (json.dumps(telling.plain(answer(results)), indent=1) + "\n").encode()
+    told = answer(results)
+    files[telling.ANSWER] = (json.dumps(telling.plain(told), indent=1) + "\n").encode()
+    files[telling.MARKDOWN] = telling.markdown(told, results.plan["question"]).encode(errors="backslashreplace")
     files["index.html"] = _page(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
     files[inputs.MANIFEST] = inputs.manifest(files, fingerprint)
     _replace(store.report, files)
@@ -84,7 +86,7 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> Writ
 
 
 def presentable(results: Results, registry: Registry) -> Results:
-    """The results with what sections need beside them: units, the plugins that are broken now, and texts that are portable."""
+    """The results with what sections need beside them: units, claims, the plugins that are broken now, and texts that are portable."""
     broken = {(plugin.source, plugin.reason): plugin for plugin in (*results.provenance.broken, *registry.broken)}
     provenance = replace(
         results.provenance,
@@ -92,7 +94,8 @@ def presentable(results: Results, registry: Registry) -> Results:
         units={name: provided.noun.unit for name, provided in registry.measures.items()},
     )
     texts = {name: results.trials[name].map(portable) for name in ("reason", "traceback")}
-    return replace(results, trials=results.trials.assign(**texts), provenance=provenance)
+    claims = tuple(provided.noun for provided in registry.claims.values())
+    return replace(results, trials=results.trials.assign(**texts), provenance=provenance, claims=claims)
 
 
 def draw(provided: Provided[Section], results: Results) -> Drawn:

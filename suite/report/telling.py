@@ -16,7 +16,14 @@ from .stats import Interval
 ANSWER = "answer.json"
 """The file of a report that holds its answer as plain data."""
 
+MARKDOWN = "answer.md"
+"""And the one that holds it as text."""
+
 MARKS: Mapping[str, str] = {"better": "▲", "worse": "▼", "undecided": "≈", "not comparable": "–"}
+
+LEGEND = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())
+
+NOTHING = "nothing to compare"
 
 
 def told(row: Row | None) -> str:
@@ -65,15 +72,40 @@ def plain(answer: Answer) -> list[dict[str, Any]]:
 
 def text(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of plain rows for a terminal."""
+    if not rows:
+        return NOTHING
     answer = Answer(tuple(_row(each) for each in rows), ())
-    titles = columns(answer)
-    table = [["", *titles]]
-    for name in dict.fromkeys(row.variant for row in answer.rows):
-        table.append([name, *(told(answer.row(name, *place)) for place in titles.values())])
+    table = _table(answer)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    legend = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())
-    return "\n".join([f"against {BASELINE.label}: {legend}", *lines]) if answer.rows else "nothing to compare"
+    return "\n".join([f"against {BASELINE.label}: {LEGEND}", *lines, *_apart(answer)])
+
+
+def markdown(answer: Answer, question: str) -> str:
+    """The question and the answer's table in Markdown."""
+    if not answer.rows:
+        return f"**{question}**\n\n{NOTHING}\n"
+    head, *body = ([field.replace("|", "\\|") for field in line] for line in _table(answer))
+    lines = [head, ["---"] * len(head), *body]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    reasons = "".join(f"\n{line}  " for line in _apart(answer))
+    return f"**{question}**\n\n{table}\n\nAgainst {BASELINE.label}: {LEGEND}.  {reasons}\n"
+
+
+def _table(answer: Answer) -> list[list[str]]:
+    """A line of titles, and one for each variant."""
+    titles = columns(answer)
+    names = dict.fromkeys(row.variant for row in answer.rows)
+    return [["", *titles], *([name, *(told(answer.row(name, *place)) for place in titles.values())] for name in names)]
+
+
+def _apart(answer: Answer) -> list[str]:
+    """Who cannot be compared in what was learned, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in answer.rows:
+        if row.why and row.axis != "speed":
+            reasons.setdefault(row.why, []).append(row.variant)
+    return [f"{MARKS['not comparable']} {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
 
 
 def _row(plain: Mapping[str, Any]) -> Row:

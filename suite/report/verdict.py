@@ -12,7 +12,9 @@ import numpy as np
 from .. import trial
 from . import stats
 from .answer import Answer, Row, answer
+from .claims import QUANTITIES, Found, Ruled, rulings
 from .counted import (
+    apart,
     at_longest,
     best_available,
     comparable,
@@ -32,7 +34,7 @@ from .counted import (
     vendor_sizes,
 )
 from .stats import Interval
-from .telling import MARKS, columns, told
+from .telling import MARKS, columns, signed, told
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -43,14 +45,18 @@ __all__ = [
     "BASELINE",
     "BOTH",
     "MARKS",
+    "QUANTITIES",
     "TOLERANCE",
     "Answer",
+    "Found",
     "Losses",
     "Row",
+    "Ruled",
     "Solved",
     "Summary",
     "Trust",
     "answer",
+    "apart",
     "at_longest",
     "best_available",
     "columns",
@@ -65,7 +71,9 @@ __all__ = [
     "pooled",
     "ratios",
     "retained",
+    "rulings",
     "scores",
+    "signed",
     "speed",
     "steps",
     "streamed",

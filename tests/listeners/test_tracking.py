@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from suite.listeners import database, tracking
-from suite.listeners.mirror import folder_of
+from suite.listeners.mirror import ANSWER, NOTE, folder_of
 from suite.spec import Plugin
 from suite.trial import Outcome, Trial
 
@@ -40,6 +40,15 @@ def broken(name: str, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
         return working(*arguments, **named)
 
     monkeypatch.setattr(MlflowClient, name, method)
+
+
+def test_the_answer_is_the_note_of_the_run_and_of_the_experiment(plan: Pretended, tiny: Trial) -> None:
+    for told in ("gru is faster", "it is not"):
+        plan.store.report.mkdir(parents=True, exist_ok=True)
+        (plan.store.report / ANSWER).write_text(told)
+        plan.run(pair(tiny, seed=len(told)))
+        experiment = database.client(database.uri(plan.runs)).get_experiment_by_name(PLAN)
+        assert plan.parents()[0].data.tags[NOTE] == experiment.tags[NOTE] == told
 
 
 def test_a_trial_is_shown_with_all_that_is_known_of_it(plan: Pretended, tiny: Trial) -> None:

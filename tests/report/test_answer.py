@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from suite.check.imagined import fill
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.report import telling
 from suite.report.answer import BEST, Answer, Cell, Row, answer, differences, exchangeable
+from suite.spec import Grade
 from suite.store import frame
 
 from .drawing import TIMES, write
@@ -116,8 +118,20 @@ def test_an_answer_comes_back_from_plain_data(tmp_path: Path) -> None:
     assert {"variant", "axis", "engine", "verdict", "effect", "low", "high", "p", "cells", "pairs", "seeds_needed", "why"} == set(rows[0])
     lines = telling.text(rows).splitlines()
     assert lines[0] == "against lstm: ▲ better, ▼ worse, ≈ undecided, – not comparable"
-    assert [line.split()[0] for line in lines[2:]] == ["gru", "bilstm"]
+    assert [line.split()[0] for line in lines[2:]] == ["gru", "bilstm", "–"]
+    assert lines[-1] == "– bilstm: it sees the future of the sequence"
     assert "▲ 0.50 (0.49–0.51)" in lines[2]
+
+
+def test_an_answer_is_told_in_markdown(tmp_path: Path) -> None:
+    store = fill(tmp_path, variants=["lstm", "gru", "bilstm"], seeds=5, times=TIMES, question="Is it | so?")
+    lines = (write(store) / telling.MARKDOWN).read_text().splitlines()
+    assert lines[0] == "**Is it | so?**"
+    head, rule, gru, bilstm = lines[2:6]
+    assert {line.count("|") for line in (head, rule, gru, bilstm)} == {6}
+    assert gru.startswith("| gru | ▲ 0.50 (0.49–0.51) |")
+    assert lines[-1].startswith("– bilstm: it sees the future")
+    assert telling.markdown(Answer((), ()), "Why?") == "**Why?**\n\nnothing to compare\n"
 
 
 def test_an_answer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -129,3 +143,26 @@ def test_nothing_to_compare_is_a_line() -> None:
     assert telling.text([]) == "nothing to compare"
     assert telling.told(None) == ""
     assert Answer((), ()).common == ""
+
+
+def graded(results: Results, **unsound: str) -> Results:
+    """The results, with what was found against some variants."""
+    grades = {name: Grade(True, True, None, unsound=reason) for name, reason in unsound.items()}
+    return replace(results, provenance=replace(results.provenance, grades=grades))
+
+
+def test_a_variant_that_fails_a_check_of_its_contract_is_compared_with_nobody(tmp_path: Path) -> None:
+    results = graded(results_of(tmp_path, lambda v, *_: 0.95 if v == "gru" else 0.92, times=TIMES), gru="mixes rows")
+    for row in answer(results).rows:
+        if row.axis != "speed":
+            assert (row.verdict == "not comparable") == (row.variant == "gru"), row
+        if row.variant == "gru" and row.engine not in {VENDOR.name, BEST}:
+            assert row.why == "it failed a check of its contract: mixes rows"
+    told = telling.text(telling.plain(answer(results)))
+    assert "– gru: it failed a check of its contract: mixes rows" in told
+
+
+def test_where_the_baseline_fails_one_nobody_is_compared(tmp_path: Path) -> None:
+    results = graded(results_of(tmp_path, lambda *_: 0.95), lstm="looks ahead")
+    assert {row.verdict for row in answer(results).rows} == {"not comparable"}
+    assert "lstm is compared with nobody: it failed a check of its contract: looks ahead" in {row.why for row in answer(results).rows}

@@ -109,9 +109,24 @@ def test_fitted_sign_flip_chooses_anew_in_every_exchange() -> None:
     assert inference.fitted_sign_flip([], [], rng()) == 1.0
 
 
+def test_fitted_sign_flip_leaves_out_pairs_of_which_one_has_no_score() -> None:
+    ours, theirs = rng().normal(0.5, 0.1, (2, 2, 1, 5))  # (who, cell, rates, seeds)
+    holed = ours.copy()
+    holed[0, 0, 1] = math.nan
+    pairs = [np.delete(ours[0, 0] - theirs[0, 0], 1), ours[1, 0] - theirs[1, 0]]
+    validation = np.ones((1, 5))
+    exchanged = inference.fitted_sign_flip([(validation, cell) for cell in holed], [(validation, cell) for cell in theirs], rng(), 2**16)
+    assert exchanged == pytest.approx(inference.sign_flip(pairs, rng()), abs=1e-12)
+    nothing = np.full((1, 5), math.nan)
+    with_an_empty_cell = inference.fitted_sign_flip([(validation, ours[0])], [(validation, theirs[0])], rng(), 2**16)
+    both = [(validation, ours[0]), (validation, nothing)], [(validation, theirs[0]), (validation, theirs[1])]
+    assert inference.fitted_sign_flip(*both, rng(), 2**16) == pytest.approx(with_an_empty_cell, abs=1e-12)
+    assert inference.fitted_sign_flip([(validation, nothing)], [(validation, theirs[0])], rng()) == 1.0
+
+
 def test_fitted_sign_flip_refuses_what_does_not_match() -> None:
     one, two = np.zeros((3, 2)), np.zeros((3, 3))
-    for variant, baseline in ((one, two), (one, np.full((3, 2), math.nan))):
+    for variant, baseline in ((one, two), (one, np.full((3, 2), math.inf))):
         with pytest.raises(ValueError, match="one shape"):
             inference.fitted_sign_flip([(variant, variant)], [(baseline, baseline)], rng())
     with pytest.raises(ValueError, match="shorter"):
