@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import contained
+from ..measures.soundness import noise
 from . import probe
 from .contract import Subject
 from .surroundings import sealed
@@ -74,7 +75,7 @@ def _layer_with_time_first(failure: Failure) -> str:
         if isinstance(layer, nn.RNNBase) and not layer.batch_first:
             layer.register_forward_pre_hook(note)
     with contained():  # a state of (1, B, H) does not fit such a layer, which raises after it was noted
-        probe.forward(failure.subject, core, probe.noise(rows, steps, 2))
+        probe.forward(failure.subject, core, noise(rows, steps, 2))
     return culprits[0] if culprits else ""
 
 

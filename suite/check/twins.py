@@ -8,10 +8,11 @@ import warnings
 import torch
 from torch import Tensor
 
+from ..measures.soundness import noise
 from ..ops.engines import REFERENCE, Engine
 from ..spec import Variant
 from .contract import Subject, require
-from .probe import Dtype, build_repeatable, forward, noise, relative
+from .probe import Dtype, build_repeatable, forward, relative
 
 
 def compare_twins(subject: Subject[Variant], twins: list[tuple[Engine, str]], precisions: tuple[tuple[Dtype, float], ...]) -> None:

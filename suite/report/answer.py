@@ -18,13 +18,13 @@ import numpy as np
 
 from ..trial import BASELINE, BOTH
 from . import inference
-from .counted import apart, at_longest, best_available, comparable, engines, listed, ratios, retained, retained_at_every_rate, times, trials
+from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, ratios, retained, times, trials
 from .inference import Finding, Scores
 from .stats import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from ..spec import Results
 
@@ -141,7 +141,7 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
         rng = np.random.default_rng(SEED)
         found = inference.effect(list(cells.values()), rng)
         pairs = list(cells.values())
-        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, kept=axis == "robustness"), rng)
+        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, values=kept(results) if axis == "robustness" else None), rng)
         counts, spread = [len(own) for own in pairs], _spread(pairs)
         yield replace(
             row,
@@ -165,15 +165,14 @@ def differences(scored: DataFrame, variant: str, against: str = BASELINE.label) 
 
 
 def exchangeable(
-    results: Results, variant: str, cells: Collection[Cell], against: str = BASELINE.label, *, kept: bool = False
+    results: Results, variant: str, cells: Collection[Cell], against: str = BASELINE.label, values: Series[float] | None = None
 ) -> tuple[list[Scores], list[Scores]]:
     """Validation and test skills ``(rates, seeds)`` of two variants in these cells, of the seeds that neither lost a trial of.
 
-    kept: in place of test skills, the part of them that is kept under damage, NaN of trials that did not solve their task
+    values: by the trial's key, in place of test skills; NaN or absent where a trial has none
     """
     every = results.trials
     every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
-    part = retained_at_every_rate(results).groupby("key")["value"].mean() if kept else None
     sides: tuple[list[Scores], list[Scores]] = ([], [])
     for cell in cells:
         tables = []
@@ -182,15 +181,15 @@ def exchangeable(
             tables.append(
                 {what: rows.pivot_table(index="learning_rate", columns="seed", values=what) for what in ("validation_skill", "test")}
             )
-            if part is not None:
-                rows = rows.assign(kept=rows["key"].map(part).astype(float))
-                tables[-1]["kept"] = rows.pivot(index="learning_rate", columns="seed", values="kept")
+            if values is not None:
+                rows = rows.assign(compared=rows["key"].map(values).astype(float))
+                tables[-1]["compared"] = rows.pivot(index="learning_rate", columns="seed", values="compared")
         whole = [table["test"].dropna(axis=1) for table in tables]
         seeds = [seed for seed in whole[0].columns if seed in whole[1].columns]
         if not seeds or not whole[0].index.equals(whole[1].index):
             continue
         for side, table in zip(sides, tables, strict=True):
-            compared = "test" if part is None else "kept"
+            compared = "test" if values is None else "compared"
             validation, test = (table[what].reindex(columns=seeds).to_numpy(dtype=float) for what in ("validation_skill", compared))
             side.append((validation, test))
     return sides

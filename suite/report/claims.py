@@ -14,11 +14,11 @@ from ..spec import Claim, Expectation
 from ..trial import BASELINE
 from . import inference
 from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills
-from .counted import retained, scores, steps
+from .counted import kept
 from .stats import Interval
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import Series
 
     from ..spec import Results
 
@@ -34,36 +34,37 @@ class Quantity:
     """Something that two variants can be compared in.
 
     describes: what a difference in it is, as a caption says it
-    values: its values in [0, 1], as a table with the columns variant, task, length, seed, condition, value; None for time, which is compared
-        by its own ratios
+    values: its values in [0, 1] by the key of the trial, at every learning rate, NaN where a trial has none; None for test skill, which has
+        rules of its own, and for time, which is compared by its own ratios
     """
 
     describes: str
-    values: Callable[[Results], DataFrame] | None = None
+    values: Callable[[Results], Series[float]] | None = None
 
 
-def spent(results: Results) -> DataFrame:
-    """The part of its budget that each trial at its chosen learning rate took to solve its task, in cells that somebody solved; 1 if it did not."""
-    taken = steps(results)
-    solved = (~taken["censored"].astype(bool)).groupby([taken["task"], taken["length"]]).transform("any")
-    counted = taken[solved.astype(bool)]
-    parts: DataFrame = counted.assign(value=counted["value"] / counted["steps"], condition="")
-    return parts
+def spent(results: Results) -> Series[float]:
+    """The part of its steps that a trial took to solve its task; 1 if it did not, or diverged."""
+    trials = results.trials.set_index("key")
+    unsolved = trials["steps_to_solve"].isna() | trials["status"].eq("diverged")
+    parts = (trials["steps_to_solve"] / trials["steps"]).where(~unsolved, 1.0)
+    known: Series[float] = parts.where(trials["status"].ne("failed"))
+    return known
 
 
-def beyond(results: Results) -> DataFrame:
-    """Test skill at the longest multiple of the trained length that was asked, in cells that somebody solved."""
-    reached = scores(results, "long_range", "skill")
-    reached = reached[reached["condition"].eq(length.NAME) & reached["at"].gt(1)]
-    solved = skills(results)[["task", "length"]].drop_duplicates()
-    furthest: DataFrame = reached[reached["at"] == reached["at"].max()].merge(solved, on=["task", "length"])
-    return furthest
+def beyond(results: Results) -> Series[float]:
+    """Test skill at the longest multiple of the trained length that was asked; 0 of a trial that diverged."""
+    rows = results.frame
+    rows = rows[rows["axis"].eq("long_range") & rows["metric"].eq("skill") & rows["condition"].eq(length.NAME) & rows["at"].gt(1)]
+    furthest = rows[rows["at"] == rows["at"].max()].set_index("key")["value"]
+    trials = results.trials.set_index("key")
+    reached: Series[float] = furthest.reindex(trials.index).where(trials["status"].ne("diverged"), 0.0)
+    return reached
 
 
 QUANTITIES: Mapping[str, Quantity] = {
-    "skill": Quantity("test skill, over cells that somebody solved", skills),
-    "beyond": Quantity("test skill at the longest multiple of the trained length, over cells that somebody solved", beyond),
-    "retained": Quantity("the part of its skill that a solved trial keeps under damage", retained),
+    "skill": Quantity("test skill"),
+    "beyond": Quantity("test skill at the longest multiple of the trained length", beyond),
+    "retained": Quantity("the part of its skill that a solved trial keeps under damage", kept),
     "steps": Quantity("the part of its steps that a trial took to solve its task", spent),
     "time": Quantity("time of forward and backward at the longest timed length"),
 }
@@ -124,9 +125,12 @@ def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
     for name in (expectation.variant, expectation.against):
         if name not in trained:
             return Found(expectation, "absent", why=f"the plan does not train {name}")
-    if quantity.values is None:
+    if expectation.quantity == "time":
         return _timed(told, expectation)
-    cells = differences(quantity.values(results), expectation.variant, expectation.against)
+    counted, values = skills(results), quantity.values(results) if quantity.values else None
+    if values is not None:
+        counted = counted.assign(value=counted["key"].map(values)).dropna(subset=["value"])
+    cells = differences(counted, expectation.variant, expectation.against)
     if not cells:
         return Found(expectation, "absent", why=f"no seed has a value of both {expectation.variant} and {expectation.against}")
     rng, pairs = np.random.default_rng(SEED), list(cells.values())
@@ -134,10 +138,8 @@ def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
     found = Found(expectation, "open", effect, pairs=sum(map(len, pairs)), cells=len(cells))
     if expectation.way == "not worse":
         return found
-    if expectation.quantity in {"skill", "retained"}:
-        sides = exchangeable(results, expectation.variant, cells, expectation.against, kept=expectation.quantity == "retained")
-        return replace(found, p=inference.fitted_sign_flip(*sides, rng))
-    return replace(found, p=inference.sign_flip(pairs, rng))
+    sides = exchangeable(results, expectation.variant, cells, expectation.against, values)
+    return replace(found, p=inference.fitted_sign_flip(*sides, rng))
 
 
 def _timed(told: Answer, expectation: Expectation) -> Found:

@@ -13,7 +13,7 @@ from . import stats
 from .stats import Interval
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from ..spec import Results
 
@@ -153,11 +153,16 @@ def best_available(results: Results) -> DataFrame:
 
 def retained(results: Results) -> DataFrame:
     """The part of their skill that trials which solved their task keep under each corruption, as `value`: area under the curve ÷ clean skill."""
-    kept = retained_at_every_rate(results)
-    return kept[kept["chosen"].eq(True)]
+    every = _retained(results)
+    return every[every["chosen"].eq(True)]
 
 
-def retained_at_every_rate(results: Results) -> DataFrame:
+def kept(results: Results) -> Series[float]:
+    """The part of its skill that a trial keeps over all corruptions, by its key, at every learning rate; only of those that solved their task."""
+    return _retained(results).groupby("key")["value"].mean()
+
+
+def _retained(results: Results) -> DataFrame:
     """As `retained`, of the trials at every learning rate."""
     frame = results.frame
     counted = frame["status"].eq("ok") & frame["axis"].eq("robustness") & frame["metric"].eq("area") & frame["solved"].eq(True)

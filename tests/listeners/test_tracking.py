@@ -48,6 +48,7 @@ def test_the_answer_is_the_note_of_the_run_and_of_the_experiment(plan: Pretended
         (plan.store.report / ANSWER).write_text(told)
         plan.run(pair(tiny, seed=len(told)))
         experiment = database.client(database.uri(plan.runs)).get_experiment_by_name(PLAN)
+        assert experiment is not None
         assert plan.parents()[0].data.tags[NOTE] == experiment.tags[NOTE] == told
 
 

@@ -25,7 +25,8 @@ class Sum(nn.Module):
         self.weight = nn.Linear(input_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.weight(x)).cumsum(1)
+        y: Tensor = torch.tanh(self.weight(x)).cumsum(1)
+        return y
 
 
 class LooksAhead(Sum):
