@@ -104,6 +104,7 @@ def trust(results: Results, answer: verdict.Answer, look: Looks) -> str:
         sentences.append(f"{limits.at_edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
     if limits.learning:
         sentences.append(f"{limits.learning} trials were still learning when their steps ended: more steps may change what is said.")
+    sentences += damage(results)
     sentences += losses(verdict.losses(results))
     if (noise := verdict.noise(results)) == noise:
         sentences.append(
@@ -116,6 +117,17 @@ def trust(results: Results, answer: verdict.Answer, look: Looks) -> str:
     if not all(style.causal for style in look.values()):
         sentences.append(f"{figures.MARK} marks variants that see the future of the sequence; they are not compared with the causal ones.")
     return " ".join(sentences)
+
+
+def damage(results: Results) -> Iterator[str]:
+    """What the models met in training, where that was damaged."""
+    training = results.plan["training"]
+    if name := training.get("corruption"):
+        unit = results.provenance.units.get(name, "")
+        yield (
+            f"All models were trained and validated under `{name}` at {training['severity']:g} {unit}".rstrip()
+            + ", where it is damage to their task."
+        )
 
 
 def losses(count: verdict.Losses) -> Iterator[str]:

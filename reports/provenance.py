@@ -98,6 +98,8 @@ def flat(plan: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def text(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
     return ", ".join(map(text, value)) if isinstance(value, list | tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -53,7 +53,7 @@ class Remembers(Sum):
         self.kept: Any = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x) + self.kept
+        y: Tensor = super().forward(x) + self.kept
         self.kept = y.detach().mean()
         return y
 

@@ -11,10 +11,11 @@ import pytest
 
 from suite import Prose, Results
 from suite.check.imagined import even, fill
+from suite.report import page
 from suite.spec import Grade, Machine, Stale
 from suite.store import frame
 
-from .drawing import GRU, TIMES, age, answers, elements_of, mixed, nothing_learned, one_trial, section_of, tables_of, write
+from .drawing import GRU, TIMES, age, answers, elements_of, mixed, nothing_learned, one_trial, section_of, tables_of, working, write
 
 LSTM = "suite.dropins.plugins.lstm"
 
@@ -25,6 +26,15 @@ def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # The answer
+
+
+def test_who_was_trained_under_damage_is_told(tmp_path: Path) -> None:
+    store = fill(tmp_path)
+    results = page.presentable(frame.read(store), working())
+    training = {**results.plan["training"], "corruption": "gaussian_noise", "severity": 0.0}
+    told = tables_of("answer", replace(results, plan={**results.plan, "training": training}))[-1].frame.iloc[-1, 1]
+    assert "All models were trained and validated under `gaussian_noise` at 0 dB SNR, where it is damage to their task." in told
+    assert "trained and validated under" not in answers(store)["How far to trust it"]
 
 
 def test_nothing_is_claimed_where_little_differs_or_pairs_are_few(tmp_path: Path) -> None:
