@@ -16,7 +16,7 @@ from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
 from .plan.narrowing import narrow
 from .plan.schema import Plan, Request
-from .registry.finder import discover
+from .registry.finder import discover, search_path
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
 from .spec import Grade, Value
@@ -66,7 +66,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
         plan=plan,
-        request=request,
+        request=_placed(request, runs),
         selection=select(asked, request, registry, device),
         registry=registry,
         store=store,
@@ -78,6 +78,13 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         timed=timed,
         grades=grades,
     )
+
+
+def _placed(request: Request, runs: Path) -> Request:
+    """The request with where it is run; folders are named from the working directory on where they lie in it."""
+    working = Path.cwd()
+    path = [str(folder.relative_to(working) if folder.is_relative_to(working) else folder) for folder in search_path()]
+    return replace(request, path=tuple(path), runs="" if runs == Path("runs") else str(runs))
 
 
 def execute(

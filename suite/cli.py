@@ -173,8 +173,8 @@ def report(
     from .registry.finder import discover
 
     request = schema.Request(plan, variants, tasks, seeds)
-    if whole and request.words:
-        raise SuiteError(f"--all shows everything, so it does not go with {request.words[0]}")
+    if whole and request.lists:
+        raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
     written = api.report(schema.load(plan), runs, request, whole=whole)
     warn_of_broken(discover())
     warn_of_stale(written.stale)

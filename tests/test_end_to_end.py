@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +181,24 @@ def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: P
     assert reported() == ({"gru"}, {0, 1})
     suite("report", plan, cwd=tmp_path)
     assert reported() == ({"lstm", "gru"}, {0, 1})
+
+
+def test_the_command_in_a_report_makes_it_again(tmp_path: Path) -> None:
+    """With the folder of the plugin and that of the results, which a shell that has forgotten both needs."""
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    (tmp_path / "more" / "plugins" / "mine.py").write_text(
+        "from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n"
+    )
+    tiny_plan(tmp_path)
+    narrowed = ("--variants", "mine", "--tasks", "adding", "--seeds", "1")
+    suite("run", "tiny.toml", *narrowed, "--path", "more", "--runs", "kept", "--device", "cpu", cwd=tmp_path)
+    report = tmp_path / "kept" / "tiny" / "report"
+    page, rows = (report / "index.html").read_text(), (report / "results.csv").read_bytes()
+    [command] = re.findall(r"Made again by <code>suite (.*?)</code>", page)
+    shutil.rmtree(tmp_path / "kept")
+    suite(*shlex.split(html.unescape(command)), cwd=tmp_path)
+    assert (report / "results.csv").read_bytes() == rows
+    assert (report / "index.html").read_text() == page
 
 
 def test_an_edited_plugin_leaves_its_older_results_out_and_names_them(tmp_path: Path) -> None:

@@ -60,9 +60,14 @@ def _files() -> Iterator[tuple[str, Path]]:
                     yield f"{dropins.__name__}.{folder}.{path.stem}", path
 
 
-def absent_roots() -> list[str]:
+def search_path() -> list[Path]:
+    """The entries of SUITE_PATH, which `--path` adds to; some may be no folder."""
+    return [Path(entry) for entry in os.environ.get("SUITE_PATH", "").split(os.pathsep) if entry]
+
+
+def absent_roots() -> list[Path]:
     """Entries of SUITE_PATH that are no folder."""
-    return [entry for entry in os.environ.get("SUITE_PATH", "").split(os.pathsep) if entry and not Path(entry).is_dir()]
+    return [entry for entry in search_path() if not entry.is_dir()]
 
 
 class _Finder:
