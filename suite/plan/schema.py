@@ -158,9 +158,9 @@ class Plan(Strict):
             "timing.hidden_sizes": self.timing.hidden_sizes,
             **{f"tasks.{index}.lengths": task.lengths or () for index, task in enumerate(self.tasks)},
         }
-        for field, values in lists.items():
+        for place, values in lists.items():
             if len(set(values)) != len(values):
-                raise ValueError(f"{field} names a value twice")
+                raise ValueError(f"{place} names a value twice")
         return self
 
 
