@@ -107,6 +107,7 @@ def test_report_is_the_same_from_another_directory_and_time_zone(smoke: Path, tm
         }
 
     first = digests()
+    shutil.rmtree(folder)
     suite("report", "smoke", "--runs", smoke / "runs", cwd=tmp_path, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
     assert digests() == first
 
@@ -265,19 +266,26 @@ def test_a_loaded_model_refuses_an_input_of_another_width(smoke: Path, monkeypat
         load(row["key"])(torch.zeros(3, 5, 20))
 
 
-def test_nothing_to_do_imports_no_compiler_no_plots_and_no_mlflow(smoke: Path) -> None:
-    script = """
+@pytest.mark.parametrize(
+    "command", [["run", "smoke", "--device", "cpu"], ["report", "smoke"], ["answer", "smoke"]], ids=lambda words: words[0]
+)
+def test_nothing_to_do_imports_no_compiler_no_plots_and_no_mlflow(smoke: Path, command: list[str]) -> None:
+    script = f"""
 import sys
-sys.argv[1:] = ["run", "smoke", "--device", "cpu"]
+sys.argv[1:] = {command}
 from suite.cli import main
 try:
     main()
 finally:
-    print("imported:", *sorted({"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"} & set(sys.modules)))
+    heavy = {{"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"}}
+    print("imported:", *sorted(heavy & set(sys.modules)))
 """
+    suite("run", "smoke", "--device", "cpu", cwd=smoke)  # what other tests have asked for may be in the report's place
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()}
     done = subprocess.run([sys.executable, "-c", script], cwd=smoke, env=environment(), capture_output=True, text=True)
-    assert "nothing has changed: " in done.stdout, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "imported:"
+    assert done.stdout.strip().splitlines()[-1] == "imported:", done.stderr
+    assert ("nothing has changed: " in done.stdout) == (command[0] == "run")
+    assert {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()} == before
 
 
 def test_a_new_evaluation_trains_nothing(tmp_path: Path) -> None:
@@ -330,6 +338,13 @@ def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_entry_of_suite_path_is_said_beside_what_is_therefore_not_there(tmp_path: Path) -> None:
+    for command in ("run", "status", "report", "answer"):
+        done = suite(command, "smoke", "--variants", "mine", cwd=tmp_path, code=2, SUITE_PATH="nowhere")
+        assert done.stderr.startswith("warning: SUITE_PATH names nowhere, which is no folder")
+        assert "error: unknown variant 'mine'" in done.stderr
 
 
 def test_lists_and_doctor(tmp_path: Path) -> None:
