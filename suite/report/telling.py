@@ -19,7 +19,7 @@ ANSWER = "answer.json"
 MARKS: Mapping[str, str] = {"better": "▲", "worse": "▼", "undecided": "≈", "not comparable": "–"}
 
 
-def told(row: Row | None) -> str:
+def marked(row: Row | None) -> str:
     """A row as a field of a table: its mark, and its effect with the interval."""
     if row is None:
         return ""
@@ -69,7 +69,7 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     titles = columns(answer)
     table = [["", *titles]]
     for name in dict.fromkeys(row.variant for row in answer.rows):
-        table.append([name, *(told(answer.row(name, *place)) for place in titles.values())])
+        table.append([name, *(marked(answer.row(name, *place)) for place in titles.values())])
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in table]
     legend = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())

@@ -32,7 +32,7 @@ from .counted import (
     vendor_sizes,
 )
 from .stats import Interval
-from .telling import MARKS, columns, told
+from .telling import MARKS, columns, marked
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -61,6 +61,7 @@ __all__ = [
     "longest_solved",
     "losses",
     "lost",
+    "marked",
     "noise",
     "pooled",
     "ratios",
@@ -71,7 +72,6 @@ __all__ = [
     "streamed",
     "summaries",
     "times",
-    "told",
     "trials",
     "trust",
     "variants",
