@@ -21,11 +21,11 @@ def draw(results: Results) -> Iterator[Prose | Table]:
     if answer.rows:
         columns = verdict.columns(answer)
         rows = [
-            {"Variant": look[name].label, **{title: verdict.told(answer.row(name, *place)) for title, place in columns.items()}}
+            {"Variant": look[name].label, **{title: verdict.marked(answer.row(name, *place)) for title, place in columns.items()}}
             for name in dict.fromkeys(row.variant for row in answer.rows)
         ]
         yield Table(pd.DataFrame(rows), caption())
-    said = {f"`{look[name].label}`": " ".join(words(name, answer)) for name in dict.fromkeys(row.variant for row in answer.rows)}
+    said = {f"`{look[name].label}`": " ".join(findings(name, answer)) for name in dict.fromkeys(row.variant for row in answer.rows)}
     said["How far to trust it"] = trust(results, answer, look)
     yield Table(pd.DataFrame(said.items(), columns=["Variant", "Against lstm"]))
 
@@ -42,7 +42,7 @@ def caption() -> str:
     )
 
 
-def words(name: str, answer: verdict.Answer) -> Iterator[str]:
+def findings(name: str, answer: verdict.Answer) -> Iterator[str]:
     """A sentence for each axis."""
     yield from speed(name, answer)
     for axis, better, worse, alike in (
@@ -69,14 +69,14 @@ def visible(row: verdict.Row) -> str:
 
 def speed(name: str, answer: verdict.Answer) -> Iterator[str]:
     """What it costs on the same engine, by engine."""
-    told = {"better": "faster", "worse": "slower", "undecided": "as fast, as far as can be told"}
-    by_finding: dict[str, list[str]] = {}
+    adjectives = {"better": "faster", "worse": "slower", "undecided": "as fast, as far as can be told"}
+    by_adjective: dict[str, list[str]] = {}
     for engine in answer.engines:
         row = answer.row(name, "speed", engine)
-        if row is not None and row.verdict in told:
-            by_finding.setdefault(told[row.verdict], []).append(f"{engine} {row.effect.mean:.2f}")
-    if by_finding:
-        yield "; ".join(f"{finding} ({', '.join(engines)})" for finding, engines in by_finding.items()).capitalize() + "."
+        if row is not None and row.verdict in adjectives:
+            by_adjective.setdefault(adjectives[row.verdict], []).append(f"{engine} {row.effect.mean:.2f}")
+    if by_adjective:
+        yield "; ".join(f"{adjective} ({', '.join(engines)})" for adjective, engines in by_adjective.items()).capitalize() + "."
 
 
 def labels(names: Sequence[str], look: Looks) -> str:

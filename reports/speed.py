@@ -17,14 +17,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         yield Prose("Nothing was timed.")
         return
     look = figures.looks(results, timed=True)
-    engines = "; ".join(f"{engine.name}: {engine.about}" for engine in verdict.engines(results))
-    yield Prose(
-        f"A variant is timed alone on the machine, warm, in turn with all others, and compared with {verdict.BASELINE} on the same engine in the same round. "
-        "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
-        "who has no such kernel is not slow for that, and who has one does not win by it. "
-        f"What torch runs as one kernel, and what it runs as a loop, are not compared on one engine either; figures show what compares with {verdict.BASELINE}. "
-        f"Engines are {engines}. {floor(results)}"
-    )
+    yield Prose(method(results))
     timed = timed.assign(panel=[f"{name} engine" for name in timed["engine"]])
     longest = verdict.at_longest(timed)
     compared = verdict.comparable(longest)
@@ -61,6 +54,18 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     )
     yield Table(
         milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}{kernels(results, look)}"
+    )
+
+
+def method(results: Results) -> str:
+    """How times are taken, and which of them compare."""
+    engines = "; ".join(f"{engine.name}: {engine.about}" for engine in verdict.engines(results))
+    return (
+        f"A variant is timed alone on the machine, warm, in turn with all others, and compared with {verdict.BASELINE} on the same engine in the same round. "
+        "A hand-written kernel makes any recurrence faster, so compare within an engine, not across: "
+        "who has no such kernel is not slow for that, and who has one does not win by it. "
+        f"What torch runs as one kernel, and what it runs as a loop, are not compared on one engine either; figures show what compares with {verdict.BASELINE}. "
+        f"Engines are {engines}. {floor(results)}"
     )
 
 

@@ -16,7 +16,7 @@ from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
 from .plan.narrowing import narrow
 from .plan.schema import Plan, Request
-from .registry.finder import discover
+from .registry.finder import absent_roots, discover, search_path
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
 from .spec import Grade, Value
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .listeners.announce import Audience
-    from .report.page import Written
+    from .report.inputs import Written
     from .training.model import Model
 
 
@@ -66,7 +66,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
         plan=plan,
-        request=request,
+        request=_placed(request, runs),
         selection=select(asked, request, registry, device),
         registry=registry,
         store=store,
@@ -78,6 +78,13 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         timed=timed,
         grades=grades,
     )
+
+
+def _placed(request: Request, runs: Path) -> Request:
+    """The request with where it is run; folders are named from the working directory on where they lie in it."""
+    working = Path.cwd()
+    path = [str(folder.relative_to(working) if folder.is_relative_to(working) else folder) for folder in search_path()]
+    return replace(request, path=tuple(path), runs="" if runs == Path("runs") else str(runs))
 
 
 def execute(
@@ -122,10 +129,12 @@ def _stored(
 
 
 def _told_of_nothing(work: Work, audience: Audience) -> Executed:
+    from .report import inputs
+
     invocation = invocation_of(work)
     audience.tell("suite_plan_started", invocation=invocation)
     audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(work, work.store.report, False, ())
+    return Executed(work, work.store.report, False, inputs.written(work.store).stale)
 
 
 def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
@@ -181,26 +190,9 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
 
 
 def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Written:
-    """Write the report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
+    """The report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
 
-    Raises SuiteError where there are no results.
-    """
-    from .report import page
-
-    registry, store = discover(), Store(runs, plan.name)
-    ledger = store.ledger()
-    check_origin(ledger, request, store.folder)
-    return page.write(store, registry, None if whole else _selection(plan, request, registry, ledger))
-
-
-def _selection(plan: Plan, request: Request, registry: Registry, ledger: Ledger | None) -> Selection:
-    """What is asked for of a plan, as it ran."""
-    device = ledger.machine.device if ledger else machine.resolve_device("auto")
-    return select(narrow(plan, request, registry), request, registry, device)
-
-
-def up_to_date(plan: Plan, runs: Path, request: Request) -> Path:
-    """The folder of the report of what is asked for, written again where it is older than what it is made of.
+    It is written where it is not there or older than what it is made of.
 
     Raises SuiteError where there are no results.
     """
@@ -209,9 +201,18 @@ def up_to_date(plan: Plan, runs: Path, request: Request) -> Path:
     registry, store = discover(), Store(runs, plan.name)
     ledger = store.ledger()
     check_origin(ledger, request, store.folder)
-    if ledger is not None and inputs.unchanged(store, registry, _selection(plan, request, registry, ledger)):
-        return store.report
-    return report(plan, runs, request).folder
+    selection = None if whole else _selection(plan, request, registry, ledger)
+    if ledger is not None and inputs.unchanged(store, registry, selection):
+        return inputs.written(store)
+    from .report import page
+
+    return page.write(store, registry, selection)
+
+
+def _selection(plan: Plan, request: Request, registry: Registry, ledger: Ledger | None) -> Selection:
+    """What is asked for of a plan, as it ran."""
+    device = ledger.machine.device if ledger else machine.resolve_device("auto")
+    return select(narrow(plan, request, registry), request, registry, device)
 
 
 def run(
@@ -244,6 +245,8 @@ def run(
             raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")
     if seeds is not None and type(seeds) is not int:
         raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
+    for sentence in absent_roots():
+        warnings.warn(sentence, stacklevel=2)
     work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
     execute(work, workers, options)
     return frame.read(work.store, None if whole else work.selection).frame

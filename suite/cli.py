@@ -87,10 +87,11 @@ def warn_of_broken(registry: Registry) -> None:
 def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Work:
     from . import api
     from .plan import schema
+    from .registry.finder import discover
 
-    work = api.prepare(schema.load(plan), runs, device, schema.Request(plan, variants, tasks, seeds))
-    warn_of_broken(work.registry)
-    return work
+    loaded = schema.load(plan)
+    warn_of_broken(discover())  # first, since it may be why something is not there
+    return api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
 
 
 def listener_options(settings: list[str] | None) -> dict[str, Value]:
@@ -167,16 +168,17 @@ def report(
     runs: Runs = Path("runs"),
     _path: SearchPath = None,
 ) -> None:
-    """Write the report of a plan, or of a part of it, from what its store holds; trains nothing."""
+    """Write the report of a plan, or of a part of it, from what its store holds, where it is older than that; trains nothing."""
     from . import api
     from .plan import schema
     from .registry.finder import discover
 
     request = schema.Request(plan, variants, tasks, seeds)
-    if whole and request.words:
-        raise SuiteError(f"--all shows everything, so it does not go with {request.words[0]}")
-    written = api.report(schema.load(plan), runs, request, whole=whole)
+    if whole and request.lists:
+        raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
+    loaded = schema.load(plan)
     warn_of_broken(discover())
+    written = api.report(loaded, runs, request, whole=whole)
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html"))
 
@@ -194,9 +196,14 @@ def answer(
     """Say what is found of each variant against lstm, on speed, robustness and memory; writes the report first where it is older."""
     from . import api
     from .plan import schema
+    from .registry.finder import discover
     from .report import telling
 
-    rows = telling.read(api.up_to_date(schema.load(plan), runs, schema.Request(plan, variants, tasks, seeds)))
+    loaded = schema.load(plan)
+    warn_of_broken(discover())
+    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds))
+    warn_of_stale(written.stale)
+    rows = telling.read(written.folder)
     say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +107,7 @@ def test_report_is_the_same_from_another_directory_and_time_zone(smoke: Path, tm
         }
 
     first = digests()
+    shutil.rmtree(folder)
     suite("report", "smoke", "--runs", smoke / "runs", cwd=tmp_path, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")
     assert digests() == first
 
@@ -179,6 +184,24 @@ def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: P
     assert reported() == ({"lstm", "gru"}, {0, 1})
 
 
+def test_the_command_in_a_report_makes_it_again(tmp_path: Path) -> None:
+    """With the folder of the plugin and that of the results, which a shell that has forgotten both needs."""
+    (tmp_path / "more" / "plugins").mkdir(parents=True)
+    (tmp_path / "more" / "plugins" / "mine.py").write_text(
+        "from torch import nn\nfrom suite import Variant, hookimpl\n\n\n@hookimpl\ndef suite_variants():\n    yield Variant('mine', nn.Linear)\n"
+    )
+    tiny_plan(tmp_path)
+    narrowed = ("--variants", "mine", "--tasks", "adding", "--seeds", "1")
+    suite("run", "tiny.toml", *narrowed, "--path", "more", "--runs", "kept", "--device", "cpu", cwd=tmp_path)
+    report = tmp_path / "kept" / "tiny" / "report"
+    page, rows = (report / "index.html").read_text(), (report / "results.csv").read_bytes()
+    [command] = re.findall(r"Made again by <code>suite (.*?)</code>", page)
+    shutil.rmtree(tmp_path / "kept")
+    suite(*shlex.split(html.unescape(command)), cwd=tmp_path)
+    assert (report / "results.csv").read_bytes() == rows
+    assert (report / "index.html").read_text() == page
+
+
 def test_an_edited_plugin_leaves_its_older_results_out_and_names_them(tmp_path: Path) -> None:
     (tmp_path / "more" / "plugins").mkdir(parents=True)
     plugin = tmp_path / "more" / "plugins" / "mine.py"
@@ -243,19 +266,26 @@ def test_a_loaded_model_refuses_an_input_of_another_width(smoke: Path, monkeypat
         load(row["key"])(torch.zeros(3, 5, 20))
 
 
-def test_nothing_to_do_imports_no_compiler_no_plots_and_no_mlflow(smoke: Path) -> None:
-    script = """
+@pytest.mark.parametrize(
+    "command", [["run", "smoke", "--device", "cpu"], ["report", "smoke"], ["answer", "smoke"]], ids=lambda words: words[0]
+)
+def test_nothing_to_do_imports_no_compiler_no_plots_and_no_mlflow(smoke: Path, command: list[str]) -> None:
+    script = f"""
 import sys
-sys.argv[1:] = ["run", "smoke", "--device", "cpu"]
+sys.argv[1:] = {command}
 from suite.cli import main
 try:
     main()
 finally:
-    print("imported:", *sorted({"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"} & set(sys.modules)))
+    heavy = {{"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"}}
+    print("imported:", *sorted(heavy & set(sys.modules)))
 """
+    suite("run", "smoke", "--device", "cpu", cwd=smoke)  # what other tests have asked for may be in the report's place
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()}
     done = subprocess.run([sys.executable, "-c", script], cwd=smoke, env=environment(), capture_output=True, text=True)
-    assert "nothing has changed: " in done.stdout, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "imported:"
+    assert done.stdout.strip().splitlines()[-1] == "imported:", done.stderr
+    assert ("nothing has changed: " in done.stdout) == (command[0] == "run")
+    assert {path: path.stat().st_mtime_ns for path in (smoke / "runs").rglob("*") if path.is_file()} == before
 
 
 def test_a_new_evaluation_trains_nothing(tmp_path: Path) -> None:
@@ -308,6 +338,13 @@ def test_a_users_mistake_is_told_in_one_line(words: list[str], message: str, tmp
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_entry_of_suite_path_is_said_beside_what_is_therefore_not_there(tmp_path: Path) -> None:
+    for command in ("run", "status", "report", "answer"):
+        done = suite(command, "smoke", "--variants", "mine", cwd=tmp_path, code=2, SUITE_PATH="nowhere")
+        assert done.stderr.startswith("warning: SUITE_PATH names nowhere, which is no folder")
+        assert "error: unknown variant 'mine'" in done.stderr
 
 
 def test_lists_and_doctor(tmp_path: Path) -> None:

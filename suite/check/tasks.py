@@ -244,11 +244,11 @@ def ideal(subject: Subject[Task]) -> None:
         batch = draw(subject, IDEAL_SAMPLES, length, split="check")
         x = data.features(task, batch)
         kept = x.copy()
-        found = data.ideal_loss(task, options, [(x, batch)])
-        require(found == data.ideal_loss(task, options, [(x, batch)]), "the ideal predictor's loss differs from call to call")
+        ideal = data.ideal_loss(task, options, [(x, batch)])
+        require(ideal == data.ideal_loss(task, options, [(x, batch)]), "the ideal predictor's loss differs from call to call")
         require(np.array_equal(x, kept), "the ideal predictor writes into x")
         for name, loss in _not_looking(subject, batch, length):
-            require(found < loss, f"the ideal predictor loses {found:.3g} at length {length}, {name} {loss:.3g}")
+            require(ideal < loss, f"the ideal predictor loses {ideal:.3g} at length {length}, {name} {loss:.3g}")
         data.ideal_loss(task, options, [(data.corrupt(task, batch, BLANK, 1.0, np.random.default_rng(0)), batch)])
 
 

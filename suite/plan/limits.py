@@ -56,7 +56,7 @@ def check_sequences(trials: list[Trial], registry: Registry) -> None:
         key = (trial.variant.label, trial.task.label, trial.length)
         elements = trial.training.batch_size * trial.length * trial.hidden_size
         factor = max((max(asked.at) for asked in trial.evaluations if asked.measure == length.NAME), default=1.0)
-        samples = min(data.EVALUATION_BATCH, trial.training.evaluation_samples)
+        samples = min(data.EVALUATION_BATCH, max(trial.training.evaluation_samples, trial.test_samples))
         outputs = samples * trial.length * factor * trial.hidden_size
         item = ITEM_BYTES[trial.training.dtype]
         if key in seen or max(elements * VALUES_A_STEP, outputs) * item < SMALL * memory(trial.device):

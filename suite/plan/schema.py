@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -167,9 +168,9 @@ class Plan(Strict):
             "timing.hidden_sizes": self.timing.hidden_sizes,
             **{f"tasks.{index}.lengths": task.lengths or () for index, task in enumerate(self.tasks)},
         }
-        for field, values in lists.items():
+        for place, values in lists.items():
             if len(set(values)) != len(values):
-                raise ValueError(f"{field} names a value twice")
+                raise ValueError(f"{place} names a value twice")
         return self
 
 
@@ -211,18 +212,28 @@ class Request:
     """What a run is asked for: a plan, and lists in place of the plan's own, as they stand on the command line.
 
     source: the plan's packaged name or its file; empty for a plan made in Python
+    path: the folders that were searched for plugins too; runs: where results were kept, empty for the usual folder. Both say where it
+    was run and not what was asked for: requests that differ in them alone are equal.
     """
 
     source: str = ""
     variants: str | None = None
     tasks: str | None = None
     seeds: int | None = None
+    path: tuple[str, ...] = field(default=(), compare=False)
+    runs: str = field(default="", compare=False)
 
     @property
-    def words(self) -> list[str]:
+    def lists(self) -> list[str]:
         """The lists as command-line options."""
         asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
         return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
+
+    def command(self, device: str) -> str:
+        """The command line that runs it on a device."""
+        path = [word for folder in self.path for word in ("--path", folder)]
+        runs = ["--runs", self.runs] if self.runs else []
+        return shlex.join(["suite", "run", self.source, *self.lists, *path, *runs, "--device", device])
 
 
 def _explained(error: ValidationError, place: str) -> str:

@@ -60,9 +60,14 @@ def _files() -> Iterator[tuple[str, Path]]:
                     yield f"{dropins.__name__}.{folder}.{path.stem}", path
 
 
+def search_path() -> list[Path]:
+    """The entries of SUITE_PATH, which `--path` adds to; some may be no folder."""
+    return [Path(entry) for entry in os.environ.get("SUITE_PATH", "").split(os.pathsep) if entry]
+
+
 def absent_roots() -> list[str]:
-    """Entries of SUITE_PATH that are no folder."""
-    return [entry for entry in os.environ.get("SUITE_PATH", "").split(os.pathsep) if entry and not Path(entry).is_dir()]
+    """A sentence for each entry of SUITE_PATH that is no folder."""
+    return [f"SUITE_PATH names {entry}, which is no folder; nothing is looked for there" for entry in search_path() if not entry.is_dir()]
 
 
 class _Finder:
@@ -73,7 +78,7 @@ class _Finder:
         self.hooks.add_hookspecs(hookspecs)
         self.broken: list[Broken] = []
         self.unavailable: list[Broken] = []
-        self.notes = [f"SUITE_PATH names {entry}, which is no folder; nothing is looked for there" for entry in absent_roots()]
+        self.notes = absent_roots()
         self.nouns: dict[type[Any], dict[str, Provided[Any]]] = {noun: {} for noun in HOOKS.values()}
         self._late: list[tuple[Any, str, Mapping[str, str]]] = []
 
@@ -165,7 +170,9 @@ class _Finder:
             self.guarded(source, functools.partial(take, plugin, source, versions))
         known = self.nouns[HOOKS["suite_corruptions"]]
         measures = self.nouns[HOOKS[LATE]]  # one of a corruption whose plugin has turned out to be broken goes with it
-        self.nouns[HOOKS[LATE]] = {name: one for name, one in measures.items() if not one.noun.corruption or one.noun.corruption in known}
+        self.nouns[HOOKS[LATE]] = {
+            name: measure for name, measure in measures.items() if not measure.noun.corruption or measure.noun.corruption in known
+        }
 
     @contextlib.contextmanager
     def _whole(self, plugin: Any) -> Iterator[None]:

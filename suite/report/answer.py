@@ -7,7 +7,6 @@ narrower than what tells two copies of the baseline apart. A maximum of means is
 
 from __future__ import annotations
 
-import bisect
 import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -139,20 +138,23 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
             yield replace(row, why=_why_unpaired(name, known, axis))
             continue
         rng = np.random.default_rng(SEED)
-        found = inference.effect(list(cells.values()), rng)
         pairs = list(cells.values())
-        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, values=kept(results) if axis == "robustness" else None), rng)
-        counts, spread = [len(own) for own in pairs], _spread(pairs)
-        yield replace(
-            row,
-            verdict="undecided",
-            effect=found,
-            p=p,
-            cells=len(cells),
-            pairs=sum(counts),
-            visible=spread * _in_spreads(tuple(sorted(counts)), comparisons),
-            needed=_needed(found.mean, spread, len(cells), comparisons),
-        )
+        effect = inference.effect(pairs, rng)
+        values = kept(results) if axis == "robustness" else None
+        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, values=values), rng)
+        yield _with_power(replace(row, verdict="undecided", effect=effect, p=p), pairs, comparisons)
+
+
+def _with_power(row: Row, pairs: Sequence[NDArray[np.float64]], comparisons: int) -> Row:
+    """The row with what it rests on, and what so many pairs, and how many more, would show."""
+    spread = _spread(pairs)
+
+    def smallest(counts: Sequence[int]) -> float:
+        return spread * _in_spreads(tuple(sorted(counts)), comparisons)
+
+    counts = [len(own) for own in pairs]
+    needed = inference.seeds_needed(row.effect.mean, lambda seeds: smallest([seeds] * len(pairs)))
+    return replace(row, cells=len(pairs), pairs=sum(counts), visible=smallest(counts), needed=needed)
 
 
 def differences(scored: DataFrame, variant: str, against: str = BASELINE.label) -> dict[Cell, NDArray[np.float64]]:
@@ -207,13 +209,6 @@ def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:
 def _in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
     """The smallest effect that so many pairs in each cell show, in standard deviations of a difference."""
     return inference.smallest_effect(counts, 1.0, comparisons, np.random.default_rng(SEED))
-
-
-def _needed(difference: float, spread: float, cells: int, comparisons: int) -> int | None:
-    """With how many seeds a cell so large a difference would be found."""
-    every = range(2, inference.MOST_SEEDS + 1)
-    place = bisect.bisect_left(every, True, key=lambda seeds: spread * _in_spreads((seeds,) * cells, comparisons) <= abs(difference))
-    return every[place] if place < len(every) and difference else None
 
 
 def _spread(groups: Sequence[NDArray[np.float64]]) -> float:

@@ -99,8 +99,8 @@ class Ruled:
 
 def rulings(results: Results) -> list[Ruled]:
     """The rulings on all claims of the results, in their order."""
-    told = answer(results)
-    asked = [(place, _asked(results, told, each)) for place, claim in enumerate(results.claims) for each in claim.expects]
+    answered = answer(results)
+    asked = [(place, _asked(results, answered, each)) for place, claim in enumerate(results.claims) for each in claim.expects]
     adjusted = inference.holm({index: found.p for index, (_, found) in enumerate(asked) if not math.isnan(found.p)})
     judged = [(place, _judged(replace(found, p=adjusted.get(index, math.nan)))) for index, (place, found) in enumerate(asked)]
     by_claim = [tuple(found for at, found in judged if at == place) for place in range(len(results.claims))]
@@ -116,7 +116,7 @@ def _ruling(found: Sequence[Found]) -> Ruling:
     return "supported" if states == {"found"} else "undecided"
 
 
-def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
+def _asked(results: Results, answered: Answer, expectation: Expectation) -> Found:
     """The effect that an expectation is about, and its p where a test decides; the state is still to be judged."""
     quantity = QUANTITIES.get(expectation.quantity)
     if quantity is None:
@@ -126,7 +126,7 @@ def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
         if name not in trained:
             return Found(expectation, "absent", why=f"the plan does not train {name}")
     if expectation.quantity == "time":
-        return _timed(told, expectation)
+        return _timed(answered, expectation)
     counted, values = skills(results), quantity.values(results) if quantity.values else None
     if values is not None:
         counted = counted.assign(value=counted["key"].map(values)).dropna(subset=["value"])
@@ -142,12 +142,12 @@ def _asked(results: Results, told: Answer, expectation: Expectation) -> Found:
     return replace(found, p=inference.fitted_sign_flip(*sides, rng))
 
 
-def _timed(told: Answer, expectation: Expectation) -> Found:
+def _timed(answered: Answer, expectation: Expectation) -> Found:
     """The ratio of times on the engine that most variants share, else on each one's fastest."""
     if expectation.against != BASELINE.label:
         return Found(expectation, "absent", why=f"times are measured against {BASELINE.label} alone")
-    for engine in dict.fromkeys((told.common, BEST)):
-        row = told.row(expectation.variant, "speed", engine)
+    for engine in dict.fromkeys((answered.common, BEST)):
+        row = answered.row(expectation.variant, "speed", engine)
         if row is not None and row.effect.n:
             return Found(expectation, "open", row.effect, cells=1)
     return Found(expectation, "absent", why=f"{expectation.variant} was not timed beside {expectation.against}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
@@ -343,32 +343,31 @@ def _simulated(weights: Floats, level: float, power: float, rng: np.random.Gener
     noise = rng.standard_normal((max(400, 4_000_000 // len(flipped)), len(weights))) @ flipped.T  # (K, M)
     shift = flipped.sum(axis=1)  # (M,)
 
-    def found(difference: float) -> float:
+    def power_of(difference: float) -> float:
         statistics = np.abs(noise + difference * shift)
         p = np.mean(statistics >= statistics[:, :1] * (1 - TIED), axis=1)
         return float(np.mean(p <= level * (1 + TIED)))
 
     low, high = 0.0, 1.0
-    while found(high) < power:
+    while power_of(high) < power:
         low, high = high, 2 * high
     for _ in range(9):  # to 1 / 512 of that
-        low, high = (low, (low + high) / 2) if found((low + high) / 2) >= power else ((low + high) / 2, high)
+        low, high = (low, (low + high) / 2) if power_of((low + high) / 2) >= power else ((low + high) / 2, high)
     return high
 
 
-def seeds_needed(effect: float, spread: float, cells: int, comparisons: int, rng: np.random.Generator) -> int | None:
-    """With how many seeds in each of so many cells a true mean difference is found with 80 % power; None beyond MOST_SEEDS.
+def seeds_needed(effect: float, smallest: Callable[[int], float]) -> int | None:
+    """How many seeds a cell must have for a true mean difference to be found with 80 % power; None beyond MOST_SEEDS, and of none at all.
 
-    effect: the difference, of either sign; spread and comparisons: as of `smallest_effect`, whose errors are raised here too
+    effect: the difference, of either sign; smallest: the smallest effect that so many seeds a cell show, as `smallest_effect` has it, which
+    falls as they grow. The answer is 2 at least, since the rate of a single seed is chosen by no other.
+    Errors: ValueError for an effect that is NaN.
     """
-    if math.isnan(effect) or cells < 1:
-        raise ValueError(f"the effect {effect:g} must be a number and the cells {cells} at least 1")
-
-    def enough(seeds: int) -> bool:
-        return effect != 0 and smallest_effect([seeds] * cells, spread, comparisons, rng) <= abs(effect)
-
-    seeds = bisect_left(range(1, MOST_SEEDS + 1), True, key=enough) + 1
-    return seeds if seeds <= MOST_SEEDS else None
+    if math.isnan(effect):
+        raise ValueError("the effect must be a number, not NaN")
+    counts = range(2, MOST_SEEDS + 1)
+    place = bisect_left(counts, True, key=lambda seeds: smallest(seeds) <= abs(effect))
+    return counts[place] if effect and place < len(counts) else None
 
 
 # Learning rates

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import LATER, dropins
@@ -27,6 +27,14 @@ OWN = ("report.page", *LATER.values())
 """The suite's modules that a report is made by, with all that they import: the page, and what sections build on."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """A report on disk: its folder, and what was left out of it as stale."""
+
+    folder: Path
+    stale: tuple[str, ...]
+
+
 def fingerprint(store: Store, registry: Registry, selection: Selection | None) -> str:
     """A digest of all that a report is made of: what is selected, the files of the store, the sections, the suite's own code.
 
@@ -46,10 +54,15 @@ def in_order(registry: Registry) -> list[Provided[Section]]:
     return sorted(registry.sections.values(), key=lambda provided: (provided.noun.order, provided.noun.name))
 
 
-def manifest(files: Mapping[str, bytes], inputs: str) -> bytes:
-    """The manifest of a report: the digest of each file, and the fingerprint it was made from."""
+def manifest(files: Mapping[str, bytes], inputs: str, stale: Sequence[str]) -> bytes:
+    """The manifest of a report: the digest of each file, the fingerprint it was made from, and what was left out of it as stale."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    return (json.dumps({"inputs": inputs, "sha256": digests}, indent=1) + "\n").encode()
+    return (json.dumps({"inputs": inputs, "sha256": digests, "stale": list(stale)}, indent=1) + "\n").encode()
+
+
+def written(store: Store) -> Written:
+    """The report that is there, as its manifest describes it."""
+    return Written(store.report, tuple(json.loads((store.report / MANIFEST).read_bytes())["stale"]))
 
 
 def unchanged(store: Store, registry: Registry, selection: Selection | None) -> bool:

@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from ..store.store import Store
 
 
-@dataclass(frozen=True)
-class Written:
-    """A report on disk: its folder, and what was left out of it as stale."""
-
-    folder: Path
-    stale: tuple[str, ...]
-
-
 @dataclass
 class Drawn:
     """A section as the template takes it."""
@@ -56,7 +48,7 @@ class Drawn:
         return {element.name: element.content for element in self.elements if isinstance(element, elements.Picture)}
 
 
-def write(store: Store, registry: Registry, selection: Selection | None) -> Written:
+def write(store: Store, registry: Registry, selection: Selection | None) -> inputs.Written:
     """Write the report of what the selection names, or of all that the store holds, replacing the one before as a whole.
 
     The same store gives the same bytes. A section that raises is shown as broken, and the others stay as they are.
@@ -76,13 +68,14 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> Writ
     sections = list(_without_repeats(sections))
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files["results.csv"] = results.frame.to_csv(index=False, lineterminator="\n").encode()
-    told = answer(results)
-    files[telling.ANSWER] = (json.dumps(telling.plain(told), indent=1) + "\n").encode()
-    files[telling.MARKDOWN] = telling.markdown(told, results.plan["question"]).encode(errors="backslashreplace")
+    answered = answer(results)
+    files[telling.ANSWER] = (json.dumps(telling.plain(answered), indent=1) + "\n").encode()
+    files[telling.MARKDOWN] = telling.markdown(answered, results.plan["question"]).encode(errors="backslashreplace")
     files["index.html"] = _page(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
-    files[inputs.MANIFEST] = inputs.manifest(files, fingerprint)
+    stale = tuple(f"{stale.what} ({', '.join(stale.changed)})" for stale in results.provenance.stale)
+    files[inputs.MANIFEST] = inputs.manifest(files, fingerprint, stale)
     _replace(store.report, files)
-    return Written(store.report, tuple(f"{stale.what} ({', '.join(stale.changed)})" for stale in results.provenance.stale))
+    return inputs.Written(store.report, stale)
 
 
 def presentable(results: Results, registry: Registry) -> Results:

@@ -26,7 +26,7 @@ LEGEND = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())
 NOTHING = "nothing to compare"
 
 
-def told(row: Row | None) -> str:
+def marked(row: Row | None) -> str:
     """A row as a field of a table: its mark, and its effect with the interval."""
     if row is None:
         return ""
@@ -96,7 +96,7 @@ def _table(answer: Answer) -> list[list[str]]:
     """A line of titles, and one for each variant."""
     titles = columns(answer)
     names = dict.fromkeys(row.variant for row in answer.rows)
-    return [["", *titles], *([name, *(told(answer.row(name, *place)) for place in titles.values())] for name in names)]
+    return [["", *titles], *([name, *(marked(answer.row(name, *place)) for place in titles.values())] for name in names)]
 
 
 def _apart(answer: Answer) -> list[str]:

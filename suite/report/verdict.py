@@ -34,7 +34,7 @@ from .counted import (
     vendor_sizes,
 )
 from .stats import Interval
-from .telling import MARKS, columns, signed, told
+from .telling import MARKS, columns, marked, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -67,6 +67,7 @@ __all__ = [
     "longest_solved",
     "losses",
     "lost",
+    "marked",
     "noise",
     "pooled",
     "ratios",
@@ -79,7 +80,6 @@ __all__ = [
     "streamed",
     "summaries",
     "times",
-    "told",
     "trials",
     "trust",
     "variants",

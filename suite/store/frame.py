@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +181,7 @@ def _commands(ledger: Ledger, selection: Selection | None) -> Iterator[str]:
     """The command line of the selection; without one, of every run behind the ledger."""
     for request in (selection.request,) if selection else ledger.requests:
         if request.source:
-            yield shlex.join(["suite", "run", request.source, *request.words, "--device", ledger.machine.device])
+            yield ledger.placed(request).command(ledger.machine.device)
 
 
 def _edited(ledger: Ledger, selection: Selection) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Ledger:
     protocol, timing_protocol: digests of what all trials and all timings of a report have in common
     cells, timings, grades: keys by cell (by the variant's label for grades)
     sources: the newest digest or version of each source, by name: what rests on another one is stale
-    requests: those that were run, each once, in their order
+    requests: those that were run, each once, in their order, with the place where each was run last
     """
 
     plan: Mapping[str, Any]
@@ -52,6 +52,12 @@ class Ledger:
     def changed(self, sources: Mapping[str, str]) -> tuple[str, ...]:
         """Those of the sources that have another version by now."""
         return tuple(name for name, value in sources.items() if self.sources.get(name, value) != value)
+
+    def placed(self, request: Request) -> Request:
+        """A request with the place where it was run; one that was never run so has the folders of all that were."""
+        known = [other for other in self.requests if other == request] or self.requests
+        path = tuple(dict.fromkeys(folder for other in known for folder in other.path))
+        return replace(request, path=path, runs=known[-1].runs if known else "")
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
         timings={**clocked, **{timing.cell: timing.key for timing in new.timings}},
         grades={**(old.grades if old and same else {}), **{grading.variant.label: grading.key for grading in new.gradings}},
         sources={**(old.sources if old and same else {}), **_sources(new)},
-        requests=tuple(dict.fromkeys(requests)),
+        requests=tuple({request: request for request in requests}.values()),  # equal ones stay in place, as the last of them says
         machine=new.machine,
         broken=new.broken,
     )

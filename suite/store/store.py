@@ -168,7 +168,8 @@ class Store:
 
     def keep(self, ledger: Ledger) -> None:
         """Write the ledger where it says something new."""
-        if ledger != self.ledger():
+        before = self.ledger()
+        if before is None or dump(ledger) != dump(before):
             write(self.folder / "ledger.json", dump(ledger))
 
 

@@ -41,6 +41,21 @@ def test_what_a_step_keeps_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         limits.check_sequences([replace(trial, engine=REFERENCE.name)], REGISTRY)
 
 
+def test_a_test_batch_is_as_large_as_its_own_stream_lets_it_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few samples are validated on and many tested: a batch of 100 sequences of length 400 and 64 values of four bytes takes 9.8 MiB."""
+    from suite.plan import limits
+
+    tasks, training = [{"name": "adding", "lengths": [100]}], {"batch_size": 1, "evaluation_samples": 8}
+    planned = trials(
+        variants=["lstm"], tasks=tasks, matching={"hidden_size": 64}, training=training, evaluations={"samples": 100, "lengths": [4]}
+    )
+    monkeypatch.setattr(limits, "memory", lambda _device: 9 * 2**20)
+    with pytest.raises(SuiteError, match="a test batch of 100 sequences of 4 times the length needs at least"):
+        limits.check_sequences(planned, REGISTRY)
+    monkeypatch.setattr(limits, "memory", lambda _device: 10 * 2**20)
+    limits.check_sequences(planned, REGISTRY)
+
+
 def test_a_task_whose_draw_raises_anything_is_told_in_one_line() -> None:
     def draw(_rng: Any, _batch_size: int, _length: int) -> Batch:
         raise KeyError("no\nsuch luck")

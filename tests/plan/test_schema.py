@@ -242,7 +242,7 @@ def test_seeds_are_counted_from_zero() -> None:
 
 
 def test_a_request_reads_as_the_words_of_a_command() -> None:
-    assert schema.Request("quick", "a,b", None, 3).words == ["--variants", "a,b", "--seeds", "3"]
+    assert schema.Request("quick", "a,b", None, 3).lists == ["--variants", "a,b", "--seeds", "3"]
 
 
 def test_a_task_named_with_a_default_option_keeps_its_own_entry() -> None:

@@ -141,7 +141,7 @@ def test_an_answer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_nothing_to_compare_is_a_line() -> None:
     assert telling.text([]) == "nothing to compare"
-    assert telling.told(None) == ""
+    assert telling.marked(None) == ""
     assert Answer((), ()).common == ""
 
 

@@ -312,12 +312,15 @@ def test_smallest_effect_grows_with_the_spread_and_falls_with_pairs() -> None:
 
 
 def test_seeds_needed_is_the_inverse() -> None:
-    needed = inference.seeds_needed(-0.1, 0.2, 4, 7, rng())
+    def smallest(spread: float, cells: int, comparisons: int) -> Callable[[int], float]:
+        return lambda seeds: inference.smallest_effect([seeds] * cells, spread, comparisons, rng())
+
+    needed = inference.seeds_needed(-0.1, smallest(0.2, 4, 7))
     assert needed is not None
-    assert inference.smallest_effect([needed] * 4, 0.2, 7, rng()) <= 0.1 < inference.smallest_effect([needed - 1] * 4, 0.2, 7, rng())
-    assert inference.seeds_needed(0.5, 0.01, 1, 1, rng()) == 6
-    assert inference.seeds_needed(0.001, 1.0, 1, 1, rng()) is None
-    assert inference.seeds_needed(0.0, 0.0, 1, 1, rng()) is None
+    assert smallest(0.2, 4, 7)(needed) <= 0.1 < smallest(0.2, 4, 7)(needed - 1)
+    assert inference.seeds_needed(0.5, smallest(0.01, 1, 1)) == 6
+    assert inference.seeds_needed(0.001, smallest(1.0, 1, 1)) is None
+    assert inference.seeds_needed(0.0, smallest(0.0, 1, 1)) is None
 
 
 def test_plans_that_mean_nothing_are_refused() -> None:
@@ -326,8 +329,7 @@ def test_plans_that_mean_nothing_are_refused() -> None:
         lambda: inference.smallest_effect([5], math.nan, 1, rng()),
         lambda: inference.smallest_effect([5], 1.0, 0, rng()),
         lambda: inference.smallest_effect([5], 1.0, 1, rng(), power=1.0),
-        lambda: inference.seeds_needed(math.nan, 1.0, 1, 1, rng()),
-        lambda: inference.seeds_needed(0.1, 1.0, 0, 1, rng()),
+        lambda: inference.seeds_needed(math.nan, lambda _: 0.0),
     ]
     for call in wrong:
         with pytest.raises(ValueError, match=r"must be"):

@@ -187,3 +187,4 @@ def test_the_manifest_tells_the_files_and_what_they_were_made_from(store: Store)
     recorded = json.loads((store.report / inputs.MANIFEST).read_text())
     assert recorded["inputs"] == inputs.fingerprint(store, REGISTRY, None)
     assert sorted(recorded["sha256"]) == ["answer.json", "answer.md", "index.html", "results.csv"]
+    assert inputs.written(store) == inputs.Written(store.report, tuple(recorded["stale"]))

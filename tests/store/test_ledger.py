@@ -212,6 +212,25 @@ def test_the_command_makes_each_narrowed_run_again(store: Store, tiny: Trial) ->
     assert frame.read(store, replace(selected(), request=Request())).provenance.command == ""
 
 
+def test_the_command_says_where_each_part_was_run(store: Store, tiny: Trial) -> None:
+    """Whoever writes the report, from wherever; what was never run so is searched for in all folders that a part was."""
+    request = Request("mine.toml", variants="gru")
+    run(store, versioned(tiny, "gru", 0), request=replace(request, path=("more", "with space"), runs="old"))
+    run(store, versioned(tiny, "gru", 0), request=replace(request, path=("more", "with space"), runs="kept"))
+    place = "--path more --path 'with space' --runs kept --device cpu"
+    assert frame.read(store, selected(variants="gru")).provenance.command == f"suite run mine.toml --variants gru {place}"
+    assert frame.read(store, selected()).provenance.command == "suite run mine.toml --device cpu"
+    assert frame.read(store, selected(seeds=1)).provenance.command == f"suite run mine.toml --seeds 1 {place}"
+
+
+def test_the_same_part_from_another_place_is_nothing_new(store: Store, tiny: Trial) -> None:
+    ledger = store.ledger()
+    assert ledger is not None
+    trials = [versioned(tiny, variant, seed) for variant in ("lstm", "gru") for seed in (0, 1)]
+    elsewhere = Request("mine.toml", path=("more",), runs="../runs")
+    assert entered(ledger, entry(*trials, request=elsewhere)) == ledger
+
+
 def test_fields_that_were_edited_since_are_named(store: Store) -> None:
     edited = schema.check({**PLAN.model_dump(), "eval_seed": 5, "training": {"clip": 2.0, "steps": 99}}, "mine")
     assert frame.read(store, selected(edited)).provenance.edited == ("eval_seed", "training.steps", "training.clip", "steps of adding")

@@ -1,29 +1,19 @@
-"""Checks the checks: each planted fault is caught, by the check that names it and by no other that could mislead."""
+"""Checks the checks of variants: each planted fault is caught, by the check that names it and by no other that could mislead."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
-from suite import Batch, Corruption, Goal, Prose, Section, Table, Task, Variant, ops
-from suite.registry.finder import discover
+from suite import Variant, ops
 
 from .sound import Sound, failures
-
-REGISTRY = discover()
-ADDING, NOISY = (REGISTRY.tasks[name].noun for name in ("adding", "noisy"))
-NOISE, DROP = (REGISTRY.corruptions[name].noun for name in ("gaussian_noise", "step_drop"))
-
-
-# Variants
 
 
 class LooksAhead(Sound):
@@ -265,150 +255,3 @@ def test_a_sound_variant_passes() -> None:
 @pytest.mark.parametrize(("variant", "wanted"), FAULTY.values(), ids=FAULTY)
 def test_a_faulty_variant_is_caught(variant: Variant, wanted: set[str]) -> None:
     assert failures("variant", variant) == wanted
-
-
-# Tasks
-
-
-def drawing(draw: Callable[..., Batch], task: Task = ADDING) -> Task:
-    return replace(task, draw=draw)
-
-
-def from_a_pool(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
-    pool = ADDING.draw(np.random.default_rng(0), 2_000, length)
-    rows = rng.integers(0, 2_000, batch_size)
-    assert pool.protected is not None
-    return Batch(pool.x[rows], pool.y[rows], protected=pool.protected[rows])
-
-
-def values_unprotected(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
-    batch = ADDING.draw(rng, batch_size, length)
-    assert batch.protected is not None
-    return replace(batch, protected=np.stack([np.zeros(batch.x.shape[:2], dtype=bool), batch.protected[..., 1]], axis=2))
-
-
-def parity_unprotected(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
-    bits = rng.integers(0, 2, (batch_size, length))
-    return Batch(2.0 * bits[..., None] - 1, bits[:, :3].sum(axis=1) % 2, protected=np.arange(length) < np.full((batch_size, 1), 2))
-
-
-def globally(_: np.random.Generator, batch_size: int, length: int) -> Batch:
-    return ADDING.draw(np.random.default_rng(np.random.randint(2**31)), batch_size, length)
-
-
-def one_noise(rng: np.random.Generator, batch_size: int, length: int, *, form: Literal["a", "b"] = "a", signal_steps: int = 1) -> Batch:
-    batch = NOISY.draw(rng, batch_size, length, form=form, signal_steps=signal_steps)
-    batch.x[:, signal_steps:] = batch.x[:1, signal_steps:]
-    return batch
-
-
-def wrong_shape(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
-    return Batch(rng.random((length, batch_size, 2)), rng.random(batch_size))
-
-
-def not_from_the_task(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
-    batch = ADDING.draw(rng, batch_size, length)
-    return replace(batch, x=np.where(batch.x > 0.999, np.nan, batch.x))
-
-
-FAULTY_TASKS: dict[str, tuple[Task, set[str]]] = {
-    "test data reused for training": (drawing(from_a_pool), {"splits"}),
-    "too high a baseline": (replace(ADDING, baseline=lambda _length, **_: 0.1767), {"baseline"}),
-    "too low a baseline": (replace(ADDING, baseline=lambda _length, **_: 0.157), {"baseline"}),
-    "too high a baseline of a classification": (replace(NOISY, baseline=lambda _length, **_: 0.7), {"baseline"}),
-    "marked values unprotected": (drawing(values_unprotected), {"protected"}),
-    "half of a parity unprotected": (
-        replace(NOISY, draw=parity_unprotected, ideal=None, solved=lambda _length: Goal("accuracy", at_least=0.9)),
-        {"protected"},
-    ),
-    "global random numbers": (drawing(globally), {"order"}),
-    "one noise for all samples": (drawing(one_noise, NOISY), {"samples"}),
-    "wrong shape": (drawing(wrong_shape), {"batches"}),
-    "NaN in the input": (drawing(not_from_the_task), {"batches"}),
-    "goal without a metric": (replace(ADDING, solved=lambda _length, **_: Goal("accuracy", at_least=0.9)), {"goal"}),
-    "goal that the baseline meets": (replace(ADDING, solved=lambda _length, **_: Goal("loss", below=0.2)), {"goal"}),
-    "metric that is a sum": (replace(ADDING, metrics={"errors": lambda output, _: float((output > 0).sum())}), {"metrics"}),
-    "option that baseline does not take": (replace(NOISY, baseline=lambda _length: np.log(2)), {"options"}),
-}
-
-
-@pytest.mark.parametrize(("task", "wanted"), FAULTY_TASKS.values(), ids=FAULTY_TASKS)
-def test_a_faulty_task_is_caught(task: Task, wanted: set[str]) -> None:
-    assert failures("task", task) == wanted
-
-
-# Corruptions
-
-
-def everywhere(rng: np.random.Generator, x: Any, _: Any, severity: float) -> Any:
-    return NOISE.apply(rng, x, np.zeros(x.shape, dtype=bool), severity)
-
-
-def in_place(rng: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
-    x[...] = DROP.apply(rng, x, protected, severity)
-    return x
-
-
-def from_global_numbers(_: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
-    return np.where(protected, x, x + severity * np.random.standard_normal(x.shape))
-
-
-def drawing_globally_too(rng: np.random.Generator, x: Any, protected: Any, severity: float) -> Any:
-    np.random.random()
-    return DROP.apply(rng, x, protected, severity)
-
-
-FAULTY_CORRUPTIONS: dict[str, tuple[Corruption, set[str]]] = {
-    "protected elements touched": (replace(NOISE, apply=everywhere), {"protected"}),
-    "input changed": (replace(DROP, apply=in_place), {"input", "strength"}),
-    "no generator": (replace(DROP, apply=from_global_numbers), {"determinism"}),
-    "global random numbers": (replace(DROP, apply=drawing_globally_too), {"surroundings"}),
-    "strength that shrinks": (replace(NOISE, severities=(-5, 0, 5, 10, 20)), {"strength"}),
-    "no damage": (replace(NOISE, apply=lambda _rng, x, _protected, _severity: x), {"strength"}),
-    "four severities": (replace(NOISE, severities=(20, 10, 5, 0)), {"severities"}),
-    "another shape": (replace(NOISE, apply=lambda _rng, x, _protected, _severity: x[..., None]), {"shapes"}),
-}
-
-
-@pytest.mark.parametrize(("corruption", "wanted"), FAULTY_CORRUPTIONS.values(), ids=FAULTY_CORRUPTIONS)
-def test_a_faulty_corruption_is_caught(corruption: Corruption, wanted: set[str]) -> None:
-    assert failures("corruption", corruption) == wanted
-
-
-# Sections
-
-
-def needs_rows(results: Any) -> Iterator[Prose]:
-    yield Prose(str(results.trials["variant"].iloc[0]))
-
-
-def needs_scores(results: Any) -> Iterator[Prose]:
-    values = results.frame["value"].dropna()
-    yield Prose(f"the best is {values.tolist()[0]:.2f}" if len(results.frame) else "nothing")
-
-
-def differs(_: Any) -> Iterator[Table]:
-    yield Table(pd.DataFrame({"number": [int.from_bytes(os.urandom(4), "big")]}))
-
-
-def spoils(results: Any) -> Iterator[Prose]:
-    results.frame["value"] = 0.0
-    yield Prose("all are equal now")
-
-
-def yields_a_word(_: Any) -> Iterator[Any]:
-    yield "a word"
-
-
-FAULTY_SECTIONS: dict[str, tuple[Callable[..., Any], set[str]]] = {
-    "raises without results": (needs_rows, {"empty"}),
-    "raises without scores": (needs_scores, {"all_failed"}),
-    "differs from time to time": (differs, {"determinism"}),
-    "changes the results": (spoils, {"input"}),
-    "yields something else": (yields_a_word, {"empty", "one_trial", "all_failed", "many", "determinism", "input"}),
-}
-
-
-@pytest.mark.parametrize(("draw", "wanted"), FAULTY_SECTIONS.values(), ids=FAULTY_SECTIONS)
-def test_a_faulty_section_is_caught(draw: Callable[..., Any], wanted: set[str]) -> None:
-    assert failures("section", Section("s", "S", draw)) == wanted
