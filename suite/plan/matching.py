@@ -100,7 +100,7 @@ class Matcher:
             with contained() as raised:
                 units, _ = nearest_size(counted, wanted, max(1, hidden_size // unit), "numbers to carry on", WIDEST * hidden_size)
                 return units * unit
-        raise SuiteError(f'[matching] rule = "state_size": variant \'{variant.label}\': {raised.reason}')
+        raise SuiteError(f"[matching] rule = \"state_size\": variant '{variant.label}': {raised.reason}")
 
     def _state(self, variant: Plugin, task: Task, units: int, unit: int = 1) -> int:
         """What the variant carries after every length, with a hidden size of so many units.

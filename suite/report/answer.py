@@ -154,8 +154,8 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
             p=p,
             cells=len(cells),
             pairs=sum(counts),
-            visible=spread * _in_spreads(tuple(sorted(counts)), comparisons),
-            needed=_needed(found.mean, spread, len(cells), comparisons),
+            visible=spread * in_spreads(tuple(sorted(counts)), comparisons),
+            needed=needed_seeds(found.mean, spread, len(cells), comparisons),
         )
 
 
@@ -201,15 +201,15 @@ def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:
 
 
 @functools.cache
-def _in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
+def in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
     """The smallest effect that so many pairs in each cell show, in standard deviations of a difference."""
     return inference.smallest_effect(counts, 1.0, comparisons, np.random.default_rng(SEED))
 
 
-def _needed(difference: float, spread: float, cells: int, comparisons: int) -> int | None:
+def needed_seeds(difference: float, spread: float, cells: int, comparisons: int) -> int | None:
     """With how many seeds a cell so large a difference would be found."""
     every = range(2, inference.MOST_SEEDS + 1)
-    place = bisect.bisect_left(every, True, key=lambda seeds: spread * _in_spreads((seeds,) * cells, comparisons) <= abs(difference))
+    place = bisect.bisect_left(every, True, key=lambda seeds: spread * in_spreads((seeds,) * cells, comparisons) <= abs(difference))
     return every[place] if place < len(every) and difference else None
 
 
