@@ -29,6 +29,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         "over not looking at the input, as a part of what the ideal predictor gains: 0 is nothing, 1 as good as can be. Steps is the median of the trials that met their goal in two successive validations, with how many never did. Robustness is the part of their "
         "skill that solved trials keep under damage, which differ from row to row: the answer pairs them. "
         f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with an interval of the median over rounds. "
+        "State is how many numbers are carried from step to step, for one sequence. "
         f"⚑ marks parameters more than {100 * verdict.TOLERANCE:g} % off the budget of a task, {figures.MARK} a variant that is not causal.",
     )
     if len(trials) and trust.untuned:
@@ -56,6 +57,7 @@ def row(style: figures.Look, summary: verdict.Summary, engines: Sequence[str]) -
         "Variant": style.label,
         "Parameters": span(summary.parameters) + (" ⚑" if summary.off_budget else ""),
         "Hidden": span(summary.hidden_sizes),
+        "State": summary.state,
         "Solved": f"{summary.solved} of {summary.trials}" if summary.trials else "–",
         "Test skill": summary.skill.text(),
         "Steps": steps(summary),

@@ -14,6 +14,7 @@ from . import machine
 from .errors import SuiteError
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
+from .plan.fairness import memory_of
 from .plan.narrowing import narrow
 from .plan.schema import Plan, Request
 from .registry.finder import absent_roots, discover, search_path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from .listeners.announce import Audience
     from .report.inputs import Written
+    from .report.lint import Lint
     from .training.model import Model
 
 
@@ -51,17 +53,10 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
 
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
     """
-    registry = discover()
-    if edited := changed(registry.digests()):
-        raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
-    device = machine.resolve_device(device)
-    request = request or Request()
-    asked = narrow(plan, request, registry)
-    store = Store(runs, plan.name)
+    request, store = request or Request(), Store(runs, plan.name)
+    registry, device, asked = _asked(plan, device, request)
     check_origin(store.ledger(), request, store.folder)
-    with machine.one_thread():
-        planned = trials.trials(asked, registry, device)
-        timings = trials.timings(asked, registry, device)
+    planned, timings = _planned(asked, registry, device)
     gradings = trials.gradings(asked, registry, device)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
@@ -71,8 +66,8 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         registry=registry,
         store=store,
         machine=machine.describe(device),
-        trials=tuple(planned),
-        timings=tuple(timings),
+        trials=planned,
+        timings=timings,
         gradings=tuple(gradings),
         outcomes=outcomes,
         timed=timed,
@@ -80,11 +75,35 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     )
 
 
+def _asked(plan: Plan, device: str, request: Request) -> tuple[Registry, str, Plan]:
+    """The plugins, the device, and the part of the plan that is asked for."""
+    registry = discover()
+    if edited := changed(registry.digests()):
+        raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
+    return registry, machine.resolve_device(device), narrow(plan, request, registry)
+
+
+def _planned(plan: Plan, registry: Registry, device: str) -> tuple[tuple[Trial, ...], tuple[Timing, ...]]:
+    with machine.one_thread():
+        return tuple(trials.trials(plan, registry, device)), tuple(trials.timings(plan, registry, device))
+
+
 def _placed(request: Request, runs: Path) -> Request:
     """The request with where it is run; folders are named from the working directory on where they lie in it."""
     working = Path.cwd()
     path = [str(folder.relative_to(working) if folder.is_relative_to(working) else folder) for folder in search_path()]
     return replace(request, path=tuple(path), runs="" if runs == Path("runs") else str(runs))
+
+
+def lint(plan: Plan, device: str = "auto", request: Request | None = None) -> Lint:
+    """Say of a plan, or of a part of it, how fair its comparisons are and what they could decide; runs nothing and reads no results.
+
+    Raises SuiteError as `prepare` does.
+    """
+    from .report import lint as plans
+
+    registry, device, asked = _asked(plan, device, request or Request())
+    return plans.lint(plans.Planned(asked, registry, device, *_planned(asked, registry, device)))
 
 
 def execute(
@@ -154,7 +173,9 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
 
 
 def _entered(work: Work) -> Entered:
-    return Entered(work.plan, work.request, work.trials, work.timings, work.gradings, work.machine, work.registry.broken)
+    variants = work.registry.variants
+    memories = {trial.cell: memory_of(variants[trial.variant.name].noun, trial.training) for trial in work.trials}
+    return Entered(work.plan, work.request, work.trials, work.timings, work.gradings, work.machine, work.registry.broken, memories)
 
 
 def _nothing_to_do(work: Work) -> bool:

@@ -233,6 +233,33 @@ def status(
     say(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
+@app.command()
+def lint(
+    plan: PlanName,
+    variants: Variants = None,
+    tasks: Tasks = None,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    time: Annotated[bool, typer.Option("--time", help="Also estimate how long it takes, from a few timed steps.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 where there is a warning.")] = False,
+    as_json: Json = False,
+    _path: SearchPath = None,
+) -> None:
+    """Say of a plan, before anything is trained, how fair its comparisons are and what they could decide."""
+    from . import api
+    from .plan import schema
+
+    said = api.lint(schema.load(plan), device, schema.Request(plan, variants, tasks, seeds))
+    if time:
+        from . import estimate
+
+        said = said.also(estimate.remark(prepared(plan, variants, tasks, seeds, runs, device)))
+    say(json.dumps(said.plain(), indent=1) if as_json else said.text())
+    if strict and said.warned:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_(
     what: Annotated[

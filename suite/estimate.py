@@ -12,7 +12,9 @@ from .execution.local import default_workers
 from .execution.populations import populations
 from .execution.run import Work
 from .ops import engines
+from .plan import state
 from .registry.registry import Registry
+from .report.lint import Remark
 from .training import data, trainer
 from .trial import TOLERANCE, Timing, Trial
 
@@ -162,21 +164,28 @@ def describe(work: Work, workers: int | None) -> str:
         rows.setdefault((trial.task.label, trial.variant.label), []).append(trial)
     pending = {trial.key for trial in work.pending}
     lines = [f"plan {work.plan.name} on {device}: {len(work.trials)} trials, {len(pending)} to do, {answer.workers} at a time"]
-    lines.append(f"{'task':20} {'variant':24} {'hidden':>6} {'parameters':>10}  {'engine':18} {'trials':>6} {'minutes':>8}")
+    lines.append(f"{'task':20} {'variant':24} {'hidden':>6} {'parameters':>10}  {'state':>10} {'engine':18} {'trials':>6} {'minutes':>8}")
     flagged = False
     for (task, variant), trials in rows.items():
         trial = trials[0]
         off = abs(trial.parameters - trial.budget) > TOLERANCE * trial.budget and work.plan.matching.rule == "parameters"
         flagged = flagged or off
         used = " ".join(dict.fromkeys(each.engine for each in trials))
+        carried = state.told({each.state_size for each in trials}, trial.causal)
         spent = sum(seconds for cell, seconds in answer.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}"))
         left = sum(each.key in pending for each in trials)
         lines.append(
-            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {used:18} {left:6} {spent / 60:8.1f}"
+            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {carried:>10} {used:18} {left:6} {spent / 60:8.1f}"
         )
     if flagged:
         lines.append(f"! more than {100 * TOLERANCE:g} % from the budget of the task's {work.plan.matching.hidden_size}-unit LSTM")
     return "\n".join([*lines, *_summary(answer)])
+
+
+def remark(work: Work, workers: int | None = None) -> Remark:
+    """What a plan still takes here, as something to say of it."""
+    trainer.prepare(work.machine.device)
+    return Remark("note", "time", "; ".join(_summary(estimate(work, workers))))
 
 
 def _summary(answer: Estimate) -> list[str]:

@@ -94,7 +94,9 @@ def fill(
         if reached != MISSING:
             store.put(trial, _outcome(trial, reached, reason), MACHINE)
     timings = _timings(store, times or {})
-    new = Entered(plan, schema.Request(plan.name), tuple(trials), tuple(timings), (), MACHINE, tuple(broken))
+    new = Entered(
+        plan, schema.Request(plan.name), tuple(trials), tuple(timings), (), MACHINE, tuple(broken), {trial.cell: "1" for trial in trials}
+    )
     store.keep(entered(store.ledger(), new))
     return store
 
@@ -115,6 +117,7 @@ def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float) -> T
         training=Training("adam", rate, 32, CURVE[-1], CURVE[0], 64, 1.0, "budget", "float32"),
         sources={f"suite.dropins.plugins.{variant.name}": digest(variant.name, 64)},
         surroundings={"torch": "2"},
+        state_size={"gru": 32, "bilstm": 128, "attention": 32 * (2 + length)}.get(variant.name, 64),
     )
     asked = [Evaluation(LENGTH, "long_range", (1.0, 2.0), trial.key, {})]
     asked += [Evaluation(name, "robustness", SEVERITIES, trial.key, {}) for name in CORRUPTIONS]

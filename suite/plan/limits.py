@@ -55,11 +55,8 @@ def check_sequences(trials: list[Trial], registry: Registry) -> None:
     for trial in trials:
         key = (trial.variant.label, trial.task.label, trial.length)
         elements = trial.training.batch_size * trial.length * trial.hidden_size
-        factor = max((max(asked.at) for asked in trial.evaluations if asked.measure == length.NAME), default=1.0)
-        samples = min(data.EVALUATION_BATCH, max(trial.training.evaluation_samples, trial.test_samples))
-        outputs = samples * trial.length * factor * trial.hidden_size
-        item = ITEM_BYTES[trial.training.dtype]
-        if key in seen or max(elements * VALUES_A_STEP, outputs) * item < SMALL * memory(trial.device):
+        item, tested = ITEM_BYTES[trial.training.dtype], tested_bytes(trial)
+        if key in seen or max(elements * VALUES_A_STEP * item, tested) < SMALL * memory(trial.device):
             continue
         seen.add(key)
         where = f"task '{trial.task.label}', length {trial.length}: "
@@ -68,8 +65,23 @@ def check_sequences(trials: list[Trial], registry: Registry) -> None:
             needed = step_bytes(trial, registry)
         if not raised:  # a variant that raises has trials that fail by themselves
             _require(needed, trial.device, f"{where}a training step of `{trial.variant.label}`", f"{cure} or batch_size")
-        tested = f"{where}a test batch of {samples} sequences of {factor:g} times the length"
-        _require(int(item * outputs), trial.device, tested, f"{cure}, evaluation_samples or [evaluations] lengths")
+        batch = f"{where}a test batch of {_test_samples(trial)} sequences of {_longest(trial):g} times the length"
+        _require(tested, trial.device, batch, f"{cure}, evaluation_samples or [evaluations] lengths")
+
+
+def tested_bytes(trial: Trial) -> int:
+    """What the outputs of its longest test batch take."""
+    values = _test_samples(trial) * trial.length * _longest(trial) * trial.hidden_size
+    return int(ITEM_BYTES[trial.training.dtype] * values)
+
+
+def _test_samples(trial: Trial) -> int:
+    return min(data.EVALUATION_BATCH, max(trial.training.evaluation_samples, trial.test_samples))
+
+
+def _longest(trial: Trial) -> float:
+    """The largest multiple of the trained length that its model is asked for."""
+    return max((max(asked.at) for asked in trial.evaluations if asked.measure == length.NAME), default=1.0)
 
 
 def step_bytes(trial: Trial, registry: Registry) -> int:

@@ -1,8 +1,9 @@
-"""Finds the hidden size at which a variant has as many parameters as the baseline, counted once for each variant and task shape."""
+"""Finds the hidden size at which a variant has as many parameters as the baseline, or carries as large a state, each counted once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..training import model
 from ..trial import BASELINE
 from .limits import bytes_a_weight, check_weights
 from .schema import Plan
+from .state import UNKNOWN, States
 
 LARGEST = 1 << 16
 
@@ -24,6 +26,9 @@ SMALL = (1, 2)
 
 UNITS = (1, 2, 4, 8, 16)
 """Some variants take only sizes that a number of heads divides: those are matched among multiples."""
+
+WIDEST = 16
+"""A state is looked for up to so many times the baseline's hidden size: it is counted of real models."""
 
 CHECKED = 1024
 """Up to this size a real model is cheap enough to check what was predicted of it."""
@@ -39,10 +44,14 @@ class Size:
 
 
 class Matcher:
-    """Gives each variant its size on a task; what it has counted once it knows."""
+    """Gives each variant its size on a task; what it has counted once it knows.
 
-    def __init__(self, registry: Registry, plan: Plan, device: str) -> None:
+    states: counts what variants carry from step to step; lengths: after which a state must be as large as the baseline's, where that is the rule
+    """
+
+    def __init__(self, registry: Registry, plan: Plan, device: str, states: States, lengths: Sequence[int]) -> None:
         self._registry, self._matching, self._device = registry, plan.matching, device
+        self._states, self._lengths = states, (min(lengths), max(lengths))
         self._bytes_each = bytes_a_weight(plan.training)
         self._sizes: dict[tuple[str, int, int, int], Size] = {}
         self._counters: dict[tuple[str, int, int], Counter] = {}
@@ -53,8 +62,8 @@ class Matcher:
         A variant that cannot be built keeps the hidden size with a count of 0: its trials then fail by themselves, with their reason.
         One that can, but cannot be matched, keeps it with its own count, which the report flags.
 
-        Raises SuiteError where a variant refuses the options asked for with a ValueError, and for a model that this machine's
-        memory cannot hold.
+        Raises SuiteError where a variant refuses the options asked for with a ValueError, for a model that this machine's memory cannot
+        hold, and for one that is to be matched by a state which is not known, or grows with the sequence.
         """
         key = (variant.label, task.input_size, task.output_size, hidden_size)
         if key not in self._sizes:
@@ -77,8 +86,39 @@ class Matcher:
                     matched = counter.nearest(budget, hidden_size, unit)
                 if not raised:
                     break
+        if self._matching.rule == "state_size" and variant != BASELINE:
+            size = self._size_by_state(variant, task, hidden_size)
+            matched = (size, counter(size))
         check_weights(variant, *matched, self._bytes_each, self._device)
         return Size(*matched, budget)
+
+    def _size_by_state(self, variant: Plugin, task: Task, hidden_size: int) -> int:
+        """The hidden size at which the variant carries as many numbers as the baseline, as nearly as can be."""
+        wanted = self._state(BASELINE, task, hidden_size)
+        for unit in UNITS:
+            counted = functools.partial(self._state, variant, task, unit=unit)
+            with contained() as raised:
+                units, _ = nearest_size(counted, wanted, max(1, hidden_size // unit), "numbers to carry on", WIDEST * hidden_size)
+                return units * unit
+        raise SuiteError(f"[matching] rule = \"state_size\": variant '{variant.label}': {raised.reason}")
+
+    def _state(self, variant: Plugin, task: Task, units: int, unit: int = 1) -> int:
+        """What the variant carries after every length, with a hidden size of so many units.
+
+        Raises SuiteError where that is not known, or not one number.
+        """
+        size = units * unit
+        counts = [self._states.counted(variant, task.width, size, length) for length in self._lengths]
+        first, last = (count.size for count in counts)
+        if first == UNKNOWN:
+            raise SuiteError(f"what it carries is not known: {counts[0].why}; let it state that (Variant.state), or take another rule")
+        if first != last:
+            short, long = self._lengths
+            raise SuiteError(
+                f"of hidden size {size} it carries {first:,} numbers after {short} steps and {last:,} after {long}, so that none has the "
+                f"state of {BASELINE.label} at every length; leave it out, train at one length, or take another rule"
+            )
+        return first
 
     def _counter(self, variant: Plugin, task: Task) -> Counter:
         key = (variant.label, task.input_size, task.output_size)
@@ -138,23 +178,23 @@ class Counter:
         return model.count_parameters(core), model.output_size(self._variant, core, self._task.width)
 
 
-def nearest_size(parameters: Callable[[int], int], budget: int, guess: int) -> tuple[int, int]:
-    """The hidden size whose count is nearest the budget (of two as near the smaller), and that count.
+def nearest_size(count: Callable[[int], int], budget: int, guess: int, what: str = "parameters", largest: int = LARGEST) -> tuple[int, int]:
+    """The hidden size whose count is nearest the budget (of two as near the smaller), and that count; `what` is counted.
 
     The counts must grow with the size. Few are asked for, since between known sizes a count is nearly quadratic.
 
     Raises SuiteError where the count stays below the budget up to the largest size.
     """
-    counts = {size: parameters(size) for size in {1, 2, max(3, guess)}}
+    counts = {size: count(size) for size in {1, 2, max(3, guess)}}
     while True:
         low = max((size for size in counts if counts[size] < budget), default=1)
         high = min((size for size in counts if size > low and counts[size] >= budget), default=0)
         if high == low + 1:
             return min(((size, counts[size]) for size in (low, high)), key=lambda pair: (abs(pair[1] - budget), pair[0]))
-        if not high and low >= LARGEST:
-            raise SuiteError(f"it has {counts[low]} parameters at hidden_size {low} and never reaches {budget}; does it use hidden_size?")
-        following = min(max(_predicted(counts, budget), low + 1), high - 1) if high else min(2 * low, LARGEST)
-        counts[following] = parameters(following)
+        if not high and low >= largest:
+            raise SuiteError(f"it has {counts[low]} {what} at hidden_size {low} and never reaches {budget}; does it use hidden_size?")
+        following = min(max(_predicted(counts, budget), low + 1), high - 1) if high else min(2 * low, largest)
+        counts[following] = count(following)
 
 
 def _predicted(counts: Mapping[int, int], budget: int) -> int:

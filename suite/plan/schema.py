@@ -56,9 +56,9 @@ class TaskChoice(Choice):
 
 
 class Matching(Strict):
-    """What makes variants comparable: `parameters` of an LSTM of this hidden size, or the `hidden_size` itself."""
+    """What makes variants comparable: `parameters` of an LSTM of this hidden size, its `state_size`, or the `hidden_size` itself."""
 
-    rule: Literal["parameters", "hidden_size"] = "parameters"
+    rule: Literal["parameters", "state_size", "hidden_size"] = "parameters"
     hidden_size: Size = 32
 
 

@@ -21,6 +21,7 @@ from .choices import Choice, expand
 from .limits import check_sequences
 from .matching import Matcher
 from .schema import Plan, TaskChoice
+from .state import States
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def tasks_of(plan: Plan, registry: Registry) -> list[ChosenTask]:
     return list(chosen.values())
 
 
+def lengths_of(plan: Plan, registry: Registry) -> tuple[int, ...]:
+    """The lengths that the plan trains at, each once, in order."""
+    return tuple(sorted({length for task in tasks_of(plan, registry) for length in task.lengths}))
+
+
 def questions_of(plan: Plan, registry: Registry) -> list[Question]:
     """The plan's measures: the trained length with its factors first, then corruptions, then others at their own points."""
     asked: list[tuple[Provided[Measure], tuple[float, ...]]] = [(registry.measure(lengths.NAME), (1.0, *plan.evaluations.lengths))]
@@ -118,7 +124,8 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     surroundings = _surroundings(device, "numpy")
     harness = harness_sources("training.trainer")
     questions = questions_of(plan, registry)
-    matcher = Matcher(registry, plan, device)
+    states = States(registry)
+    matcher = Matcher(registry, plan, device, states, lengths_of(plan, registry))
     planned = []
     for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
         size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
@@ -141,6 +148,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             sources={**harness, **variant.digests, **task.provided.digests, **damage},
             surroundings=surroundings,
             test_samples=plan.evaluations.samples,
+            state_size=states.counted(plugin, task.provided.noun.width, size.hidden_size, length).size,
         )
         if device != "cpu" and engines.engine(trial.engine).stacks:  # there, numbers may depend on the company in which they are computed
             company = f"seeds {list(plan.seeds)}, learning rates {list(plan.training.learning_rates)}"
@@ -207,7 +215,7 @@ def timings(plan: Plan, registry: Registry, device: str) -> list[Timing]:
     channels = plan.timing.input_size - 1  # of a task; with the constant one, a core is matched at the input size that is timed
     task = Task("timing", lambda: None, channels, 1, "mse", lambda _length: 1.0, lambda _length: None)  # type: ignore[arg-type, return-value]
     with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
-    matcher = Matcher(registry, plan, device)
+    matcher = Matcher(registry, plan, device, States(registry), lengths_of(plan, registry))
     compiling = compiles(plan, registry)
     planned = []
     for shape, (plugin, variant) in itertools.product(plan.timing.shapes, variants_of(with_baseline, registry)):

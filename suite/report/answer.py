@@ -147,14 +147,10 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
 
 def _with_power(row: Row, pairs: Sequence[NDArray[np.float64]], comparisons: int) -> Row:
     """The row with what it rests on, and what so many pairs, and how many more, would show."""
-    spread = _spread(pairs)
-
-    def smallest(counts: Sequence[int]) -> float:
-        return spread * _in_spreads(tuple(sorted(counts)), comparisons)
-
-    counts = [len(own) for own in pairs]
-    needed = inference.seeds_needed(row.effect.mean, lambda seeds: smallest([seeds] * len(pairs)))
-    return replace(row, cells=len(pairs), pairs=sum(counts), visible=smallest(counts), needed=needed)
+    counts, spread = [len(own) for own in pairs], _spread(pairs)
+    visible = spread * in_spreads(tuple(sorted(counts)), comparisons)
+    needed = needed_seeds(row.effect.mean, spread, len(pairs), comparisons)
+    return replace(row, cells=len(pairs), pairs=sum(counts), visible=visible, needed=needed)
 
 
 def differences(scored: DataFrame, variant: str, against: str = BASELINE.label) -> dict[Cell, NDArray[np.float64]]:
@@ -206,9 +202,14 @@ def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:
 
 
 @functools.cache
-def _in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
+def in_spreads(counts: tuple[int, ...], comparisons: int) -> float:
     """The smallest effect that so many pairs in each cell show, in standard deviations of a difference."""
     return inference.smallest_effect(counts, 1.0, comparisons, np.random.default_rng(SEED))
+
+
+def needed_seeds(difference: float, spread: float, cells: int, comparisons: int) -> int | None:
+    """With how many seeds a cell so large a difference would be found; None beyond a thousand."""
+    return inference.seeds_needed(difference, lambda seeds: spread * in_spreads((seeds,) * cells, comparisons))
 
 
 def _spread(groups: Sequence[NDArray[np.float64]]) -> float:

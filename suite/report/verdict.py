@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import trial
+from ..plan import state
+from ..plan.fairness import Aspect, Fairness, Given, compare
 from . import stats
 from .answer import Answer, Row, answer
 from .claims import QUANTITIES, Found, Ruled, rulings
@@ -48,6 +50,8 @@ __all__ = [
     "QUANTITIES",
     "TOLERANCE",
     "Answer",
+    "Aspect",
+    "Fairness",
     "Found",
     "Losses",
     "Row",
@@ -62,6 +66,7 @@ __all__ = [
     "columns",
     "comparable",
     "engines",
+    "fairness",
     "growth",
     "listed",
     "longest_solved",
@@ -113,6 +118,7 @@ class Summary:
     """What there is to say of one variant, over all its tasks and lengths.
 
     parameters, hidden_sizes: each number that it was given, once, in order
+    state: how many numbers it carries from step to step, as a table shows it
     off_budget: whether its parameters differ by more than the tolerance from the budget of a task
     solved: how many of its trials solved their task; skill: on the test stream
     steps: the median of the steps to solve, NaN where no trial ever did; never: how many trials never did
@@ -122,6 +128,7 @@ class Summary:
 
     parameters: tuple[int, ...]
     hidden_sizes: tuple[int, ...]
+    state: str
     off_budget: bool
     trials: int
     solved: int
@@ -179,6 +186,18 @@ class Losses:
     @property
     def asked(self) -> int:
         return self.well + self.lost
+
+
+# What was equal
+
+
+def fairness(results: Results) -> list[Fairness]:
+    """In what each variant that was trained is like the baseline and in what it is not, the baseline first; empty where it was not trained."""
+    rows = results.trials[[field.name for field in fields(Given)]]
+    timed = results.frame.loc[results.frame["axis"].eq("speed"), ["variant", "engine"]].drop_duplicates()
+    order = [engine.name for engine in engines(results)]
+    by_variant = {name: sorted(set(own), key=order.index) for name, own in timed.groupby("variant")["engine"]}
+    return compare([Given(*values) for values in rows.itertuples(index=False, name=None)], by_variant)
 
 
 # What was timed
@@ -240,6 +259,7 @@ def _summary(counted: DataFrame, solving: DataFrame, kept: DataFrame, ratios: Ma
     return Summary(
         parameters=_distinct(sized["parameters"]),
         hidden_sizes=_distinct(counted["hidden_size"]),
+        state=state.told(_distinct(counted["state_size"]), bool(counted["causal"].all())),
         off_budget=bool((np.abs(off_budget) > TOLERANCE).any()),
         trials=len(counted),
         solved=int(counted["solved"].sum()),

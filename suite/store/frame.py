@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import SuiteError
 from ..measures import length, scores
+from ..plan.fairness import damage_of
 from ..spec import Grade, Machine, Point, Provenance, Results, Stale
 from ..trial import Learning
 from .clocked import deployed_rows, growth_rows, timing_rows
@@ -44,15 +45,16 @@ COLUMNS = {
 
 TRIAL_COLUMNS = [
     "variant", "task", "length", "seed", "learning_rate", "status", "reason", "traceback", "solved", "skill", "validation_skill",
-    "steps_to_solve", "best_step", "steps", "goal", "baseline", "causal", "engine", "hidden_size", "parameters", "budget", "seconds", "key",
+    "steps_to_solve", "best_step", "steps", "goal", "baseline", "causal", "engine", "hidden_size", "parameters", "budget", "state_size", "batch_size", "initial_memory", "damage", "seconds", "key",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Record:
-    """A stored trial with its evaluations, as far as they are there and up to date."""
+    """A stored trial with what the ledger says of it, and its evaluations, as far as they are there and up to date."""
 
     stored: StoredTrial
+    entry: Entry
     evaluations: tuple[StoredEvaluation, ...]
 
     @property
@@ -105,7 +107,7 @@ class _Reader:
                 self.missing.append(cell)
             elif self._current(cell, stored.trial.sources):
                 asked = None if measures is None else measures.get(entry.task, {})
-                yield Record(stored, tuple(self._evaluations(cell, entry, stored, asked)))
+                yield Record(stored, entry, tuple(self._evaluations(cell, entry, stored, asked)))
 
     def _evaluations(
         self, cell: str, entry: Entry, trial: StoredTrial, measures: Mapping[str, tuple[float, ...]] | None
@@ -230,6 +232,10 @@ def _described(record: Record) -> dict[str, Any]:
         "goal": learning.goal if learning else "",
         "baseline": learning.baseline if learning else math.nan,
         "budget": trial.budget,
+        "state_size": record.entry.state_size or trial.state_size,
+        "batch_size": trial.training.batch_size,
+        "initial_memory": record.entry.initial_memory,
+        "damage": damage_of(trial.training),
         "seconds": math.nan if stored.train_seconds is None else stored.train_seconds,
     }
 

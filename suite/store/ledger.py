@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ PACKAGED_ORIGIN = "the packaged plan "
 
 @dataclass(frozen=True)
 class Entry:
-    """The trial that stands for a cell: its key, its task and steps, and the keys of its evaluations by measure."""
+    """The trial that stands for a cell: its key, its task and steps, and the keys of its evaluations by measure.
+
+    state_size, initial_memory: what the planning that entered it said, which no key holds; 0 and empty where it did not
+    """
 
     key: str
     task: str
     steps: int
     evaluations: Mapping[str, str]
+    state_size: int = 0
+    initial_memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,10 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Entered:
-    """What a run asks for, to be entered in the ledger; the plan is whole."""
+    """What a run asks for, to be entered in the ledger; the plan is whole.
+
+    memories: what the gates of a trial's variant begin with, by its cell
+    """
 
     plan: Plan
     request: Request
@@ -71,6 +79,7 @@ class Entered:
     gradings: tuple[Grading, ...]
     machine: Machine
     broken: tuple[Broken, ...] = ()
+    memories: Mapping[str, str] = field(default_factory=dict)
 
 
 def origin_of(request: Request) -> str:
@@ -116,7 +125,7 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
         origin=origin_of(new.request) or (old.origin if old else ""),
         protocol=protocol,
         timing_protocol=timing_protocol,
-        cells={**kept, **{trial.cell: _entry(trial) for trial in new.trials}},
+        cells={**kept, **{trial.cell: _entry(trial, new.memories.get(trial.cell, "")) for trial in new.trials}},
         timings={**clocked, **{timing.cell: timing.key for timing in new.timings}},
         grades={**(old.grades if old and same else {}), **{grading.variant.label: grading.key for grading in new.gradings}},
         sources={**(old.sources if old and same else {}), **_sources(new)},
@@ -126,9 +135,9 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
     )
 
 
-def _entry(trial: Trial) -> Entry:
+def _entry(trial: Trial, initial_memory: str) -> Entry:
     evaluations = {evaluation.measure: evaluation.key for evaluation in trial.evaluations}
-    return Entry(trial.key, trial.task.label, trial.training.steps, evaluations)
+    return Entry(trial.key, trial.task.label, trial.training.steps, evaluations, trial.state_size, initial_memory)
 
 
 def _sources(new: Entered) -> dict[str, str]:

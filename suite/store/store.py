@@ -195,7 +195,7 @@ def differences(stored: Trial, planned: Trial) -> list[str]:
         names = {**then.pop(mapping), **now.pop(mapping)}
         pairs |= {name: (_value(stored, mapping, name), _value(planned, mapping, name)) for name in names}
     pairs |= {f"training.{name}": (then["training"][name], value) for name, value in now["training"].items()}
-    apart = {"training", "evaluations", "test_samples", "budget", "causal"}
+    apart = {"training", "evaluations", "test_samples", "budget", "causal", "state_size"}
     pairs |= {name: (then[name], value) for name, value in now.items() if name not in apart}
     return [name for name, (before, after) in pairs.items() if before != after]
 
