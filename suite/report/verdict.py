@@ -31,6 +31,8 @@ from .counted import (
     variants,
     vendor_sizes,
 )
+from .horizon import REACHES, GradientHorizon, Lag, MemoryHorizon, gradient_horizons, gradients, memory_horizons, over_seeds
+from .solving import LEAST_SEEDS, Solving, solving
 from .stats import Interval
 from .telling import MARKS, columns, told
 
@@ -42,12 +44,18 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "BOTH",
+    "LEAST_SEEDS",
     "MARKS",
+    "REACHES",
     "TOLERANCE",
     "Answer",
+    "GradientHorizon",
+    "Lag",
     "Losses",
+    "MemoryHorizon",
     "Row",
     "Solved",
+    "Solving",
     "Summary",
     "Trust",
     "answer",
@@ -56,16 +64,21 @@ __all__ = [
     "columns",
     "comparable",
     "engines",
+    "gradient_horizons",
+    "gradients",
     "growth",
     "listed",
     "longest_solved",
     "losses",
     "lost",
+    "memory_horizons",
     "noise",
+    "over_seeds",
     "pooled",
     "ratios",
     "retained",
     "scores",
+    "solving",
     "speed",
     "steps",
     "streamed",
