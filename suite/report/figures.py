@@ -242,7 +242,7 @@ def rising(
     columns = min(len(names), ABREAST)
     blocks = [names[start : start + columns] for start in range(0, len(names), columns)]
     rows = [(panel, block) for panel in dict.fromkeys(frame["panel"]) for block in blocks]
-    figure = Figure(figsize=(WIDTH if columns > 2 else WIDTH * 0.72, 1.3 * len(rows) + 0.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH if columns > 2 else WIDTH * 0.72, 1.45 * len(rows) + 1.1), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, sharey=True, sharex="row")
     for line, (panel, block) in zip(grid, rows, strict=True):
         own = frame[frame["panel"] == panel]
@@ -264,11 +264,13 @@ def rising(
                 axis.spines[side].set_visible(False)
             _scales(axis, [], None, most=3)
             if notes and notes.get((panel, name)):
-                axis.text(0.97, 0.06, notes[panel, name], transform=axis.transAxes, fontsize=7.5, color="#555555", ha="right", bbox=PAPER)
+                axis.text(0.04, 0.97, notes[panel, name], transform=axis.transAxes, fontsize=7.5, color="#555555", va="top")
         line[0].set_ylabel(panel)
         for axis in line[len(block) :]:
             axis.remove()
     _outer_labels(figure, x_label, y_label)
+    if verdict.BASELINE in drawn and names != [verdict.BASELINE]:
+        _legend(figure, [look[verdict.BASELINE]], marker="")
     return figure
 
 
@@ -355,7 +357,7 @@ def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, m
         low, high = scale.get_view_interval()
         subs = (1, 1.5, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 200 * low else (1,)
         scale.set_major_locator(LogLocator(base=10, subs=subs))
-        scale.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+        scale.set_major_formatter(FuncFormatter(lambda value, _place: _tick(value)))
         scale.set_minor_formatter(NullFormatter())
     if ticks:
         axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
@@ -364,16 +366,24 @@ def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, m
         axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
 
 
+def _tick(value: float) -> str:
+    """A number on a logarithmic axis; a small power of ten as such, since 1e-05 reads badly."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if exponent < -3 and math.isclose(value, 10.0**exponent):
+        return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value:g}"
+
+
 def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
     figure.supxlabel(x_label, fontsize=RC["axes.labelsize"])
     if y_label:
         figure.supylabel(y_label, fontsize=RC["axes.labelsize"])
 
 
-def _legend(figure: Figure, shown: list[Look]) -> None:
+def _legend(figure: Figure, shown: list[Look], **style: Any) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=look.label, **look.line) for look in shown]
+    handles = [Line2D([], [], label=look.label, **{**look.line, **style}) for look in shown]
     longest = max((len(look.label) for look in shown), default=1)
     columns = max(1, min(len(handles), int(115 / (longest + 7))))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4, borderaxespad=0.2)

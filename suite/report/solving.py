@@ -194,4 +194,4 @@ def _judged(row: Solving, p: float, needed: int) -> Solving:
 
 def seeds_needed(comparisons: int) -> int:
     """With how many seeds the least p by exchange, 2 / 2ⁿ, stays at 5 % after Holm's adjustment of so many comparisons."""
-    return max(LEAST_SEEDS, math.ceil(math.log2(2 * comparisons / inference.LEVEL)))
+    return max(LEAST_SEEDS, math.ceil(math.log2(2 * max(comparisons, 1) / inference.LEVEL)))
