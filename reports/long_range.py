@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
@@ -20,19 +20,13 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     scored = trials[trials["value"].notna()]
     if not scored.empty:
         yield trained(scored, look)
-    yield Table(
-        longest(results, look),
-        "The longest trained length that a variant solved, with how many of its seeds did: they met the goal in two successive validations "
-        "and on the test stream.",
-    )
-    steps = verdict.steps(results)
-    if not steps["censored"].all():
-        yield to_solve(steps, look)
-    else:
-        yield Prose("No trial met its goal in two successive validations within its steps, so there is no number of steps to compare.")
+    yield Table(memory(results, look), MEMORY)
+    if nobody := nobody_solved(results):
+        yield Prose(f"Nobody solved {'; '.join(nobody)}: there every variant remembers equally little, and it enters no mean.")
     elsewhere = verdict.scores(results, "long_range", "skill")
     if elsewhere["at"].nunique() > 1:
         yield untrained(elsewhere, look)
+    yield from reached(results, look)
 
 
 def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
@@ -51,40 +45,40 @@ def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     )
 
 
-def longest(results: Results, look: dict[str, figures.Look]) -> DataFrame:
-    """A row for each task, a column for each variant."""
+MEMORY = (
+    "Memory horizon: the longest trained length that at least half of the seeds solved, and below it the interval that holds the true one with 95 %, by Clopper "
+    "and Pearson's bounds at each length. < and ≥ say that it lies beyond the lengths that were trained. Of fewer than six seeds no "
+    "length is sure, and the interval is the whole ladder. A seed solved what met the goal in two successive validations and on the test stream."
+)
+
+
+def memory(results: Results, look: dict[str, figures.Look]) -> DataFrame:
+    """A row for each variant, a column for each task."""
     import pandas as pd
 
-    solved, rows = verdict.longest_solved(results), []
-    for task, trials in verdict.trials(results).groupby("task", sort=False):
-        row = {"Task": str(task), "Goal": trials["goal"].max() or "unknown", "Lengths": ", ".join(map(str, sorted(set(trials["length"]))))}
-        for name, style in look.items():
-            best = solved.get((str(task), name))
-            row[style.label] = f"{best.length} ({best.solved} of {best.trials})" if best else "not solved"
+    horizons = verdict.memory_horizons(results)
+    tasks = list(dict.fromkeys(task for task, _ in horizons))
+    rows = []
+    for name, style in look.items():
+        row = {"Variant": style.label}
+        for task in tasks:
+            found = horizons.get((task, name))
+            row[task] = horizon(found) if found else "–"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def to_solve(steps: DataFrame, look: dict[str, figures.Look]) -> Plot:
-    """Each seed's steps to solve; a seed that never solved stands at the end of its steps, with a hollow mark."""
-    points = steps.assign(panel=figures.cells(steps))
-    nobody = points.groupby("panel")["censored"].transform("all")
-    points = points[~nobody]
-    whole = points[~points.groupby(["panel", "variant"])["censored"].transform("any")]
-    figure = figures.dots(
-        stats.spreads(whole, ["panel", "variant"]),
-        look,
-        points=points,
-        x_label="training steps until the task was solved (left is sooner)",
-        x_range=(0, None),
-        blank="failed",
+def horizon(found: verdict.MemoryHorizon) -> str:
+    """The horizon with its interval, and how many seeds solved each length."""
+    counts = ", ".join(
+        f"{length}: {solved} of {seeds}" for length, solved, seeds in zip(found.ladder, found.solved, found.seeds, strict=True)
     )
-    return Plot(
-        "long_range_steps",
-        figure,
-        "Steps until the first of two successive validations that met the goal, by seed; ▷ is a seed that never came there within its steps. "
-        "A mean is drawn where every seed solved; tasks and lengths that nobody solved are left out.",
-    )
+    return f"{found.text(found.estimate)} ({found.text(found.low)} to {found.text(found.high)}); {counts}"
+
+
+def nobody_solved(results: Results) -> list[str]:
+    """The lengths that were trained and that no seed of any variant solved."""
+    return [figures.cell(*cell) for cell in verdict.answer(results).unsolved]
 
 
 def untrained(rows: DataFrame, look: dict[str, figures.Look]) -> Plot:
@@ -103,6 +97,53 @@ def untrained(rows: DataFrame, look: dict[str, figures.Look]) -> Plot:
         figure,
         "Skill on sequences longer than any seen in training. A line at 0 does no better than not looking at the input.",
     )
+
+
+def reached(results: Results, look: dict[str, figures.Look]) -> Iterator[Plot | Table]:
+    """How far gradients reach, at first and after training, where the plan asks."""
+    horizons = verdict.gradient_horizons(results)
+    if not horizons:
+        return
+    for metric, when in (("gradient_at_start", "with the first weights"), ("gradient", "after training")):
+        shares = verdict.over_seeds(verdict.gradients(results, metric))
+        figure = figures.lines(
+            shares.assign(panel=figures.cells(shares)),
+            look,
+            x_label="lag: steps back from where the loss is read",
+            y_label="part of the gradient at lag 0",
+            log=("y",),
+            y_range=(LEAST, max(10.0, 2 * float(shares["high"].max()))),
+            level=verdict.REACHES,
+        )
+        yield Plot(
+            f"long_range_{metric}",
+            figure,
+            f"The norm of ∂loss/∂x_t against the lag, {when}, as a part of that at lag 0: geometric mean over samples and seeds, and the range over seeds. "
+            "A straight fall is a gradient that vanishes by the same factor each step; the grey line is one hundredth, where the gradient horizon ends.",
+        )
+    yield Table(
+        gradient_table(horizons, look),
+        "Gradient horizon: the largest lag at which the gradient is at least one hundredth of that at lag 0, with the first weights → after training; the median over "
+        "seeds with their range. ≥ marks the first step of the sequence: it may reach further.",
+    )
+
+
+LEAST = 1e-6
+"""Where the axis of gradients ends."""
+
+
+def gradient_table(horizons: Sequence[verdict.GradientHorizon], look: dict[str, figures.Look]) -> DataFrame:
+    """A row for each variant, a column for each task and length."""
+    import pandas as pd
+
+    texts = {
+        (found.variant, figures.cell(found.task, found.length)): f"{found.start.text()} → {found.trained.text()}" for found in horizons
+    }
+    cells, known = list(dict.fromkeys(cell for _, cell in texts)), {name for name, _ in texts}
+    rows = [
+        {"Variant": style.label, **{cell: texts.get((name, cell), "–") for cell in cells}} for name, style in look.items() if name in known
+    ]
+    return pd.DataFrame(rows)
 
 
 @hookimpl

@@ -8,7 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..keys import digest
+from ..measures.gradient import NAME as GRADIENT
+from ..measures.gradient import horizon
 from ..measures.length import NAME as LENGTH
 from ..ops.engines import REFERENCE
 from ..plan import schema
@@ -45,6 +49,7 @@ FAILED, MISSING = "failed", "missing"
 """What a skill function answers for a trial that failed, and for one that was never run."""
 
 Skill = Callable[[str, str, int, int], float | str | None]
+Gradients = Callable[[int], tuple[float, float]]
 
 
 def even(_variant: str, _task: str, _length: int, seed: int) -> float:
@@ -65,12 +70,14 @@ def fill(
     broken: Sequence[Broken] = (),
     question: str = "Which is it?",
     reason: str = "it was too warm",
+    gradients: Gradients | None = None,
 ) -> Store:
     """A store of the plan "synthetic".
 
     skill: the test skill of (variant, task, length, seed); None for a trial that diverged, FAILED for one that failed,
     MISSING for one that was never run
     times: milliseconds by (variant, engine)
+    gradients: the norm at a lag after training and at first; None where the plan does not ask
     """
     chosen = [(variant, {}) if isinstance(variant, str) else variant for variant in variants]
     plan = schema.check(
@@ -88,11 +95,11 @@ def fill(
     )
     store, trials = Store(runs, plan.name), []
     for task, length, (name, options), rate, seed in itertools.product(tasks, lengths, chosen, rates, range(seeds)):
-        trial = _trial(Plugin(name, options), task, length, seed, rate)
+        trial = _trial(Plugin(name, options), task, length, seed, rate, (LENGTH, *CORRUPTIONS, *((GRADIENT,) if gradients else ())))
         trials.append(trial)
         reached = skill(trial.variant.label, task, length, seed)
         if reached != MISSING:
-            store.put(trial, _outcome(trial, reached, reason), MACHINE)
+            store.put(trial, _outcome(trial, reached, reason, gradients), MACHINE)
     timings = _timings(store, times or {})
     new = Entered(
         plan, schema.Request(plan.name), tuple(trials), tuple(timings), (), MACHINE, tuple(broken), {trial.cell: "1" for trial in trials}
@@ -101,7 +108,7 @@ def fill(
     return store
 
 
-def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float) -> Trial:
+def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float, measures: Sequence[str]) -> Trial:
     trial = Trial(
         variant=variant,
         task=Plugin(task),
@@ -119,8 +126,8 @@ def _trial(variant: Plugin, task: str, length: int, seed: int, rate: float) -> T
         surroundings={"torch": "2"},
         state_size={"gru": 32, "bilstm": 128, "attention": 32 * (2 + length)}.get(variant.name, 64),
     )
-    asked = [Evaluation(LENGTH, "long_range", (1.0, 2.0), trial.key, {})]
-    asked += [Evaluation(name, "robustness", SEVERITIES, trial.key, {}) for name in CORRUPTIONS]
+    points = {LENGTH: ("long_range", (1.0, 2.0)), GRADIENT: (GRADIENT, (0.0, 0.5, 1.0))}
+    asked = [Evaluation(name, *points.get(name, ("robustness", SEVERITIES)), trial.key, {}) for name in measures]
     return replace(trial, evaluations=tuple(asked))
 
 
@@ -128,7 +135,15 @@ def _point(at: float, length: int, skill: float) -> Point:
     return Point(at, length, {"loss": 0.5 * (1 - skill)}, 0.5, skill >= SOLVED)
 
 
-def _outcome(trial: Trial, skill: float | str | None, reason: str) -> Outcome:
+def _gradient_point(at: float, length: int, skill: float, gradients: Gradients) -> Point:
+    lag, every = round(at * (length - 1)), np.array([gradients(lag) for lag in range(length)])
+    found = {"gradient": every[lag, 0], "gradient_at_start": every[lag, 1], "lag": lag, "longest_lag": length - 1}
+    horizons = {"horizon": horizon(every[:, 0]), "horizon_at_start": horizon(every[:, 1])}
+    point = _point(at, length, skill)
+    return replace(point, scores={**point.scores, **{name: float(value) for name, value in {**found, **horizons}.items()}})
+
+
+def _outcome(trial: Trial, skill: float | str | None, reason: str, gradients: Gradients | None) -> Outcome:
     if isinstance(skill, str):
         return Outcome(trial.key, "failed", reason=reason, traceback=f"Traceback\n  in a plugin\n{reason}")
     reached = [(skill or 0.0) * min(1.0, step / CURVE[-2]) for step in CURVE]  # what solves the task does so in two successive validations
@@ -141,6 +156,9 @@ def _outcome(trial: Trial, skill: float | str | None, reason: str) -> Outcome:
     for asked in trial.evaluations:
         if asked.axis == "long_range":
             points[asked.key] = tuple(_point(at, round(at * trial.length), skill / at) for at in asked.at)
+        elif asked.axis == GRADIENT:
+            assert gradients is not None
+            points[asked.key] = tuple(_gradient_point(at, trial.length, skill, gradients) for at in asked.at)
         else:
             points[asked.key] = tuple(_point(at, trial.length, skill * (1 - 0.15 * place)) for place, at in enumerate(asked.at))
     return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=1.0)

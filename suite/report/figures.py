@@ -31,6 +31,9 @@ MARKERS = ("s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 """The box behind small print that lines may cross."""
 
+ABREAST = 6
+"""A row of step curves has at most so many panels."""
+
 WIDTH = 9.4
 """The width of a figure in inches: it fills the page's column, and its text is then as large as the page's."""
 
@@ -256,6 +259,57 @@ def effects(rows: DataFrame) -> Figure:
     return figure
 
 
+def rising(
+    frame: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label: str, notes: Mapping[tuple[str, str], str] | None = None
+) -> Figure:
+    """Step curves from 0 to 1, a row of panels for each panel and a column for each variant, the baseline's thin and black beside it.
+
+    frame: columns panel, variant, x, mean, low, high, where each value holds from x on
+    notes: small print by panel and variant
+    """
+    from matplotlib.figure import Figure
+
+    drawn = set(frame["variant"])
+    names = [name for name in look if name in drawn and name != verdict.BASELINE] or [verdict.BASELINE]
+    columns = min(len(names), ABREAST)
+    blocks = [names[start : start + columns] for start in range(0, len(names), columns)]
+    rows = [(panel, block) for panel in dict.fromkeys(frame["panel"]) for block in blocks]
+    figure = Figure(figsize=(WIDTH if columns > 2 else WIDTH * 0.72, 1.45 * len(rows) + 1.1), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharey=True, sharex="row")
+    for line, (panel, block) in zip(grid, rows, strict=True):
+        own = frame[frame["panel"] == panel]
+        for axis, name in zip(line, block, strict=False):
+            if name != verdict.BASELINE:
+                _step(
+                    axis,
+                    own[own["variant"] == verdict.BASELINE],
+                    {"color": look[verdict.BASELINE].colour, "linewidth": 1} if verdict.BASELINE in look else {},
+                )
+            style = look[name]
+            curve = own[own["variant"] == name]
+            axis.fill_between(curve["x"], curve["low"], curve["high"], step="post", color=style.colour, alpha=0.15, linewidth=0)
+            _step(axis, curve, {"color": style.colour, "linewidth": 2.2, "linestyle": style.line["linestyle"]})
+            axis.set_ylim(-0.04, 1.04)
+            axis.set_xlim(0, own["x"].max())
+            axis.set_title(style.label if len(blocks) > 1 or panel == rows[0][0] else "", loc="left", color=style.colour)
+            for side in ("top", "right"):
+                axis.spines[side].set_visible(False)
+            _scales(axis, [], None, most=3)
+            if notes and notes.get((panel, name)):
+                axis.text(0.04, 0.97, notes[panel, name], transform=axis.transAxes, fontsize=7.5, color="#555555", va="top")
+        line[0].set_ylabel(panel)
+        for axis in line[len(block) :]:
+            axis.remove()
+    _outer_labels(figure, x_label, y_label)
+    if verdict.BASELINE in drawn and names != [verdict.BASELINE]:
+        _legend(figure, [look[verdict.BASELINE]], marker="")
+    return figure
+
+
+def _step(axis: Axes, curve: DataFrame, style: Mapping[str, Any]) -> None:
+    axis.plot(curve["x"], curve["mean"], drawstyle="steps-post", **style)
+
+
 def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, bytes_: float) -> Figure:
     """Each variant on each engine under the device's roof: the operations a second that it reaches, against those for each byte moved.
 
@@ -326,7 +380,7 @@ def _small_multiples(panels: list[str], height: float, share_y: bool = False, co
     return figure, axes[: len(panels)]
 
 
-def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None) -> None:
+def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, most: int = 6) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for name in log:
@@ -335,13 +389,21 @@ def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None) -
         low, high = scale.get_view_interval()
         subs = (1, 1.5, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 200 * low else (1,)
         scale.set_major_locator(LogLocator(base=10, subs=subs))
-        scale.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+        scale.set_major_formatter(FuncFormatter(lambda value, _place: _tick(value)))
         scale.set_minor_formatter(NullFormatter())
     if ticks:
         axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
         axis.set_xticks([], minor=True)
     elif "x" not in log:
-        axis.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
+        axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
+
+
+def _tick(value: float) -> str:
+    """A number on a logarithmic axis; a small power of ten as such, since 1e-05 reads badly."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if exponent < -3 and math.isclose(value, 10.0**exponent):
+        return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value:g}"
 
 
 def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
@@ -350,10 +412,10 @@ def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
         figure.supylabel(y_label, fontsize=RC["axes.labelsize"])
 
 
-def _legend(figure: Figure, shown: list[Look]) -> None:
+def _legend(figure: Figure, shown: list[Look], **style: Any) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=look.label, **look.line) for look in shown]
+    handles = [Line2D([], [], label=look.label, **{**look.line, **style}) for look in shown]
     longest = max((len(look.label) for look in shown), default=1)
     columns = max(1, min(len(handles), int(115 / (longest + 7))))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4, borderaxespad=0.2)
