@@ -170,12 +170,14 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
         count = min(workers or default_workers(work.machine.device), len(work.pending))
         with LocalExecutor(count) as executor:
             outcomes = running.run_trials(work, invocation, executor, audience, count)
+    else:
+        running.tell_schedule(work, (), 1, audience)
     if work.untimed or work.ungraded:
         with LocalExecutor(1) as executor:
             if work.untimed:
                 audience.tell("suite_timing_started", count=len(work.untimed))
-                running.run_timings(work, executor)
-            running.run_grades(work, executor)
+                running.run_timings(work, executor, audience)
+            running.run_grades(work, executor, audience)
     return outcomes
 
 
