@@ -15,6 +15,7 @@ class Layout:
     populations: trials that are trained as one program, the first begun first, `workers` of them at a time
     trained: keys of trials that lack nothing but evaluations
     timings: to be measured afterwards, shape by shape; gradings: how many variants are graded then
+    compiling: names of the engines that compile
     """
 
     populations: tuple[tuple[Trial, ...], ...] = ()
@@ -22,6 +23,7 @@ class Layout:
     trained: frozenset[str] = frozenset()
     timings: tuple[Timing, ...] = ()
     gradings: int = 0
+    compiling: frozenset[str] = frozenset()
 
     def trains(self, group: Sequence[Trial]) -> bool:
         """Whether a population is trained, and not evaluated alone."""
@@ -47,8 +49,8 @@ class Heard:
 class Pace:
     """How fast a population was, in seconds; None for what was not measured.
 
-    step: of training, for all members, validations included; sample: of evaluation, a sample and step of the sequence, for all members
-    start: from taking it up to the first step
+    step: of training, for all members, validations included; sample: of evaluation, for all members, a sample at one point of a measure
+    start: from taking it up to the first step; cold: whether nothing like it had begun before, so that something was to be compiled
     """
 
     trial: Trial
@@ -56,6 +58,12 @@ class Pace:
     step: float | None = None
     sample: float | None = None
     start: float | None = None
+    cold: bool = False
+
+    @property
+    def program(self) -> tuple[object, ...]:
+        """What is compiled once."""
+        return program_of(self.trial, self.members)
 
 
 @dataclass(frozen=True)
@@ -74,10 +82,15 @@ class Course:
     known: tuple[Pace, ...] = ()
 
 
+def program_of(trial: Trial, members: int) -> tuple[object, ...]:
+    """What is compiled once for populations of a variant and this size, at whatever length."""
+    return trial.variant.label, trial.engine, trial.hidden_size, trial.training.batch_size, members
+
+
 def samples(trial: Trial) -> float:
-    """How many samples a trial is tested on, times the steps of their sequences."""
+    """How many samples of the trained length a trial is tested on; one that is twice as long counts twice."""
     factors = [at if asked.axis == "long_range" else 1.0 for asked in trial.evaluations for at in asked.at]
-    return trial.test_samples * trial.length * sum(factors)
+    return trial.test_samples * sum(factors)
 
 
 def pace_of(group: Sequence[Trial], heard: Heard, trains: bool) -> Pace:

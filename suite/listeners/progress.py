@@ -108,8 +108,12 @@ class Display:
     def suite_scheduled(
         self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]
     ) -> None:
+        from ..ops.engines import engine  # imports torch, as whoever plans a run has done before
+
         groups = tuple(tuple(group) for group in populations)
-        self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), len(gradings)))
+        names = {trial.engine for group in groups for trial in group} | {timing.engine for timing in timings}
+        compiling = frozenset(name for name in names if engine(name).compiles)
+        self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), len(gradings), compiling))
 
     @hookimpl
     def suite_trial_started(self, trial: Trial) -> None:
