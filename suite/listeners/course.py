@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..trial import Outcome, Timing, Trial
@@ -111,16 +111,6 @@ def pace_of(group: Sequence[Trial], heard: Heard, trains: bool) -> Pace:
     return Pace(first, len(group), step, sample, start)
 
 
-def paces_of(finished: Mapping[str, Outcome], trials: Sequence[Trial]) -> Iterator[Pace]:
-    """The paces of trials that were finished before, one for each variant, task and length."""
-    told = set()
-    for trial in trials:
-        outcome, place = finished.get(trial.key), (trial.variant.label, trial.engine, trial.task.label, trial.length)
-        if outcome and outcome.train_seconds and outcome.members and outcome.learning and outcome.learning.curve and place not in told:
-            told.add(place)
-            yield Pace(trial, outcome.members, outcome.train_seconds * outcome.members / outcome.learning.curve[-1].step)
-
-
 class Hearing:
     """The course of one run, kept up to date by what is told of it; `now` is in seconds of one clock.
 
@@ -128,13 +118,13 @@ class Hearing:
     """
 
     def __init__(self, now: float) -> None:
-        self.layout = Layout()
+        self.layout: Layout | None = None
         self.course = Course(now)
         self._place: dict[str, int] = {}  # of each trial's population
         self._begun: list[set[str]] = []  # keys of members that have started, by population
         self._left: list[set[str]] = []  # keys of members that have not ended
 
-    def known(self, paces: Iterator[Pace]) -> None:
+    def known(self, paces: Iterable[Pace]) -> None:
         self.course = replace(self.course, known=tuple(paces))
 
     def scheduled(self, layout: Layout) -> None:
@@ -176,7 +166,7 @@ class Hearing:
 
     def timed(self, timing: Timing, now: float) -> None:
         """All timings of a shape are told of at once, in the order of the shapes."""
-        shapes = sorted({timing.shape for timing in self.layout.timings})
+        shapes = sorted({timing.shape for timing in self.layout.timings}) if self.layout else []
         done = shapes.index(timing.shape) + 1 if timing.shape in shapes else 0
         if done > len(self.course.shapes):
             self.course = replace(self.course, shapes=(*self.course.shapes, *[now] * (done - len(self.course.shapes))))

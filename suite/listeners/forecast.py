@@ -38,8 +38,10 @@ OVERDUE = 0.15
 """What has taken longer than was foreseen is taken to last this part of its time so far once more."""
 
 
-def seconds_left(layout: Layout, course: Course, now: float) -> float | None:
+def seconds_left(layout: Layout | None, course: Course, now: float) -> float | None:
     """How long the run may still take, its report included; None where nothing has been measured that this could rest on."""
+    if layout is None:
+        return None
     slow = slowness(course)
     compiling = dict.fromkeys(layout.compiling, slow * COMPILE_SECONDS)
     paces = Paces(list(_measured(layout, course)), course.known, compiling, slow * FIRST_SECONDS)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ..spec import Listener, hookimpl
 from ..trial import Grading, Invocation, Outcome, Timing, Trial, Validation
-from .course import Hearing, Layout, paces_of
+from .course import Hearing, Layout
 from .forecast import seconds_left
+from .recall import recalled
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -96,7 +97,7 @@ class Display:
     def suite_plan_started(self, invocation: Invocation) -> None:
         self._start = self._told = self._clock()
         self._hearing = Hearing(self._start)
-        self._hearing.known(paces_of(invocation.finished, invocation.trials))
+        self._hearing.known(recalled(invocation) if invocation.pending else ())
         self._trained = frozenset(key for key, outcome in invocation.finished.items() if outcome.learning)  # only an evaluation is new
         self._pending, count = len(invocation.pending), len(invocation.trials)
         kept = f"{count - self._pending} finished before, {self._pending} to do"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite.listeners.course import Hearing, Layout
+from suite.listeners.course import Hearing, Layout, Pace, pace_of
 from suite.listeners.forecast import seconds_left
 from suite.spec import Plugin
 from suite.trial import Evaluation, Outcome, Rule, Shape, Timing, Training, Trial
@@ -78,10 +78,13 @@ def lines_of(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def forecasts(lines: Sequence[Line], asked: Asked, moments: Sequence[float]) -> Iterator[tuple[float, float | None]]:
+def forecasts(
+    lines: Sequence[Line], asked: Asked, moments: Sequence[float], known: Sequence[Pace] = ()
+) -> Iterator[tuple[float, float | None]]:
     """For each moment, given in seconds from the first line on, the seconds that were left in truth, and those that were forecast."""
     start, end = lines[0]["time"], next(line["time"] for line in lines if line["what"] == "report_written")
     hearing = Hearing(start)
+    hearing.known(known)
     trials, timings = _nouns(lines, asked)
     waiting = iter(sorted(moments))
     moment = next(waiting, None)
@@ -92,6 +95,17 @@ def forecasts(lines: Sequence[Line], asked: Asked, moments: Sequence[float]) -> 
                 yield end - now, seconds_left(hearing.layout, hearing.course, now)
             moment = next(waiting, None)
         hear(hearing, line, trials, timings, asked.compiling)
+
+
+def paces(lines: Sequence[Line], asked: Asked) -> list[Pace]:
+    """The paces that a whole journal tells of, as the store keeps them."""
+    hearing = Hearing(lines[0]["time"])
+    trials, timings = _nouns(lines, asked)
+    for line in lines:
+        hear(hearing, line, trials, timings, asked.compiling)
+    assert hearing.layout is not None
+    heard = [pace_of(group, each, True) for group, each in zip(hearing.layout.populations, hearing.course.populations, strict=True)]
+    return [Pace(pace.trial, pace.members, pace.step) for pace in heard]
 
 
 def _nouns(lines: Sequence[Line], asked: Asked) -> tuple[dict[str, Trial], dict[str, Timing]]:
@@ -107,9 +121,7 @@ def hear(hearing: Hearing, line: Line, trials: dict[str, Trial], timings: dict[s
     match line["what"]:
         case "scheduled":
             groups = tuple(tuple(trials[key] for key in population) for population in line["populations"])
-            places = {trials[key].key: key for population in line["populations"] for key in population}
             hearing.scheduled(Layout(groups, line["workers"], frozenset(), tuple(timings.values()), line["gradings"], compiling))
-            assert len(places) == sum(map(len, groups))
         case "trial_started":
             hearing.started(trials[key].key, now)
         case "validated":
