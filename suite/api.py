@@ -198,15 +198,17 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
     outcomes = work.outcomes
     if work.ungraded:  # first, since that finds what forbids comparing a variant
         with LocalExecutor(1) as executor:
-            running.run_grades(work, executor)
+            work = running.run_grades(work, executor, audience)
     if work.pending:
         count = min(workers or default_workers(work.machine.device), len(work.pending))
         with LocalExecutor(count) as executor:
             outcomes = running.run_trials(work, invocation, executor, audience, count)
+    else:
+        running.tell_schedule(work, (), 1, audience)
     if work.untimed:
         with LocalExecutor(1) as executor:
             audience.tell("suite_timing_started", count=len(work.untimed))
-            running.run_timings(work, executor)
+            running.run_timings(work, executor, audience)
     return outcomes
 
 

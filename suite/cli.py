@@ -121,10 +121,18 @@ def run(
     listen: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of a listener, such as track=false for no MLflow.")
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append what happens to this file, a JSON object a line (docs/watching.md).")
+    ] = None,
     _path: SearchPath = None,
 ) -> None:
     """Run what a plan, or the part of it that is asked for, still lacks, then write its report."""
     options = listener_options(listen)
+    if events is not None:
+        from .listeners import journal
+
+        journal.check(events)
+        options["events"] = str(events)
     work = prepared(plan, variants, tasks, seeds, runs, device)
     if dry_run:
         from . import estimate

@@ -63,9 +63,9 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     """
     waiting = {trial.key: trial for trial in work.pending}
     store, outcomes = work.store, dict(work.outcomes)
-    futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
-    for job in _jobs(work, workers, executor):
-        futures[executor.submit(worker.work, job)] = job
+    jobs = list(_jobs(work, workers, executor))
+    tell_schedule(work, [job.trials for job in jobs], workers, audience)
+    futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {executor.submit(worker.work, job): job for job in jobs}
     while futures:
         finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for event in executor.events():
@@ -98,6 +98,11 @@ def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
             yield worker.Job(group, train, checkpoints, executor.channel)
 
 
+def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: int, audience: Audience) -> None:
+    """Tell listeners what is going to be done, and in what order."""
+    audience.tell("suite_scheduled", populations=populations, workers=workers, timings=work.untimed, gradings=work.ungraded)
+
+
 def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     if event.validation is None:
         audience.tell("suite_trial_started", trial=trial)
@@ -121,7 +126,7 @@ def _outcomes(job: worker.Job, future: Future[tuple[Outcome, ...]]) -> tuple[Out
         return tuple(Outcome(trial.key, "failed", reason=reason, traceback=traceback) for trial in job.trials)
 
 
-def run_timings(work: Work, executor: Executor) -> None:
+def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
     lacking = {timing.key: timing for timing in work.untimed}
     beside = {(timing.engine, timing.shape) for timing in lacking.values()}
@@ -135,6 +140,7 @@ def run_timings(work: Work, executor: Executor) -> None:
         for timing, timed in timed_together(executor, group):
             if timing.key in lacking:
                 work.store.put_timing(timing, timed)
+                audience.tell("suite_timed", timing=timing, timed=timed)
 
 
 def timed_together(executor: Executor, group: Sequence[Timing]) -> Iterator[tuple[Timing, Timed]]:
@@ -169,14 +175,18 @@ def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Ti
     return timed
 
 
-def run_grades(work: Work, executor: Executor) -> None:
-    """Grade the variants the store has no grade of."""
+def run_grades(work: Work, executor: Executor, audience: Audience) -> Work:
+    """Grade the variants the store has no grade of; the work with all grades."""
+    grades = dict(work.grades)
     for grading in work.ungraded:
         try:
             grade = executor.submit(worker.work_grade, grading).result()
         except Died as error:
             grade = Grade(failed=str(error))
         work.store.put_grade(grading, grade)
+        grades[grading.key] = grade
+        audience.tell("suite_graded", grading=grading, grade=grade)
+    return replace(work, grades=grades)
 
 
 def invocation_of(work: Work) -> Invocation:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..spec import Listener, hookimpl
-from ..trial import Invocation, Outcome, Trial, Validation
+from ..trial import Grading, Invocation, Outcome, Timing, Trial, Validation
+from .course import Hearing, Layout
+from .forecast import seconds_left
+from .recall import recalled
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
+
+
+TOLD_SECONDS = 60.0
+"""Where there is no terminal, the time left is said with a trial's end, at most so often."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,19 @@ def describe_cell(trial: Trial) -> str:
     return f"{trial.variant.label} on {trial.task.label}, T={trial.length}"
 
 
+def span(seconds: float) -> str:
+    """About how long that is, no finer than an estimate is good for; never nothing."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 115:
+        return f"about {5 * math.ceil(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"about {minutes} min"
+    hours = round(minutes / 60)
+    return f"about {hours} h" if hours < 48 else f"about {round(hours / 24)} days"
+
+
 def result(trial: Trial, outcome: Outcome) -> str:
     """How a trial ended, in a few words."""
     from ..measures.scores import skill_of
@@ -49,72 +69,97 @@ def result(trial: Trial, outcome: Outcome) -> str:
 
 
 class Display:
-    """A listener that keeps one live display in the parent, or prints a line for each trial where there is no terminal."""
+    """A listener that keeps one live display in the parent, or prints a line for each trial where there is no terminal.
 
-    def __init__(self, console: Console) -> None:
+    A thread draws the display anew by itself, so that its clocks go on whatever the run is at.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._console = console
+        self._console, self._clock = console, clock
         self._live: Live | None = None
         self._running: dict[str, Running] = {}
-        self._steps: dict[str, int] = {}  # steps of recurrence that each pending trial has to train, by key
-        self._steps_done = self._count = 0
-        self._start = 0.0
+        self._count = self._pending = self._failed = 0
+        self._start = self._told = clock()
+        self._hearing, self._trained = Hearing(self._start), frozenset[str]()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("trials, {task.fields[left]}"),
+            TextColumn("{task.fields[unit]}, {task.fields[left]}"),
             TimeElapsedColumn(),
             console=console,
         )
-        self._task = self._bar.add_task("training", total=None, left="")
+        self._task = self._bar.add_task("training", total=None, unit="trials", left="")
 
     @hookimpl
     def suite_plan_started(self, invocation: Invocation) -> None:
-        pending = [trial for trial in invocation.trials if trial.key in invocation.pending]
-        trained = {key for key, outcome in invocation.finished.items() if outcome.learning}  # only an evaluation is new
-        self._steps = {trial.key: 0 if trial.key in trained else trial.training.steps * trial.length for trial in pending}
-        self._start = time.monotonic()
-        count = len(invocation.trials)
-        kept = f"{count - len(pending)} finished before, {len(pending)} to do"
+        self._start = self._told = self._clock()
+        self._hearing = Hearing(self._start)
+        self._hearing.known(recalled(invocation) if invocation.pending else ())
+        self._trained = frozenset(key for key, outcome in invocation.finished.items() if outcome.learning)  # only an evaluation is new
+        self._pending, count = len(invocation.pending), len(invocation.trials)
+        kept = f"{count - self._pending} finished before, {self._pending} to do"
         self._say(f"plan {invocation.plan} on {invocation.device}: {count} trials, {kept}")
-        if pending and self._console.is_terminal:
-            from rich.live import Live
+        if self._pending:
+            self._show(f"training on {invocation.device}", self._pending, "trials", refreshes=4)
 
-            self._bar.update(self._task, total=len(pending), left="estimating the time left")
-            self._live = Live(self._render(), console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
+    @hookimpl
+    def suite_scheduled(
+        self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]
+    ) -> None:
+        from ..ops.engines import engine  # imports torch, as whoever plans a run has done before
+
+        groups = tuple(tuple(group) for group in populations)
+        names = {trial.engine for group in groups for trial in group} | {timing.engine for timing in timings}
+        compiling = frozenset(name for name in names if engine(name).compiles)
+        self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), len(gradings), compiling))
 
     @hookimpl
     def suite_trial_started(self, trial: Trial) -> None:
         self._running[trial.key] = Running(trial)
-        self._refresh()
+        self._hearing.started(trial.key, self._clock())
 
     @hookimpl
     def suite_validated(self, trial: Trial, validation: Validation) -> None:
         if trial.key in self._running:  # what arrives after a trial has ended is not shown
             self._running[trial.key] = Running(trial, validation.step, validation.scores.get("loss", math.nan))
-        self._refresh()
+            self._hearing.validated(trial.key, validation.step, self._clock())
 
     @hookimpl
     def suite_trial_finished(self, trial: Trial, outcome: Outcome) -> None:
         self._running.pop(trial.key, None)
         self._count += 1
-        self._steps_done += self._steps.get(trial.key, 0)
+        self._failed += outcome.status != "ok"
+        self._hearing.finished(trial.key, outcome, self._clock())
+        self._bar.update(self._task, completed=self._count, unit=f"trials, {self._failed} not well" if self._failed else "trials")
         if self._live is None or outcome.status != "ok":
-            self._say(f"[{self._count}/{len(self._steps)}] {describe(trial)}: {result(trial, outcome)}")
-        self._refresh()
+            self._say(f"[{self._count}/{self._pending}] {describe(trial)}: {result(trial, outcome)}")
+        if self._live is None and self._clock() - self._told >= TOLD_SECONDS and self._count < self._pending:
+            self._told = self._clock()
+            self._say(f"{self._failed} of {self._count} did not end well, {self._left()}" if self._failed else self._left())
 
     @hookimpl
     def suite_timing_started(self, count: int) -> None:
-        self._stop()
+        self._running.clear()
+        self._hearing.timing_started(self._clock())
         self._say(f"timing {count} models, alone on the machine")
+        self._show("timing", count, "models", refreshes=1)  # drawing takes time from what is timed
+
+    @hookimpl
+    def suite_timed(self, timing: Timing) -> None:
+        self._hearing.timed(timing, self._clock())
+        self._bar.advance(self._task)
+
+    @hookimpl
+    def suite_graded(self) -> None:
+        self._hearing.graded(self._clock())
 
     @hookimpl
     def suite_report_written(self, folder: Path) -> None:
         self._stop()
-        self._say(f"report written after {time.monotonic() - self._start:.0f} s: {folder / 'index.html'}")
+        self._say(f"report written after {self._clock() - self._start:.0f} s: {folder / 'index.html'}")
 
     @hookimpl
     def suite_plan_finished(self) -> None:
@@ -124,26 +169,32 @@ class Display:
         """Print a line as it stands: without markup, which brackets in a folder's name would be taken for, and without line breaks."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    def _show(self, what: str, total: int, unit: str, refreshes: float) -> None:
+        """Begin a live display of one part of the run, drawn so often a second, where there is a terminal."""
+        self._stop()
+        self._bar.update(self._task, description=what, total=total, completed=0, unit=unit)
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=refreshes, transient=True)
+            self._live.start()
+
     def _stop(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def _refresh(self) -> None:
-        if self._live is None:
-            return
-        done = self._steps_done + sum(running.step * running.trial.length for running in self._running.values())
-        if done:
-            left = (time.monotonic() - self._start) / done * max(0, sum(self._steps.values()) - done)
-            self._bar.update(self._task, left=f"about {left // 60:.0f} min {left % 60:.0f} s left")
-        self._bar.update(self._task, completed=self._count)
-        self._live.update(self._render())
+    def _left(self) -> str:
+        """The time left, in a few words."""
+        seconds = seconds_left(self._hearing.layout, self._hearing.course, self._clock())
+        return "estimating the time left" if seconds is None else f"{span(seconds)} left"
 
     def _render(self) -> Group:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
+        self._bar.update(self._task, left=self._left())
         table = Table.grid(padding=(0, 2))
         for members in self._populations():
             first, steps = members[0], max(running.step for running in members)
@@ -156,7 +207,7 @@ class Display:
     def _populations(self) -> list[list[Running]]:
         """The running trials, those together that differ in seed and learning rate alone."""
         together: dict[str, list[Running]] = {}
-        for running in self._running.values():
+        for running in list(self._running.values()):  # a thread draws, while others start and end
             together.setdefault(describe_cell(running.trial), []).append(running)
         return list(together.values())
 

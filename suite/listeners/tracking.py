@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,19 @@ from ..spec import Listener, hookimpl
 from ..store.store import Store
 from ..trial import Invocation, Outcome, Trial
 from . import database
+from .aside import Aside
 
 if TYPE_CHECKING:
     from .mirror import Mirror
 
 LONGEST_REASON = 400
 """How many characters of an error's text are shown."""
+
+INTERRUPTED_SECONDS = 1.5
+"""A run that is broken off waits so long for MLflow; what is not mirrored by then the next run mirrors."""
+
+SILENT_SECONDS = 2.0
+"""A run that is over says so where it has waited so long for MLflow."""
 
 ROOTS = (ConnectionError, TimeoutError, socket.gaierror, sqlite3.Error)
 """Errors that MLflow and its libraries wrap in several others, which say less."""
@@ -28,18 +36,24 @@ ROOTS = (ConnectionError, TimeoutError, socket.gaierror, sqlite3.Error)
 class Tracking:
     """A listener that keeps an MLflow experiment per plan, a parent run per invocation, and a run per trial.
 
-    Where MLflow fails, the mirroring ends and the run goes on: the hook in which it failed raises a SuiteError, which the audience notes,
-    and the next invocation mirrors from the trial files what is missing. MLflow is imported only when there is something to mirror.
+    All that has to do with MLflow, its import and connecting included, is done in a thread of its own, so that neither the training nor
+    the display waits for a slow server; the run waits for that thread at its end. Where MLflow fails, the mirroring ends and the run goes
+    on: the last hook raises a SuiteError, which the audience notes, and the next invocation mirrors from the trial files what is missing.
+    MLflow is imported only when there is something to mirror.
+
+    say: is told at the end what the run waits for, where that takes long
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self._aside = Aside("MLflow")
         self._invocation: Invocation | None = None
         self._mirror: Mirror | None = None
-        self._failed = False
+        self._failed = ""
         self._reported = False
         self._mended = ""
 
-    # The hooks are called last, so that no other listener waits for a slow server.
+    # The hooks are called last, so that no other listener waits for the end of the mirroring.
 
     @hookimpl(trylast=True)
     def suite_plan_started(self, invocation: Invocation) -> None:
@@ -47,21 +61,35 @@ class Tracking:
 
     @hookimpl(trylast=True)
     def suite_trial_finished(self, trial: Trial, outcome: Outcome) -> None:
-        self._attempt(lambda mirror: mirror.show(trial, outcome))
+        self._aside.do(lambda: self._attempt(lambda mirror: mirror.show(trial, outcome)))
 
     @hookimpl(trylast=True)
     def suite_report_written(self, folder: Path) -> None:
         self._reported = True
-        self._attempt(lambda mirror: self._complete(mirror, folder))
+        self._aside.do(lambda: self._attempt(lambda mirror: self._complete(mirror, folder)))
 
     @hookimpl(trylast=True)
     def suite_plan_finished(self) -> None:
         if self._run.pending or self._reported:
-            self._end()
+            self._aside.do(self._end)
+            self._await()
         elif not self._up_to_date():
             self._catch_up()
-        if self._mended and not self._failed:
-            raise SuiteError(self._mended)
+        unexpected = self._aside.raised[0].reason if self._aside.raised else ""
+        if problem := self._failed or unexpected or self._mended:
+            raise SuiteError(problem)
+
+    def _await(self) -> None:
+        """Wait for what is being mirrored; where the run was broken off, only for a moment."""
+        try:
+            if not self._reported:
+                self._aside.wait(INTERRUPTED_SECONDS)
+            elif not self._aside.wait(SILENT_SECONDS):
+                address = database.shown(database.uri(self._run.runs))
+                self._say(f"waiting for MLflow at {address}; Ctrl-C leaves the rest to the next run")
+                self._aside.wait()
+        finally:
+            self._aside.end()
 
     @property
     def _run(self) -> Invocation:
@@ -79,17 +107,13 @@ class Tracking:
                 yield trial, self._run.finished[trial.key]
 
     def _attempt(self, action: Callable[[Mirror], None]) -> None:
-        """Do one thing with MLflow, unless something has failed before.
-
-        Raises SuiteError where it fails.
-        """
+        """Do one thing with MLflow, unless something has failed before."""
         if self._failed:
             return
         try:
             action(self._opened())
         except Exception as error:  # whatever a server or its client raises: the results are safe in the store
-            self._failed = True
-            raise SuiteError(self._sentence(error)) from error
+            self._failed = self._sentence(error)
 
     def _sentence(self, error: Exception) -> str:
         """What the user is told of a failure, in one line."""
@@ -123,9 +147,7 @@ class Tracking:
         try:
             self._mirror.end("FAILED" if self._failed else "FINISHED" if self._reported else "KILLED")
         except Exception as error:  # the next run of this folder ends them
-            if not self._failed:
-                self._failed = True
-                raise SuiteError(self._sentence(error)) from error
+            self._failed = self._failed or self._sentence(error)
 
     def _up_to_date(self) -> bool:
         """Whether a local database shows every finished trial; for a server the answer is no, since only MLflow's client can ask it."""
@@ -142,15 +164,16 @@ class Tracking:
                 held.enter_context(self._store.writing())
             except SuiteError:  # another run holds the lock and mirrors by itself, or the folder is read-only
                 return
-            held.callback(self._end)
-            self._attempt(self._mirror_earlier)
+            self._reported = True
+            self._aside.do(lambda: self._attempt(self._mirror_earlier))
+            self._aside.do(self._end)
+            self._await()
 
     def _mirror_earlier(self, mirror: Mirror) -> None:
         for trial, outcome in self._earlier():
             mirror.show(trial, outcome)
         if mirror.wrote and self._store.report.is_dir():
             mirror.attach(self._store.report)
-        self._reported = True
 
 
 def _reason(error: BaseException) -> str:
@@ -180,9 +203,14 @@ def state(runs: Path) -> str:
     return f"{address}: the file {fault}; `suite run PLAN` mirrors what is stored" if fault else address
 
 
-def start(*, track: bool = True) -> Tracking | None:
-    """Mirror the run, unless ``track=False``."""
-    return Tracking() if track else None
+def start(*, track: bool = True, progress: bool = False) -> Tracking | None:
+    """Mirror the run, unless ``track=False``; say what is waited for where progress is shown."""
+    return Tracking(_say if progress else lambda _: None) if track else None
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 @hookimpl

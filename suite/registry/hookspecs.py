@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pluggy
 
-from ..spec import Claim, Corruption, Listener, Measure, Section, Task, Variant
-from ..trial import Invocation, Outcome, Trial, Validation
+from ..spec import Claim, Corruption, Grade, Listener, Measure, Section, Task, Variant
+from ..trial import Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
 
 hookspec = pluggy.HookspecMarker("suite")
 
@@ -48,6 +48,11 @@ def suite_plan_started(invocation: Invocation) -> None:
 
 
 @hookspec
+def suite_scheduled(populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]) -> None:
+    """Hear what will be done: trials, those of a population as one program and the first ones first, so many at a time; then the rest, alone."""
+
+
+@hookspec
 def suite_trial_started(trial: Trial) -> None:
     """Hear that a worker took up a trial."""
 
@@ -65,6 +70,16 @@ def suite_trial_finished(trial: Trial, outcome: Outcome) -> None:
 @hookspec
 def suite_timing_started(count: int) -> None:
     """Hear that the trials are done and `count` models are being timed, alone on the machine."""
+
+
+@hookspec
+def suite_timed(timing: Timing, timed: Timed) -> None:
+    """Hear what a timing came to; its file is already in the store."""
+
+
+@hookspec
+def suite_graded(grading: Grading, grade: Grade) -> None:
+    """Hear how far a variant's numbers repeat; its file is already in the store."""
 
 
 @hookspec

@@ -20,10 +20,13 @@ from .pretended import registry
 def test_the_events_are_the_hooks_that_yield_nothing() -> None:
     assert EVENTS == [
         "suite_plan_started",
+        "suite_scheduled",
         "suite_trial_started",
         "suite_validated",
         "suite_trial_finished",
         "suite_timing_started",
+        "suite_timed",
+        "suite_graded",
         "suite_report_written",
         "suite_plan_finished",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,19 @@ from suite.trial import Outcome, Trial, Validation
 from .pretended import Pretended, asked, learned
 
 
-def display(*, terminal: bool) -> tuple[progress.Display, io.StringIO]:
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def display(*, terminal: bool, clock: Clock | None = None) -> tuple[progress.Display, io.StringIO]:
     stream = io.StringIO()
-    return progress.Display(Console(file=stream, force_terminal=terminal, width=60)), stream
+    return progress.Display(Console(file=stream, force_terminal=terminal, width=120), clock or Clock()), stream
 
 
 def test_plain_lines_tell_of_each_trial(tiny: Trial, this_machine: Machine, tmp_path: Path) -> None:
@@ -47,33 +58,88 @@ def test_plain_lines_tell_of_each_trial(tiny: Trial, this_machine: Machine, tmp_
 
 
 def test_a_terminal_shows_what_is_running_and_keeps_what_failed(tiny: Trial, this_machine: Machine, tmp_path: Path) -> None:
-    trials = [asked(tiny), asked(tiny, seed=1)]
+    trials = [asked(tiny, seed=seed) for seed in range(4)]
     invocation = Pretended(tmp_path, this_machine).invocation(tuple((trial, learned(trial)) for trial in trials), ())
-    shown, stream = display(terminal=True)
+    clock = Clock()
+    shown, stream = display(terminal=True, clock=clock)
     shown.suite_plan_started(invocation)
-    for trial in trials:
+    shown.suite_scheduled([trials[:2], trials[2:]], 1, [], [])
+    for trial in trials[:2]:
         shown.suite_trial_started(trial)
-    shown.suite_validated(trials[0], Validation(5, {"loss": 0.25}))
+    for step in (5, 10):
+        clock.now += 500.0
+        for trial in trials[:2]:
+            shown.suite_validated(trial, Validation(step, {"loss": 0.25 + trial.seed}))
     shown._live.refresh()  # type: ignore[union-attr]
+    drawn = stream.getvalue()
+    assert "gru on adding, T=10: 2 trials at once" in drawn  # a population is one line
+    assert "step 10/20" in drawn
+    assert "best loss 0.25" in drawn
+    assert "about 5" in drawn  # 10 steps of 100 s, and another population of 20
+    assert "min left" in drawn
     shown.suite_trial_finished(trials[0], Outcome(trials[0].key, "diverged", reason="not finite"))
-    shown.suite_validated(trials[0], Validation(10, {"loss": 0.25}))  # too late: it has ended
+    shown.suite_validated(trials[0], Validation(15, {"loss": 0.25}))  # too late: it has ended
     assert list(shown._running) == [trials[1].key]
+    shown._live.refresh()  # type: ignore[union-attr]
+    assert "1 not well" in stream.getvalue()
+    assert "diverged: not finite" in stream.getvalue()
+    shown.suite_timing_started(2)
+    shown._live.refresh()  # type: ignore[union-attr]
+    assert "0/2 models" in stream.getvalue()
     shown.suite_plan_finished()
     assert shown._live is None
-    text = stream.getvalue()
-    assert "step 5/20" in text
-    assert "loss 0.25" in text
-    assert "min" in text
-    assert "diverged: not finite" in text
 
 
-def test_a_trial_that_lacks_an_evaluation_alone_takes_no_steps(tiny: Trial, this_machine: Machine, tmp_path: Path) -> None:
-    trial, other = asked(tiny), asked(tiny, seed=1)
-    plan = Pretended(tmp_path, this_machine)
-    invocation = plan.invocation(((trial, learned(trial)), (other, learned(other))), ())
-    shown, _ = display(terminal=False)
-    shown.suite_plan_started(replace(invocation, finished={trial.key: replace(learned(trial), evaluations={})}))
-    assert shown._steps == {trial.key: 0, other.key: 20 * other.length}
+def test_a_display_goes_on_by_itself_while_nothing_is_told(tiny: Trial, this_machine: Machine, tmp_path: Path) -> None:
+    trial = asked(tiny)
+    clock = Clock()
+    shown, stream = display(terminal=True, clock=clock)
+    shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(((trial, learned(trial)),), ()))
+    shown.suite_scheduled([[trial]], 1, [], [])
+    shown.suite_trial_started(trial)
+    for step in (5, 10):
+        clock.now += 100.0
+        shown.suite_validated(trial, Validation(step, {"loss": 1.0}))
+    clock.now += 90.0  # 20 s a step, so that about two minutes are left
+    deadline = time.monotonic() + 30
+    while "about 2 min left" not in stream.getvalue():
+        assert time.monotonic() < deadline, stream.getvalue()
+        time.sleep(0.05)
+    shown.suite_plan_finished()
+
+
+def test_where_there_is_no_terminal_the_time_left_is_said_now_and_then(tiny: Trial, this_machine: Machine, tmp_path: Path) -> None:
+    trials = [asked(tiny, seed=seed) for seed in range(4)]
+    clock = Clock()
+    shown, stream = display(terminal=False, clock=clock)
+    shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(tuple((trial, learned(trial)) for trial in trials), ()))
+    shown.suite_scheduled([[trial] for trial in trials], 1, [], [])
+    for trial in trials:
+        shown.suite_trial_started(trial)
+        for step in (5, 10, 15, 20):
+            clock.now += 100.0
+            shown.suite_validated(trial, Validation(step, {"loss": 1.0}))
+        status = Outcome(trial.key, "failed", reason="no such luck") if trial.seed == 1 else learned(trial)
+        shown.suite_trial_finished(trial, status)
+    said = [line for line in stream.getvalue().splitlines() if line.endswith(" left")]
+    assert said[0] == "about 20 min left"
+    assert said[1].startswith("1 of 2 did not end well, about 1")
+    assert len(said) == 3  # not after the last
+
+
+def test_a_time_left_is_said_no_finer_than_it_is_known_and_never_as_nothing() -> None:
+    seconds = (0.0, 9.9, 10.1, 61.0, 114.0, 116.0, 3500.0, 7300.0, 200_000.0)
+    assert [progress.span(each) for each in seconds] == [
+        "a few seconds",
+        "a few seconds",
+        "about 15 s",
+        "about 65 s",
+        "about 115 s",
+        "about 2 min",
+        "about 58 min",
+        "about 2 h",
+        "about 2 days",
+    ]
 
 
 def test_an_outcome_is_told_in_a_few_words(tiny: Trial) -> None:
@@ -91,7 +157,7 @@ def test_python_sees_nothing_unless_it_asks() -> None:
     assert isinstance(progress.start(progress=True), progress.Display)
 
 
-@pytest.mark.parametrize("module", ["announce", "dashboard", "database", "progress", "tracking"])
+@pytest.mark.parametrize("module", ["announce", "dashboard", "database", "forecast", "journal", "progress", "tracking"])
 def test_importing_a_listener_is_cheap(module: str) -> None:
     heavy = {"torch", "mlflow", "sqlalchemy", "pandas", "numpy", "matplotlib", "rich"}
     code = f"import sys, suite.listeners.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
