@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import verdict
+from .canvas import PAPER, WIDTH, Look, legend, outer_labels, scales, small_multiples, svg, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..spec import Results
 
-# matplotlib and seaborn are imported inside the functions: every section file imports this module, and listing them must be quick.
+__all__ = ["MARK", "Look", "cell", "cells", "dots", "effects", "heat", "lines", "looks", "rising", "roofline", "svg", "theme"]
 
 MARK = "†"
 """Follows the name of a variant that is not causal."""
@@ -28,52 +25,8 @@ COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#c
 
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 
-PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-"""The box behind small print that lines may cross."""
-
 ABREAST = 6
 """A row of step curves has at most so many panels."""
-
-WIDTH = 9.4
-"""The width of a figure in inches: it fills the page's column, and its text is then as large as the page's."""
-
-RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 9.5,
-    "axes.edgecolor": "#9a9a9a",
-    "axes.linewidth": 0.8,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "grid.color": "#e4e4e4",
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5.5,
-    "text.parse_math": False,  # a plugin's name may hold a dollar sign
-    "svg.fonttype": "path",
-    "axes.unicode_minus": True,
-}
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a variant is drawn, the same in every figure of a report."""
-
-    name: str
-    label: str
-    causal: bool
-    colour: str
-    marker: str
-
-    @property
-    def line(self) -> dict[str, Any]:
-        """Keywords for a matplotlib line; a variant that is not causal is dashed and hollow."""
-        face = self.colour if self.causal else "white"
-        dash = "-" if self.causal else (0, (4, 2))
-        return {"color": self.colour, "marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "linestyle": dash}
 
 
 def looks(results: Results, *, timed: bool = False) -> dict[str, Look]:
@@ -99,29 +52,6 @@ def cells(frame: DataFrame) -> list[str]:
     return [cell(task, length) for task, length in zip(frame["task"], frame["length"], strict=True)]
 
 
-@contextlib.contextmanager
-def theme() -> Iterator[None]:
-    """Draw everything inside in the report's theme, whatever a user's matplotlibrc sets."""
-    import matplotlib
-    import matplotlib.style
-    import seaborn
-
-    with matplotlib.rc_context():
-        matplotlib.style.use("default")
-        seaborn.set_theme(style="whitegrid", color_codes=False, rc=RC)
-        yield
-
-
-def svg(figure: Figure, name: str) -> bytes:
-    """The figure as SVG, the same bytes each time; `name` keeps its internal names apart from other figures'."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    with theme(), matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
 def lines(
     frame: DataFrame,
     look: Mapping[str, Look],
@@ -141,7 +71,7 @@ def lines(
     level: where a grey line is drawn for comparison; notes: small print by panel
     """
     panels = list(dict.fromkeys(frame["panel"]))
-    figure, axes = _small_multiples(panels, height=2.35)
+    figure, axes = small_multiples(panels, height=2.35)
     few = len(set(frame["x"])) <= 12
     for panel, axis in zip(panels, axes, strict=True):
         rows = frame[frame["panel"] == panel]
@@ -154,13 +84,13 @@ def lines(
                 axis.fill_between(curve["x"], curve["low"], curve["high"], color=style.colour, alpha=0.13, linewidth=0)
                 axis.plot(curve["x"], curve["mean"], markevery=1 if few else [len(curve) - 1], zorder=front, **style.line)
         positions = sorted(set(rows["x"]))
-        _scales(axis, log, ticks or ({x: f"{x:g}" for x in positions} if "x" in log and len(positions) <= 8 else None))
+        scales(axis, log, ticks or ({x: f"{x:g}" for x in positions} if "x" in log and len(positions) <= 8 else None))
         if y_range:
             axis.set_ylim(*y_range)
         if notes and notes.get(panel):
             axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=PAPER)
-    _outer_labels(figure, x_label, y_label)
-    _legend(figure, [style for name, style in look.items() if name in set(frame["variant"])])
+    outer_labels(figure, x_label, y_label)
+    legend(figure, [style for name, style in look.items() if name in set(frame["variant"])])
     return figure
 
 
@@ -187,7 +117,7 @@ def dots(
     every = summary[["panel", "variant"]] if points is None else pd.concat([summary[["panel", "variant"]], points[["panel", "variant"]]])
     panels = list(dict.fromkeys(every["panel"]))
     names = [name for name in look if name in set(every["variant"])]
-    figure, axes = _small_multiples(panels, height=0.6 + 0.25 * len(names), share_y=True, columns=columns)
+    figure, axes = small_multiples(panels, height=0.6 + 0.25 * len(names), share_y=True, columns=columns)
     for panel, axis in zip(panels, axes, strict=True):
         if level is not None:
             axis.axvline(level, color="#8a8a8a", linewidth=1)
@@ -204,9 +134,9 @@ def dots(
         axis.set_yticks(range(len(names)), [look[name].label for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
-        _scales(axis, ["x"] if log else [], None)
+        scales(axis, ["x"] if log else [], None)
         axis.set_xlim(*x_range)
-    _outer_labels(figure, x_label, "")
+    outer_labels(figure, x_label, "")
     return figure
 
 
@@ -255,7 +185,7 @@ def effects(rows: DataFrame) -> Figure:
     axis.grid(axis="y", visible=False)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    _outer_labels(figure, "difference", "")
+    outer_labels(figure, "difference", "")
     return figure
 
 
@@ -294,15 +224,15 @@ def rising(
             axis.set_title(style.label if len(blocks) > 1 or panel == rows[0][0] else "", loc="left", color=style.colour)
             for side in ("top", "right"):
                 axis.spines[side].set_visible(False)
-            _scales(axis, [], None, most=3)
+            scales(axis, [], None, most=3)
             if notes and notes.get((panel, name)):
                 axis.text(0.04, 0.97, notes[panel, name], transform=axis.transAxes, fontsize=7.5, color="#555555", va="top")
         line[0].set_ylabel(panel)
         for axis in line[len(block) :]:
             axis.remove()
-    _outer_labels(figure, x_label, y_label)
+    outer_labels(figure, x_label, y_label)
     if verdict.BASELINE in drawn and names != [verdict.BASELINE]:
-        _legend(figure, [look[verdict.BASELINE]], marker="")
+        legend(figure, [look[verdict.BASELINE]], marker="")
     return figure
 
 
@@ -317,7 +247,7 @@ def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, byt
     operations, bytes_: what the device reaches a second
     """
     panels = list(dict.fromkeys(points["panel"]))
-    figure, axes = _small_multiples(panels, height=2.6)
+    figure, axes = small_multiples(panels, height=2.6)
     low = min(points["intensity"].min() / 3, operations / bytes_ / 3)
     high = max(points["intensity"].max() * 3, 3 * operations / bytes_)
     for panel, axis in zip(panels, axes, strict=True):
@@ -325,9 +255,9 @@ def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, byt
         rows = points[points["panel"] == panel]
         for name, intensity, rate in zip(rows["variant"], rows["intensity"], rows["rate"], strict=True):
             axis.plot(intensity, rate / 1e9, zorder=3, **{**look[name].line, "linestyle": "none", "markersize": 7})
-        _scales(axis, ["x", "y"], None)
-    _outer_labels(figure, "operations for each byte moved", "10⁹ operations a second")
-    _legend(figure, [style for name, style in look.items() if name in set(points["variant"])])
+        scales(axis, ["x", "y"], None)
+    outer_labels(figure, "operations for each byte moved", "10⁹ operations a second")
+    legend(figure, [style for name, style in look.items() if name in set(points["variant"])])
     return figure
 
 
@@ -361,61 +291,3 @@ def heat(values: DataFrame, texts: DataFrame) -> Figure:
         for text in axis.get_xticklabels():
             text.set(rotation=35, ha="left", rotation_mode="anchor")
     return figure
-
-
-def _small_multiples(panels: list[str], height: float, share_y: bool = False, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    columns = min(len(panels), columns or (2 if len(panels) == 4 else 3))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTH if columns > 1 else WIDTH * 0.72, rows * height + 0.75), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y or "row", sharex=False)
-    axes = list(grid.flat)
-    for axis, panel in zip(axes, panels, strict=False):
-        axis.set_title(panel, loc="left")
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    for axis in axes[len(panels) :]:
-        axis.remove()
-    return figure, axes[: len(panels)]
-
-
-def _scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, most: int = 6) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    for name in log:
-        (axis.set_xscale if name == "x" else axis.set_yscale)("log")
-        scale = axis.xaxis if name == "x" else axis.yaxis
-        low, high = scale.get_view_interval()
-        subs = (1, 1.5, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 200 * low else (1,)
-        scale.set_major_locator(LogLocator(base=10, subs=subs))
-        scale.set_major_formatter(FuncFormatter(lambda value, _place: _tick(value)))
-        scale.set_minor_formatter(NullFormatter())
-    if ticks:
-        axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
-        axis.set_xticks([], minor=True)
-    elif "x" not in log:
-        axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
-
-
-def _tick(value: float) -> str:
-    """A number on a logarithmic axis; a small power of ten as such, since 1e-05 reads badly."""
-    exponent = round(math.log10(value)) if value > 0 else 0
-    if exponent < -3 and math.isclose(value, 10.0**exponent):
-        return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value:g}"
-
-
-def _outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
-    figure.supxlabel(x_label, fontsize=RC["axes.labelsize"])
-    if y_label:
-        figure.supylabel(y_label, fontsize=RC["axes.labelsize"])
-
-
-def _legend(figure: Figure, shown: list[Look], **style: Any) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label=look.label, **{**look.line, **style}) for look in shown]
-    longest = max((len(look.label) for look in shown), default=1)
-    columns = max(1, min(len(handles), int(115 / (longest + 7))))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4, borderaxespad=0.2)

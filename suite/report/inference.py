@@ -98,7 +98,6 @@ def fitted_sign_flip(variant: Sequence[Scores], baseline: Sequence[Scores], rng:
 
     variant, baseline: the scores of each cell, of the same cells, rates and seeds; of no cells at all p is 1
     draws: exact where all n pairs have 2ⁿ ≤ draws exchanges, or else (k + 1) / (draws + 1) of so many
-
     Where a sign would be flipped, variant and baseline exchange all that they have of a seed, and choose their rates anew. A test score
     that is NaN, as what an unsolved trial keeps of its skill, takes its pair away where it is chosen, and a cell without pairs itself.
     Errors: ValueError for shapes that differ or a test score that is infinite.

@@ -1,0 +1,141 @@
+"""Sets the theme of figures, the look of a variant in them, and their common parts: panels, axes, labels, legend, and the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# matplotlib and seaborn are imported inside the functions: every section file imports this module, and listing them must be quick.
+
+PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+"""The box behind small print that lines may cross."""
+
+WIDTH = 9.4
+"""The width of a figure in inches: it fills the page's column, and its text is then as large as the page's."""
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": "#9a9a9a",
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "grid.color": "#e4e4e4",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "text.parse_math": False,  # a plugin's name may hold a dollar sign
+    "svg.fonttype": "path",
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a variant is drawn, the same in every figure of a report."""
+
+    name: str
+    label: str
+    causal: bool
+    colour: str
+    marker: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords for a matplotlib line; a variant that is not causal is dashed and hollow."""
+        face = self.colour if self.causal else "white"
+        dash = "-" if self.causal else (0, (4, 2))
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "linestyle": dash}
+
+
+@contextlib.contextmanager
+def theme() -> Iterator[None]:
+    """Draw everything inside in the report's theme, whatever a user's matplotlibrc sets."""
+    import matplotlib
+    import matplotlib.style
+    import seaborn
+
+    with matplotlib.rc_context():
+        matplotlib.style.use("default")
+        seaborn.set_theme(style="whitegrid", color_codes=False, rc=RC)
+        yield
+
+
+def svg(figure: Figure, name: str) -> bytes:
+    """The figure as SVG, the same bytes each time; `name` keeps its internal names apart from other figures'."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with theme(), matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def small_multiples(panels: list[str], height: float, share_y: bool = False, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), columns or (2 if len(panels) == 4 else 3))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(WIDTH if columns > 1 else WIDTH * 0.72, rows * height + 0.75), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y or "row", sharex=False)
+    axes = list(grid.flat)
+    for axis, panel in zip(axes, panels, strict=False):
+        axis.set_title(panel, loc="left")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    return figure, axes[: len(panels)]
+
+
+def scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, most: int = 6) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    for name in log:
+        (axis.set_xscale if name == "x" else axis.set_yscale)("log")
+        scale = axis.xaxis if name == "x" else axis.yaxis
+        low, high = scale.get_view_interval()
+        subs = (1, 1.5, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 200 * low else (1,)
+        scale.set_major_locator(LogLocator(base=10, subs=subs))
+        scale.set_major_formatter(FuncFormatter(lambda value, _place: _tick(value)))
+        scale.set_minor_formatter(NullFormatter())
+    if ticks:
+        axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
+        axis.set_xticks([], minor=True)
+    elif "x" not in log:
+        axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
+
+
+def _tick(value: float) -> str:
+    """A number on a logarithmic axis; a small power of ten as such, since 1e-05 reads badly."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if exponent < -3 and math.isclose(value, 10.0**exponent):
+        return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value:g}"
+
+
+def outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
+    figure.supxlabel(x_label, fontsize=RC["axes.labelsize"])
+    if y_label:
+        figure.supylabel(y_label, fontsize=RC["axes.labelsize"])
+
+
+def legend(figure: Figure, shown: list[Look], **style: Any) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=look.label, **{**look.line, **style}) for look in shown]
+    longest = max((len(look.label) for look in shown), default=1)
+    columns = max(1, min(len(handles), int(115 / (longest + 7))))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.4, borderaxespad=0.2)
