@@ -46,7 +46,7 @@ def curves(place: int, task: str, rows: Sequence[verdict.Solving], look: Looks) 
         for row in rows
         if row.survival is not None and row.survival.probability[-1] < 1
     } | {(panel(row), row.variant): "none" for row in rows if row.survival is not None and row.survival.probability[-1] == 1}
-    figure = figures.rising(points(rows), look, x_label="training steps", y_label="part of the seeds that had solved it", notes=notes)
+    figure = figures.rising(points(rows), look, x_label="training steps", y_label="part solved", notes=notes)
     return Plot(
         f"solving_{place}",
         figure,

@@ -115,7 +115,7 @@ def scales(axis: Axes, log: Iterable[str], ticks: Mapping[float, str] | None, mo
         axis.set_xticks(list(ticks), list(ticks.values()), minor=False)
         axis.set_xticks([], minor=True)
     elif "x" not in log:
-        axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
+        axis.xaxis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), prune="upper" if most < 6 else None))
 
 
 def _tick(value: float) -> str:

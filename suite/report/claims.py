@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..measures import length
+from ..measures import gradient, length
 from ..spec import Claim, Expectation
 from ..trial import BASELINE
 from . import inference
@@ -61,10 +61,20 @@ def beyond(results: Results) -> Series[float]:
     return reached
 
 
+def reach(results: Results) -> Series[float]:
+    """The part of the way back to the first step that a trained model's gradient reaches, where the plan asks for it."""
+    rows = results.frame
+    rows = rows[rows["axis"].eq(gradient.NAME) & rows["at"].eq(0)]
+    by_metric = rows.pivot_table(index="key", columns="metric", values="value").reindex(columns=["horizon", "longest_lag"])
+    parts: Series[float] = by_metric["horizon"] / by_metric["longest_lag"]
+    return parts
+
+
 QUANTITIES: Mapping[str, Quantity] = {
     "skill": Quantity("test skill"),
     "beyond": Quantity("test skill at the longest multiple of the trained length", beyond),
     "retained": Quantity("the part of its skill that a solved trial keeps under damage", kept),
+    "reach": Quantity("the part of the way back that the gradient reaches", reach),
     "steps": Quantity("the part of its steps that a trial took to solve its task", spent),
     "time": Quantity("time of forward and backward at the longest timed length"),
 }

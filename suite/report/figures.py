@@ -220,6 +220,7 @@ def rising(
             axis.fill_between(curve["x"], curve["low"], curve["high"], step="post", color=style.colour, alpha=0.15, linewidth=0)
             _step(axis, curve, {"color": style.colour, "linewidth": 2.2, "linestyle": style.line["linestyle"]})
             axis.set_ylim(-0.04, 1.04)
+            axis.set_yticks([0, 0.5, 1])
             axis.set_xlim(0, own["x"].max())
             axis.set_title(style.label if len(blocks) > 1 or panel == rows[0][0] else "", loc="left", color=style.colour)
             for side in ("top", "right"):

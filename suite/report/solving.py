@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..measures.scores import chosen_by_others
 from ..trial import BASELINE
 from . import inference
-from .counted import listed, steps, trials, variants
+from .counted import apart, listed, steps, trials
 from .inference import Survival
 from .stats import Interval
 
@@ -116,7 +116,7 @@ def solving(results: Results) -> list[Solving]:
     """How soon each variant solves each cell, in the order of cells and variants; cells that nobody solved are left out of comparisons."""
     counted, timed = trials(results), steps(results)
     counted = counted[counted["status"] != "failed"]
-    causal = variants(results)
+    reasons = apart(results)
     found = []
     for (task, _), rows in counted.groupby(["task", "length"], sort=False):
         for name in [name for name in listed(results) if name in set(rows["variant"])]:
@@ -124,17 +124,17 @@ def solving(results: Results) -> list[Solving]:
             times = timed[timed["key"].isin(own["key"])]
             survival = inference.survival(times["value"], ~times["censored"].astype(bool)) if len(times) else None
             row = Solving(name, str(task), int(rows["length"].iloc[0]), inference.solve_rate(int(own["solved"].sum()), len(own)), survival)
-            why = _why_apart(name, causal[name], rows)
+            why = _why_apart(name, reasons[name], rows)
             found.append(replace(row, why=why) if why else _compared(row, results, timed))
     return _adjusted(found)
 
 
-def _why_apart(name: str, causal: bool, rows: DataFrame) -> str:
+def _why_apart(name: str, reason: str, rows: DataFrame) -> str:
     """Why a variant is not compared with the baseline in a cell; empty where it is."""
     if name == BASELINE.label:
         return "the baseline"
-    if not causal:
-        return "it sees the future of the sequence"
+    if reason:
+        return reason
     if BASELINE.label not in set(rows["variant"]):
         return f"{BASELINE.label} has no trial here"
     return "" if rows["steps_to_solve"].notna().any() else "nobody solved it"

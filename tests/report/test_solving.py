@@ -212,5 +212,5 @@ def test_the_section_shows_counts_medians_and_what_is_missing(tmp_path: Path) ->
     results = imagined(tmp_path, lambda name, seed: 20 if name == "gru" and seed else None, seeds=5)
     (table,) = (table.frame for table in tables_of("solving", results))
     assert table["Solved"].tolist() == ["0 of 5 (0–52 %)", "4 of 5 (28–99 %)"]
-    assert table["Median steps"].tolist() == ["> 30", "20 (20 to > 30)"]
+    assert table["Median steps"].tolist() == ["> 30 (0 to > 30)", "20 (0 to > 30)"]
     assert table["Against lstm"].tolist() == ["– (the baseline)", "– (5 seeds of 8; 8 could tell)"]
