@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from suite import SuiteError, Task, Variant
 from suite.ops.engines import DERIVED, REFERENCE, VENDOR
 from suite.plan import matching
+from suite.plan.state import state_size
 from suite.training import model
 
 from .planned import REGISTRY, trials, with_variant
@@ -101,6 +102,53 @@ def test_matching_by_hidden_size_leaves_the_counts_apart() -> None:
     assert {trial.hidden_size for trial in planned} == {5}
 
 
+@pytest.mark.parametrize("name", ["rnn", "gru", "residual(depth=3)", "bilstm"])
+def test_states_match_the_nearest_by_brute_force(name: str) -> None:
+    planned = trials(variants=["lstm", name], matching={"rule": "state_size", "hidden_size": 13})
+    (lstm,) = {(trial.hidden_size, trial.state_size) for trial in planned if trial.variant.name == "lstm"}
+    ((size, reached, parameters),) = {
+        (trial.hidden_size, trial.state_size, trial.parameters) for trial in planned if trial.variant.name != "lstm"
+    }
+    plugin = planned[-1].variant
+    variant, noun = REGISTRY.variant(plugin.name).noun, REGISTRY.task("adding").noun
+    states = {each: state_size(variant, plugin.options, noun.width, each, 9).size for each in range(1, 40)}
+    assert lstm == (13, 26)
+    assert abs(reached - 26) == min(abs(count - 26) for count in states.values())
+    assert states[size] == reached
+    assert parameters == matching.Counter(variant, plugin.options, noun)(size)
+
+
+def test_a_state_that_grows_with_the_sequence_is_matched_at_one_length_alone() -> None:
+    with pytest.raises(
+        SuiteError,
+        match=r"\[matching\] rule = \"state_size\": variant 'attention': of hidden size \d+ it carries \d+ numbers after 6 steps and \d+ after 9, "
+        r".* leave it out, train at one length, or take another rule",
+    ):
+        trials(variants=["lstm", "attention"], matching={"rule": "state_size", "hidden_size": 16})
+    alone = trials(
+        variants=["lstm", "attention"], tasks=[{"name": "adding", "lengths": [6]}], matching={"rule": "state_size", "hidden_size": 16}
+    )
+    sizes = {(trial.variant.name, trial.hidden_size, trial.state_size) for trial in alone}
+    assert sizes == {("lstm", 16, 32), ("attention", 4, 8 * 4)}
+
+
+def test_a_state_that_is_not_known_is_not_matched() -> None:
+    with pytest.raises(SuiteError, match=r"variant 'linear': what it carries is not known: its forward calls no ops.scan; let it state that"):
+        trials(with_variant(Variant("linear", nn.Linear)), variants=["lstm", "linear"], matching={"rule": "state_size", "hidden_size": 4})
+
+
+def test_a_state_that_does_not_grow_with_the_hidden_size_is_told() -> None:
+    fixed = Variant("fixed", nn.Linear, state=lambda *_: 5)
+    with pytest.raises(SuiteError, match=r"variant 'fixed': it has 5 numbers to carry on at hidden_size \d+ and never reaches 8"):
+        trials(with_variant(fixed), variants=["lstm", "fixed"], matching={"rule": "state_size", "hidden_size": 4})
+
+
+def test_a_state_of_certain_sizes_is_matched_among_their_multiples() -> None:
+    heads = Variant("heads", Heads, state=lambda core, _length: core.layer.out_features)
+    planned = trials(with_variant(heads), variants=["lstm", "heads"], matching={"rule": "state_size", "hidden_size": 11})
+    assert {(trial.hidden_size, trial.state_size) for trial in planned if trial.variant.name == "heads"} == {(20, 20)}
+
+
 def fails(_input_size: int, _hidden_size: int) -> Any:
     raise RuntimeError("no such luck")
 
@@ -109,8 +157,13 @@ def exits(_input_size: int, _hidden_size: int) -> Any:
     raise SystemExit(3)
 
 
-@pytest.mark.parametrize("build", [fails, exits, lambda _d, _h: "not a module", lambda _d, _h: nn.Identity()])
-@pytest.mark.parametrize("rule", ["parameters", "hidden_size"])
+@pytest.mark.parametrize(
+    ("rule", "build"),
+    [
+        *((rule, build) for rule in ("parameters", "state_size", "hidden_size") for build in (fails, exits, lambda _d, _h: "not a module")),
+        *((rule, lambda _d, _h: nn.Identity()) for rule in ("parameters", "hidden_size")),
+    ],
+)
 def test_a_variant_that_cannot_be_built_keeps_its_trials(build: Any, rule: str) -> None:
     planned = trials(with_variant(Variant("broken", build)), variants=["lstm", "broken"], matching={"rule": rule})
     broken = [trial for trial in planned if trial.variant.name == "broken"]
