@@ -325,6 +325,8 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
         (["run", "absent.toml"], "absent.toml: No such file"),
         (["report", "smoke", "--runs", "nowhere"], "nothing has been run here"),
         (["dashboard", "--runs", "nowhere"], "nothing has been tracked yet"),
+        (["lint", "smokee"], "unknown plan 'smokee'; did you mean 'smoke'?"),
+        (["lint", "smoke", "--variants", "lstn"], "unknown variant 'lstn'; did you mean 'lstm'?"),
         (["list", "variant"], "cannot list 'variant'; did you mean 'variants'?"),
         (["run", "smoke", "--listen", "trak=false"], "no listener has the option 'trak'; did you mean 'track'?"),
         (["run", "smoke", "--listen", "track=5"], "listener 'tracking': option track: 5 is int, not bool"),
@@ -345,6 +347,26 @@ def test_a_missing_entry_of_suite_path_is_said_beside_what_is_therefore_not_ther
         done = suite(command, "smoke", "--variants", "mine", cwd=tmp_path, code=2, SUITE_PATH="nowhere")
         assert done.stderr.startswith("warning: SUITE_PATH names nowhere, which is no folder")
         assert "error: unknown variant 'mine'" in done.stderr
+
+
+def test_a_plan_is_linted_before_anything_runs(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    lines = suite("lint", plan, "--device", "cpu", cwd=tmp_path).stdout.splitlines()
+    assert "warn  learning rate: untuned: 0.01 for all suits some better than others; name three" in lines
+    assert lines[-1].startswith("tiny: ")
+    record = json.loads(suite("lint", plan, "--device", "cpu", "--variants", "lstm,rnn", "--json", "--strict", cwd=tmp_path, code=1).stdout)
+    assert [row["variant"] for row in record["fairness"]] == ["lstm", "rnn"]
+    assert {row["mark"] for row in record["remarks"]} == {"ok", "note", "warn"}
+    sound = {
+        "seeds = [0, 1]": "seeds = [0, 1, 2, 3]",
+        "rates = [0.01]": 'rates = [0.01, 0.1]\ninitial_memory = "chrono"',
+        "lengths = [2]": "samples = 4096",
+        "hidden_size = 6": "hidden_size = 32",
+    }
+    done = suite("lint", tiny_plan(tmp_path, **sound), "--device", "cpu", "--strict", "--time", cwd=tmp_path)
+    assert "warn  power" not in done.stdout
+    assert "note  time: about " in done.stdout
+    assert not (tmp_path / "runs").exists()
 
 
 def test_lists_and_doctor(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_parameters_that_differ_are_a_warning_where_they_are_matched() -> None:
     rule = {"hidden_size": 3}
     by_size, by_parameters = (linted(matching={**rule, "rule": name}) for name in ("hidden_size", "parameters"))
     (_, text), *_ = said(by_size, "fairness")
-    assert text.startswith("residual: not equal in parameters (× 1.8")
+    assert text.startswith("residual: not equal in parameters (× 1.95; lstm × 1.00), state size (12; lstm 6)")
     assert marks(by_size, "fairness") == ["note"]
     assert marks(by_parameters, "fairness") == ["warn"]  # so small, no hidden size gives two layers the parameters of one
 
