@@ -80,8 +80,7 @@ def _training_left(layout: Layout, course: Course, paces: Paces, now: float) -> 
             running.append(_running_left(group, heard, trains, parts, now))
     if not running and not waiting:
         return 0.0
-    begun = any(heard.started is not None for heard in course.populations)
-    starting = 0.0 if begun else _remaining(START_SECONDS, now - course.begun)
+    starting = 0.0 if course.started is not None else _remaining(START_SECONDS, now - course.begun)
     free = [starting] * max(0, layout.workers - len(running)) + running
     heapq.heapify(free)
     for seconds in waiting:
@@ -132,8 +131,9 @@ def _remaining(foreseen: float, elapsed: float) -> float:
 
 def slowness(course: Course) -> float:
     """How much slower this machine, busy as it is, does fixed work than an idle one: by the start of its workers."""
-    first = min((heard.started for heard in course.populations if heard.started is not None), default=None)
-    return 1.0 if first is None else min(MOST_SLOW, max(1 / MOST_SLOW, (first - course.begun) / START_SECONDS))
+    if course.started is None:
+        return 1.0
+    return min(MOST_SLOW, max(1 / MOST_SLOW, (course.started - course.begun) / START_SECONDS))
 
 
 def _rest_left(layout: Layout, course: Course, paces: Paces, now: float) -> float:
@@ -167,7 +167,7 @@ def _stages(layout: Layout, course: Course, paces: Paces, slow: float) -> Iterat
 
 def _shapes_seconds(timings: Sequence[Timing], paces: Paces, slow: float) -> Iterator[float]:
     """Seconds of each shape: preparing its timings, compiling what was not, and rounds, between the least and the most of its rule."""
-    compiled = set()
+    compiled: set[tuple[str, int, str]] = set()
     for shape in sorted({timing.shape for timing in timings}):
         group = [timing for timing in timings if timing.shape == shape]
         rule, once = group[0].rule, sum(_call_seconds(timing, paces) for timing in group)
