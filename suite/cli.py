@@ -268,6 +268,18 @@ def lint(
         raise typer.Exit(1)
 
 
+@app.command()
+def log(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A trial's key, or the beginning of it, as `suite status PLAN` prints it.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Show how a trial went: its validations, how it ended, and the traceback where it raised."""
+    from . import status as states
+
+    for line in states.log(key, runs):
+        say(line)
+
+
 @app.command("list")
 def list_(
     what: Annotated[

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import machine
-from .errors import contained
+from .errors import SuiteError, contained
 from .execution.run import Work
 from .plan import schema
 from .registry.finder import discover
 from .registry.registry import Provided, Registry
 from .store.ledger import Ledger
-from .store.store import differences, done, learning_digest
+from .store.store import Store, differences, done, learning_digest
 from .trial import Outcome, Trial
 
 
@@ -53,6 +53,29 @@ def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | 
     if earlier is None:
         return TrialStatus(trial.key, trial.cell, "pending")
     return TrialStatus(trial.key, trial.cell, "stale", "changed: " + ", ".join(differences(earlier.trial, trial)))
+
+
+def log(key: str, runs: Path) -> Iterator[str]:
+    """What the store has of how a trial went, in lines: its place, how it ended, its validations, and the traceback where it raised.
+
+    key: the trial's key or the beginning of it
+
+    Raises SuiteError where no trial, or more than one, has such a key.
+    """
+    files = sorted(runs.resolve().glob(f"*/trials/{key}*.json")) if key.isalnum() else []
+    if len({file.stem for file in files}) != 1:
+        raise SuiteError(f"{runs}: {len(files) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
+    stored = Store(runs, files[0].parent.parent.name).trial(files[0].stem)
+    if stored is None:
+        raise SuiteError(f"{files[0]}: is no longer there; see `suite status PLAN`")
+    yield f"{stored.key}  {stored.trial.cell}"
+    yield f"{stored.status}{': ' if stored.reason else ''}{stored.reason}"
+    if stored.train_seconds is not None:
+        yield f"trained in {stored.train_seconds:.1f} s, its share of {stored.members} trained together, on {stored.machine.device_model}"
+    for validation in stored.learning.curve if stored.learning else ():
+        yield f"step {validation.step}: " + ", ".join(f"{name} {score:.4g}" for name, score in validation.scores.items())
+    if stored.traceback:
+        yield stored.traceback.rstrip()
 
 
 def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:

@@ -71,10 +71,11 @@ class Course:
     """What was heard of a run.
 
     populations: as the layout has them; shapes, graded: moments at which the timings of a shape, and a grading, were done
-    timing: when timing began; known: paces that were measured before
+    started: when the first population was; timing: when timing began; known: paces that were measured before
     """
 
     begun: float
+    started: float | None = None
     populations: tuple[Heard, ...] = ()
     timing: float | None = None
     shapes: tuple[float, ...] = ()
@@ -138,6 +139,8 @@ class Hearing:
         place = self._place.get(key)
         if place is None:
             return
+        if self.course.started is None:
+            self.course = replace(self.course, started=now)
         if key in self._begun[place] or not self._begun[place]:
             self._begun[place] = set()
             self._enter(place, Heard(started=now))

@@ -22,7 +22,7 @@ COMPILE_SECONDS = 12.0
 REPORT_SECONDS = 8.0
 """What the report takes to be written."""
 
-GRADE_SECONDS = 1.0
+GRADE_SECONDS = 1.5
 """What grading a variant takes, until one is graded."""
 
 CALL_SECONDS = 0.006
@@ -31,7 +31,7 @@ CALL_SECONDS = 0.006
 PREPARING_SECONDS = 0.3
 """What preparing a timing takes: warming up, and counting what else it takes."""
 
-MOST_SLOW = 20.0
+MOST_SLOW = 100.0
 """A machine is taken to be so many times slower than an idle one at most."""
 
 OVERDUE = 0.15
@@ -80,8 +80,7 @@ def _training_left(layout: Layout, course: Course, paces: Paces, now: float) -> 
             running.append(_running_left(group, heard, trains, parts, now))
     if not running and not waiting:
         return 0.0
-    begun = any(heard.started is not None for heard in course.populations)
-    starting = 0.0 if begun else _remaining(START_SECONDS, now - course.begun)
+    starting = 0.0 if course.started is not None else _remaining(START_SECONDS, now - course.begun)
     free = [starting] * max(0, layout.workers - len(running)) + running
     heapq.heapify(free)
     for seconds in waiting:
@@ -132,8 +131,9 @@ def _remaining(foreseen: float, elapsed: float) -> float:
 
 def slowness(course: Course) -> float:
     """How much slower this machine, busy as it is, does fixed work than an idle one: by the start of its workers."""
-    first = min((heard.started for heard in course.populations if heard.started is not None), default=None)
-    return 1.0 if first is None else min(MOST_SLOW, max(1 / MOST_SLOW, (first - course.begun) / START_SECONDS))
+    if course.started is None:
+        return 1.0
+    return min(MOST_SLOW, max(1 / MOST_SLOW, (course.started - course.begun) / START_SECONDS))
 
 
 def _rest_left(layout: Layout, course: Course, paces: Paces, now: float) -> float:
@@ -153,16 +153,21 @@ def _stages(layout: Layout, course: Course, paces: Paces, slow: float) -> Iterat
     foreseen = list(_shapes_seconds(layout.timings, paces, slow))
     if foreseen:
         foreseen[0] += slow * START_SECONDS
-    factor = 1.0
-    if course.shapes and course.timing is not None:
-        factor = (course.shapes[-1] - course.timing) / sum(foreseen[: len(course.shapes)])
+    done, rest = sum(foreseen[: len(course.shapes)]), sum(foreseen[len(course.shapes) :])
+    taken = course.shapes[-1] - course.timing if course.shapes and course.timing is not None else done
+    factor = (taken + rest) / (done + rest) if foreseen else 1.0  # a small part that took longer than foreseen says little of the rest
     yield from (factor * seconds for seconds in foreseen)
-    grade = slow * GRADE_SECONDS
-    if len(course.graded) > 1:
-        grade = (course.graded[-1] - course.graded[0]) / (len(course.graded) - 1)
+    graded = _seconds_graded(course)
+    slow = slow if graded is None else min(MOST_SLOW, graded / GRADE_SECONDS)
     for number in range(layout.gradings):
-        yield grade + (0.0 if number or foreseen else slow * START_SECONDS)
+        yield slow * (GRADE_SECONDS + (0.0 if number or foreseen else START_SECONDS))
     yield slow * REPORT_SECONDS
+
+
+def _seconds_graded(course: Course) -> float | None:
+    """What the last two gradings took each; the very first may have waited for its worker, and counts only behind a timing."""
+    moments = [*course.shapes[-1:], *course.graded][-3:]
+    return (moments[-1] - moments[0]) / (len(moments) - 1) if course.graded and len(moments) > 1 else None
 
 
 def _shapes_seconds(timings: Sequence[Timing], paces: Paces, slow: float) -> Iterator[float]:

@@ -13,9 +13,6 @@ from .course import Pace
 FORWARD_SHARE = 1 / 3
 """The part of a training step that is its forward."""
 
-BATCH_GAIN = 4.0
-"""So many times faster a sample is computed in the large batches of an evaluation than in training, until that is measured."""
-
 FIXED_STEPS = 12.0
 """The part of a step's time that does not grow with the sequence, in steps of it, until two lengths were measured."""
 
@@ -49,7 +46,10 @@ class Paces:
         """Seconds that an evaluation takes for a sample; where that was not measured, from the training's."""
         each, step = self._samples.of(trial), self._steps.of(trial)
         if each is None and step is not None:
-            each = FORWARD_SHARE / BATCH_GAIN * step / trial.training.batch_size
+            from ..training.data import EVALUATION_BATCH  # imports torch, as whoever has measured a step has done before
+
+            # between a forward that takes as long for any batch, and one that takes as long for any sample
+            each = FORWARD_SHARE * step / math.sqrt(trial.training.batch_size * EVALUATION_BATCH)
         return None if each is None else each * members
 
     def start(self, trial: Trial, cold: bool) -> float:

@@ -27,7 +27,7 @@ class Machine:
     compiling: float = 5.0
     testing: float = 0.005
     shape: float = 2.0
-    grading: float = 0.8
+    grading: float = 1.2
     report: float = 7.0
 
 
