@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..spec import Listener, hookimpl
-from ..trial import Invocation, Outcome, Trial, Validation
+from ..trial import FAULTS, Invocation, Outcome, Trial, Validation
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -41,7 +41,8 @@ def result(trial: Trial, outcome: Outcome) -> str:
     from ..measures.scores import skill_of
 
     if outcome.status != "ok":
-        return f"{outcome.status}: {outcome.reason}"
+        begun = f" at step {outcome.last_step}" if outcome.last_step and outcome.status in FAULTS else ""
+        return f"{outcome.status}{begun}: {outcome.reason}"
     points = outcome.evaluations.get(trial.evaluations[0].key, ()) if trial.evaluations else ()
     skill = f"skill {skill_of(points[0]):.3f}, " if points else ""  # the first measure begins with the trained length
     step = outcome.learning.steps_to_solve if outcome.learning else None
@@ -79,7 +80,7 @@ class Display:
         count = len(invocation.trials)
         kept = f"{count - len(pending)} finished before, {len(pending)} to do"
         self._say(f"plan {invocation.plan} on {invocation.device}: {count} trials, {kept}")
-        if pending and self._console.is_terminal:
+        if pending and self._console.is_terminal and invocation.workers:  # a debugger has the terminal for itself
             from rich.live import Live
 
             self._bar.update(self._task, total=len(pending), left="estimating the time left")

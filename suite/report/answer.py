@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from ..trial import BASELINE, BOTH
+from ..trial import BASELINE, BOTH, FAULTS
 from . import inference
 from .counted import at_longest, best_available, comparable, engines, listed, ratios, retained, times, trials, variants
 from .inference import Finding, Scores
@@ -171,7 +171,7 @@ def differences(scored: DataFrame, variant: str) -> dict[Cell, NDArray[np.float6
 def exchangeable(results: Results, variant: str, cells: Collection[Cell]) -> tuple[list[Scores], list[Scores]]:
     """Validation and test skills ``(rates, seeds)`` of a variant and the baseline in these cells, of the seeds that neither lost a trial of."""
     every = results.trials
-    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
+    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(~every["status"].isin(FAULTS)))
     sides: tuple[list[Scores], list[Scores]] = ([], [])
     for cell in cells:
         tables = []
