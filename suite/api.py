@@ -135,7 +135,7 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     from .report import page
 
     count = default_workers(work.machine.device) if workers is None else workers
-    invocation = invocation_of(work, min(count, len(work.pending)))
+    invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
     audience.tell("suite_plan_started", invocation=invocation)
     try:
@@ -165,11 +165,14 @@ def _nothing_to_do(work: Work) -> bool:
 
 def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int) -> Mapping[str, Outcome]:
     """Train, time and grade what the store lacks; all outcomes by key. A run that was stopped by failures times and grades nothing."""
+    from .execution import processes
     from .execution import run as running
 
     outcomes = work.outcomes
     if not workers and (work.plan.limits.timeout or work.plan.limits.memory):
         audience.note("workers=0", "work in this process is held to no limit of time or memory")
+    elif work.plan.limits.memory and not processes.seen():
+        audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
     if work.pending:
         with _executor(invocation.workers) as executor:
             outcomes = running.run_trials(work, invocation, executor, audience, invocation.workers)

@@ -147,6 +147,15 @@ class LocalExecutor:
 
     def _dispatch(self) -> None:
         """Hand calls to wardens and their ends to futures, in a thread of its own, so that workers never wait for the run."""
+        try:
+            self._hand_over()
+        except BaseException as error:  # as where no process can be begun: nobody waits for ever
+            atwork = [each.call for each in self._wardens if each.call is not None]
+            for call in (*atwork, *self._waiting):
+                if not call.future.done():
+                    call.future.set_exception(error)
+
+    def _hand_over(self) -> None:
         while not self._leaving:
             for free in (each for each in self._wardens if each.call is None):
                 if (call := self._next()) is not None:

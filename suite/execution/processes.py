@@ -39,6 +39,11 @@ def die_with_parent() -> bool:
     return _prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
+def seen() -> bool:
+    """Whether other processes, and what they take, can be seen here."""
+    return (PROC / "self" / "statm").exists()
+
+
 @functools.cache
 def _lists_children() -> bool:
     return (PROC / "self" / "task" / str(os.getpid()) / "children").exists()
