@@ -15,15 +15,6 @@ if TYPE_CHECKING:
 SHOWN = 200
 """A table shows at most so many rows; results.csv has all trials."""
 
-ENDS = {
-    "diverged": "diverged",
-    "failed": "failed (their plugin raised)",
-    "crashed": "crashed (their process died)",
-    "oom": "ran out of memory (oom)",
-    "timeout": "went beyond their time (timeout)",
-}
-"""What became of a trial that did not end well, by status."""
-
 AGAIN = "run the plan again, and what is finished is kept."
 
 
@@ -36,7 +27,7 @@ def draw(results: Results) -> Iterator[Prose | Table]:
             f"Nothing failed: {count.well} of {count.asked} trials ended well, every timing was taken, and every plugin could be used."
         )
         return
-    ends = "".join(f", {number} {ENDS[status]}" for status, number in count.ends.items())
+    ends = "".join(f", {number} {verdict.ENDS[status]}" for status, number in count.ends.items())
     yield Prose(
         f"{count.well} of {count.asked} trials ended well{ends}, {count.missing} are missing. A diverged trial counts as unsolved and without "
         "skill. Any other that did not end well is left out of means, since it says nothing about the variant's skill; the next run tries it again."

@@ -26,7 +26,7 @@ def _prctl(option: int, value: int) -> bool:
     """Whether the system has this call and did it."""
     if sys.platform != "linux":
         return False
-    return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
 
 
 def adopt_orphans() -> bool:

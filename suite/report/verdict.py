@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "BOTH",
+    "ENDS",
     "MARKS",
     "TOLERANCE",
     "Answer",
@@ -89,6 +90,15 @@ STILL = 0.9
 
 TOLERANCE = trial.TOLERANCE
 """Parameters that differ from the budget by more than this part of it are flagged."""
+
+ENDS: Mapping[str, str] = {
+    "diverged": "diverged",
+    "failed": "failed (their plugin raised)",
+    "crashed": "crashed (their process died)",
+    "oom": "ran out of memory (oom)",
+    "timeout": "went beyond their time (timeout)",
+}
+"""What became of trials that did not end well, in words, by status."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +263,7 @@ def losses(results: Results) -> Losses:
     status, stale = results.trials["status"], results.provenance.stale
     return Losses(
         well=int((status == "ok").sum()),
-        ends={end: int((status == end).sum()) for end in ("diverged", *trial.FAULTS) if (status == end).any()},
+        ends={end: int((status == end).sum()) for end in ENDS if (status == end).any()},
         missing=len(results.provenance.missing),
         stale=len(stale),
         changed=tuple(sorted({name for result in stale for name in result.changed})),

@@ -36,7 +36,8 @@ def sizes(jobs: list[worker.Job]) -> list[int]:
 
 @pytest.mark.parametrize("status", FAULTS)
 def test_a_trial_that_stands_alone_keeps_its_fault(tiny: Trial, status: Status) -> None:
-    assert tried_again(alone := job(tiny, 1), ended(alone, status), retries=0) == []
+    alone = job(tiny, 1)
+    assert tried_again(alone, ended(alone, status), retries=0) == []
 
 
 @pytest.mark.parametrize(("status", "wanted"), [("failed", [3, 2]), ("crashed", [3, 2]), ("oom", [3, 2]), ("timeout", [1, 1, 1, 1, 1])])
