@@ -234,7 +234,9 @@ def attend(run: Connection, worker: Worker, bounds: Bounds, request: bytes) -> t
     until = now + bounds.seconds if bounds.seconds is not None else float("inf")
     looked = looked_at_folder = now
     while True:
-        watched = [run, worker.connection, *([worker.printed.descriptor] if worker.printed.open else [])]
+        watched: list[Connection | int] = [run, worker.connection]
+        if worker.printed.open:
+            watched.append(worker.printed.descriptor)
         ready = wait(watched, timeout=max(0.0, min(WATCH_SECONDS, until - now)))
         if worker.printed.descriptor in ready:
             worker.printed.read()
