@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from suite import Prose, Results, Section, Table, figures, hookimpl, verdict
 
@@ -51,6 +50,8 @@ def draw(results: Results) -> Iterator[Prose | Table]:
 def lost(results: Results) -> DataFrame:
     import pandas as pd
 
+    gone = verdict.lost(results)
+    steps = ["–" if math.isnan(step) else f"{step:.0f}" for step in gone["last_step"].astype(float)]
     return pd.DataFrame(
         {
             "Variant": trial.variant,
@@ -58,11 +59,11 @@ def lost(results: Results) -> DataFrame:
             "Seed": trial.seed,
             "Learning rate": f"{trial.learning_rate:g}",
             "How": trial.status,
-            "Last step": "–" if np.isnan(trial.last_step) else f"{trial.last_step:.0f}",
+            "Last step": step,
             "Reason": trial.reason,
             "Traceback or last output": trial.traceback or "–",
         }
-        for trial in verdict.lost(results).itertuples(index=False)
+        for trial, step in zip(gone.itertuples(index=False), steps, strict=True)
     )
 
 

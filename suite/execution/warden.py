@@ -100,6 +100,7 @@ class Worker:
         self.connection, theirs = Pipe()
         reading, writing = os.pipe()
         self._killed_before = processes.killed_for_memory()
+        self._code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
             for connection in (self.connection, *others):
@@ -138,14 +139,15 @@ class Worker:
     def exit_code(self, seconds: float) -> int | None:
         """How the worker ended, negative for a signal; None where it has not after so long."""
         until = time.monotonic() + seconds
-        while True:
+        while self._code is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
                 if pid:
-                    return os.waitstatus_to_exitcode(status)
+                    self._code = os.waitstatus_to_exitcode(status)
             if time.monotonic() >= until:
-                return None
+                break
             time.sleep(0.01)
+        return self._code
 
     def death(self, code: int | None) -> Ended:
         """A death that nobody here has brought about."""

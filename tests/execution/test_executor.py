@@ -101,7 +101,7 @@ class Processes(Contract):
         assert answer(executor, executor.submit(os.getpid)) != os.getpid()
 
     def test_a_death_is_told_and_takes_no_other_along(self, executor: Executor) -> None:
-        deaths = {
+        deaths: dict[Future[Any], str] = {
             executor.submit(os.abort): "its process was killed by SIGABRT",
             executor.submit(os._exit, 3): "its process ended with code 3",
             executor.submit(ctypes.string_at, 0): "its process was killed by SIGSEGV",

@@ -62,13 +62,15 @@ def test_a_fault_beside_one_that_diverged_is_narrowed_down_too(tiny: Trial) -> N
 
 def test_a_crash_alone_is_tried_again_as_it_is(tiny: Trial) -> None:
     first = job(tiny, 4)
-    [second] = tried_again(first, ended(first, *["crashed"] * 4), retries=1)  # type: ignore[list-item]
+    crashed: list[Status] = ["crashed"] * 4
+    [second] = tried_again(first, ended(first, *crashed), retries=1)
     assert second == replace(first, attempt=2)
-    halves = tried_again(second, ended(second, *["crashed"] * 4), retries=1)  # type: ignore[list-item]
+    halves = tried_again(second, ended(second, *crashed), retries=1)
     assert [(len(half.trials), half.attempt) for half in halves] == [(2, 1), (2, 1)]
-    for status in ("failed", "oom", "timeout"):
-        alone = job(tiny, 1)
-        assert tried_again(alone, ended(alone, status), retries=5) == []  # type: ignore[arg-type]
+    alone = job(tiny, 1)
+    others: tuple[Status, ...] = ("failed", "oom", "timeout")
+    for status in others:
+        assert tried_again(alone, ended(alone, status), retries=5) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the trial is frozen
@@ -76,12 +78,14 @@ def test_a_crash_alone_is_tried_again_as_it_is(tiny: Trial) -> None:
 def test_the_guilty_are_found_and_the_others_have_their_results(
     tiny: Trial, count: int, guilty: set[int], status: Status, retries: int
 ) -> None:
-    waiting, found, tries, seconds = [job(tiny, count)], {}, 0, 0
+    waiting, tries, seconds = [job(tiny, count)], 0, 0
+    found: dict[int, Status] = {}
     while waiting:
         work = waiting.pop()
         tries, seconds = tries + 1, seconds + len(work.trials)
         bad = any(trial.seed in guilty for trial in work.trials)
-        outcomes = ended(work, *[status if bad else "ok"] * len(work.trials))  # type: ignore[list-item]
+        end: Status = status if bad else "ok"
+        outcomes = ended(work, *[end] * len(work.trials))
         again = tried_again(work, outcomes, retries)
         waiting += again
         found |= {} if again else {trial.seed: outcome.status for trial, outcome in zip(work.trials, outcomes, strict=True)}

@@ -42,11 +42,12 @@ class Clock:
     def events(self) -> Sequence[Event]:
         return []
 
-    def wait(self, futures: Collection[Future[Any]], _seconds: float) -> None:
+    def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:  # noqa: ARG002
         assert all(future.done() for future in futures)
 
-    def submit(self, _call: Callable[..., Any], group: Sequence[Timing], bounds: Bounds = UNBOUNDED) -> Future[Any]:
+    def submit(self, call: Callable[..., Any], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Any]:  # noqa: ARG002
         self.bounds.append(bounds)
+        group: Sequence[Timing] = arguments[0]
         future: Future[Any] = Future()
         if {one.key for one in group} & self.deadly:
             future.set_exception(Died("its process was killed"))
