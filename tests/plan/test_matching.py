@@ -133,7 +133,9 @@ def test_a_state_that_grows_with_the_sequence_is_matched_at_one_length_alone() -
 
 
 def test_a_state_that_is_not_known_is_not_matched() -> None:
-    with pytest.raises(SuiteError, match=r"variant 'linear': what it carries is not known: its forward calls no ops.scan; let it state that"):
+    with pytest.raises(
+        SuiteError, match=r"variant 'linear': what it carries is not known: its forward calls no ops.scan; let it state that"
+    ):
         trials(with_variant(Variant("linear", nn.Linear)), variants=["lstm", "linear"], matching={"rule": "state_size", "hidden_size": 4})
 
 

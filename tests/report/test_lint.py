@@ -19,6 +19,7 @@ from suite.report.lint import Lint, Planned
 
 from ..plan.planned import REGISTRY, plan, with_variant
 
+
 def linted(registry: Registry = REGISTRY, **changes: Any) -> Lint:
     asked = plan(**changes)
     planned = (tuple(make(asked, registry, "cpu")) for make in (planning.trials, planning.timings))
