@@ -167,7 +167,7 @@ def _stages(layout: Layout, course: Course, paces: Paces, slow: float) -> Iterat
 
 def _shapes_seconds(timings: Sequence[Timing], paces: Paces, slow: float) -> Iterator[float]:
     """Seconds of each shape: preparing its timings, compiling what was not, and rounds, between the least and the most of its rule."""
-    compiled = set()
+    compiled: set[tuple[str, int, str]] = set()
     for shape in sorted({timing.shape for timing in timings}):
         group = [timing for timing in timings if timing.shape == shape]
         rule, once = group[0].rule, sum(_call_seconds(timing, paces) for timing in group)

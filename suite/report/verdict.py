@@ -219,7 +219,7 @@ def fairness(results: Results) -> list[Fairness]:
     rows = results.trials[[field.name for field in fields(Given)]]
     timed = results.frame.loc[results.frame["axis"].eq("speed"), ["variant", "engine"]].drop_duplicates()
     order = [engine.name for engine in engines(results)]
-    by_variant = {name: sorted(set(own), key=order.index) for name, own in timed.groupby("variant")["engine"]}
+    by_variant = {str(name): sorted(set(own), key=order.index) for name, own in timed.groupby("variant")["engine"]}
     return compare([Given(*values) for values in rows.itertuples(index=False, name=None)], by_variant)
 
 

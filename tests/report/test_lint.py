@@ -22,8 +22,8 @@ from ..plan.planned import REGISTRY, plan, with_variant
 
 def linted(registry: Registry = REGISTRY, **changes: Any) -> Lint:
     asked = plan(**changes)
-    planned = (tuple(make(asked, registry, "cpu")) for make in (planning.trials, planning.timings))
-    return lint.lint(Planned(asked, registry, "cpu", *planned))
+    trials, timings = planning.trials(asked, registry, "cpu"), planning.timings(asked, registry, "cpu")
+    return lint.lint(Planned(asked, registry, "cpu", tuple(trials), tuple(timings)))
 
 
 def said(found: Lint, topic: str) -> list[tuple[str, str]]:
@@ -170,7 +170,7 @@ def test_power_is_that_of_the_answers_test() -> None:
     told = said(found, "power")
     for (mark, text), spread in zip(told, lint.SPREADS, strict=False):
         least = smallest_effect([4, 4], spread, 4, np.random.default_rng(0))
-        needed = seeds_needed(lint.WANTED, spread, 2, 4, np.random.default_rng(0))
+        needed = seeds_needed(lint.WANTED, lambda seeds, spread=spread: smallest_effect([seeds] * 2, spread, 4, np.random.default_rng(0)))  # type: ignore[misc]
         assert text.startswith(f"if paired differences spread by {spread:g}, one of {least:.2f} in the mean over cells is found")
         assert needed is not None
         assert text.endswith(f"; 0.1 takes {needed} seeds")

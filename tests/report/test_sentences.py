@@ -33,6 +33,7 @@ def test_who_was_trained_under_damage_is_told(tmp_path: Path) -> None:
     results = page.presentable(frame.read(store), working())
     training = {**results.plan["training"], "corruption": "gaussian_noise", "severity": 0.0}
     told = tables_of("answer", replace(results, plan={**results.plan, "training": training}))[-1].frame.iloc[-1, 1]
+    assert isinstance(told, str)
     assert "All models were trained and validated under `gaussian_noise` at 0 dB SNR, where it is damage to their task." in told
     assert "trained and validated under" not in answers(store)["How far to trust it"]
 
