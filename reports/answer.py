@@ -132,7 +132,7 @@ def damage(results: Results) -> Iterator[str]:
 
 def losses(count: verdict.Losses) -> Iterator[str]:
     if count.lost:
-        yield f"{count.lost} trials failed, diverged or are missing: see failures."
+        yield f"{count.lost} trials did not end well or are missing: see failures."
     if count.stale:
         results, made = ("result is", "it was") if count.stale == 1 else ("results are", "they were")
         yield f"{count.stale} {results} left out, since {some(count.changed)} changed after {made} made: run the plan again."

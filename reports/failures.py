@@ -1,7 +1,8 @@
-"""Lists all that went wrong: failed and diverged trials, failed timings, broken plugins, what is missing, and what is stale."""
+"""Lists all that went wrong: trials that did not end well, failed timings, broken plugins, what is missing, and what is stale."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,16 @@ def draw(results: Results) -> Iterator[Prose | Table]:
             f"Nothing failed: {count.well} of {count.asked} trials ended well, every timing was taken, and every plugin could be used."
         )
         return
+    ends = "".join(f", {number} {verdict.ENDS[status]}" for status, number in count.ends.items())
     yield Prose(
-        f"{count.well} of {count.asked} trials ended well, {count.failed} failed, {count.diverged} diverged, {count.missing} are missing. "
-        "A diverged trial counts as unsolved and without skill; a failed one is left out of means, since it says nothing about the variant's skill."
+        f"{count.well} of {count.asked} trials ended well{ends}, {count.missing} are missing. A diverged trial counts as unsolved and without "
+        "skill. Any other that did not end well is left out of means, since it says nothing about the variant's skill; the next run tries it again."
     )
     if provenance.broken:
         rows = [{"Source": plugin.source, "Reason": plugin.reason, "Traceback": plugin.traceback or "–"} for plugin in provenance.broken]
         yield Table(pd.DataFrame(rows), "Plugins that could not be used.")
-    if count.failed or count.diverged:
-        yield capped(lost(results), "Trials that failed or diverged.")
+    if count.ends:
+        yield capped(lost(results), "Trials that did not end well.")
     if provenance.failed_timings:
         timings = pd.DataFrame(provenance.failed_timings.items(), columns=["Variant | engine | length", "Reason"])
         yield capped(timings, "Timings that failed.")
@@ -48,6 +50,8 @@ def draw(results: Results) -> Iterator[Prose | Table]:
 def lost(results: Results) -> DataFrame:
     import pandas as pd
 
+    gone = verdict.lost(results)
+    steps = ["–" if math.isnan(step) else f"{step:.0f}" for step in gone["last_step"].astype(float)]
     return pd.DataFrame(
         {
             "Variant": trial.variant,
@@ -55,10 +59,11 @@ def lost(results: Results) -> DataFrame:
             "Seed": trial.seed,
             "Learning rate": f"{trial.learning_rate:g}",
             "How": trial.status,
+            "Last step": step,
             "Reason": trial.reason,
-            "Traceback": trial.traceback or "–",
+            "Traceback or last output": trial.traceback or "–",
         }
-        for trial in verdict.lost(results).itertuples(index=False)
+        for trial, step in zip(gone.itertuples(index=False), steps, strict=True)
     )
 
 

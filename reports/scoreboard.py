@@ -25,7 +25,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     kind = "plain range over seeds" if trust.few_seeds else "95 % interval over seeds"
     yield Table(
         pd.DataFrame([row(style, summaries[name], engines) for name, style in look.items()]),
-        f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials, lost those that failed or diverged. Skill is what a trial gains on the test stream "
+        f"Means with the {kind}, averaged over tasks and lengths. Solved counts trials, lost those that did not end well. Skill is what a trial gains on the test stream "
         "over not looking at the input, as a part of what the ideal predictor gains: 0 is nothing, 1 as good as can be. Steps is the median of the trials that met their goal in two successive validations, with how many never did. Robustness is the part of their "
         "skill that solved trials keep under damage, which differ from row to row: the answer pairs them. "
         f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with an interval of the median over rounds. "

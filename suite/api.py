@@ -29,6 +29,7 @@ from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .execution.executor import Executor
     from .listeners.announce import Audience
     from .report.inputs import Written
     from .report.lint import Lint
@@ -158,13 +159,15 @@ def _told_of_nothing(work: Work, audience: Audience) -> Executed:
 
 def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
+    from .execution.local import default_workers
     from .report import page
 
-    invocation = invocation_of(work)
+    count = default_workers(work.machine.device) if workers is None else workers
+    invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
     audience.tell("suite_plan_started", invocation=invocation)
     try:
-        outcomes = _carry_out(work, invocation, audience, workers)
+        outcomes = _carry_out(work, invocation, audience, count)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
     finally:
@@ -190,26 +193,38 @@ def _nothing_to_do(work: Work) -> bool:
     return inputs.unchanged(work.store, work.registry, work.selection)
 
 
-def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int | None) -> Mapping[str, Outcome]:
-    """Grade, train and time what the store lacks; all outcomes by key."""
+def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int) -> Mapping[str, Outcome]:
+    """Grade, train and time what the store lacks; all outcomes by key. A run that was stopped by failures times nothing."""
+    from .execution import processes
     from .execution import run as running
-    from .execution.local import LocalExecutor, default_workers
 
     outcomes = work.outcomes
+    if not workers and (work.plan.limits.timeout or work.plan.limits.memory):
+        audience.note("workers=0", "work in this process is held to no limit of time or memory")
+    elif work.plan.limits.memory and not processes.seen():
+        audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
     if work.ungraded:  # first, since that finds what forbids comparing a variant
-        with LocalExecutor(1) as executor:
+        with _executor(min(1, workers)) as executor:
             work = running.run_grades(work, executor, audience)
     if work.pending:
-        count = min(workers or default_workers(work.machine.device), len(work.pending))
-        with LocalExecutor(count) as executor:
-            outcomes = running.run_trials(work, invocation, executor, audience, count)
+        with _executor(invocation.workers) as executor:
+            outcomes = running.run_trials(work, invocation, executor, audience, invocation.workers)
     else:
         running.tell_schedule(work, (), 1, audience)
-    if work.untimed:
-        with LocalExecutor(1) as executor:
+    stopped = any(outcome.status == "skipped" for outcome in outcomes.values())
+    if work.untimed and not stopped:
+        with _executor(min(1, workers)) as executor:
             audience.tell("suite_timing_started", count=len(work.untimed))
             running.run_timings(work, executor, audience)
     return outcomes
+
+
+def _executor(workers: int) -> Executor:
+    """Where work is done: in so many processes of this machine, or in this very one."""
+    from .execution.inline import InlineExecutor
+    from .execution.local import LocalExecutor
+
+    return LocalExecutor(workers) if workers else InlineExecutor()
 
 
 def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Written:
@@ -246,6 +261,11 @@ def run(
     seeds: int | None = None,
     device: str = "auto",
     workers: int | None = None,
+    timeout: float | None = None,
+    memory: float | None = None,
+    retries: int | None = None,
+    max_failures: int | None = None,
+    fail_fast: bool = False,
     runs: str | Path = "runs",
     whole: bool = False,
     **options: Value,
@@ -253,6 +273,9 @@ def run(
     """Run a plan and return its tidy frame: one row per trial and score, the rows of ``results.csv``.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
+    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger
+    timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
+    died, and after how many failures no trial is begun; fail_fast: after the first
     whole: return all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow and ``progress=True`` to see them
 
@@ -270,6 +293,7 @@ def run(
         raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
+    loaded = schema.limited(loaded, timeout=timeout, memory=memory, retries=retries, max_failures=1 if fail_fast else max_failures)
     work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
     execute(work, workers, options)
     return frame.read(work.store, None if whole else work.selection).frame

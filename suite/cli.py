@@ -84,12 +84,14 @@ def warn_of_broken(registry: Registry) -> None:
         warn(note)
 
 
-def prepared(plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str) -> Work:
+def prepared(
+    plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str, **limits: float | None
+) -> Work:
     from . import api
     from .plan import schema
     from .registry.finder import discover
 
-    loaded = schema.load(plan)
+    loaded = schema.limited(schema.load(plan), **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
     return api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
 
@@ -115,7 +117,15 @@ def run(
     tasks: Tasks = None,
     seeds: Seeds = None,
     device: Device = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; by default as many as cores.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that train; by default as many as cores. 0: in this process, for a debugger, without limits."),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wall time of a trial; what takes longer is ended.")] = None,
+    memory: Annotated[float | None, typer.Option(metavar="GIB", help="Memory of a process that trains, with all that it begins.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
+    max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Begin no more trials after N that failed.")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no more trials after the first that failed.")] = False,
     runs: Runs = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it may take.")] = False,
     listen: Annotated[
@@ -133,7 +143,12 @@ def run(
 
         journal.check(events)
         options["events"] = str(events)
-    work = prepared(plan, variants, tasks, seeds, runs, device)
+    if workers == 0:
+        from . import machine
+
+        os.environ.update(machine.ENVIRONMENT)  # before torch is imported
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
+    work = prepared(plan, variants, tasks, seeds, runs, device, **limits)
     if dry_run:
         from . import estimate
 
@@ -155,9 +170,11 @@ def conclude(executed: Executed, runs: Path) -> None:
     page_link = (executed.report / "index.html").as_uri()
     say(page_link if executed.written else f"nothing has changed: {page_link}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
-    bad = sum(trial.key not in work.outcomes or work.outcomes[trial.key].status != "ok" for trial in work.trials)
-    if bad:
-        typer.echo(f"{bad} of {len(work.trials)} trials did not end well; the report says which and why", err=True)
+    ends = [work.outcomes[trial.key].status if trial.key in work.outcomes else "missing" for trial in work.trials]
+    counts = {end: ends.count(end) for end in dict.fromkeys(ends) if end != "ok"}
+    if counts:
+        told = ", ".join(f"{count} {end}" for end, count in counts.items())
+        typer.echo(f"{sum(counts.values())} of {len(ends)} trials did not end well ({told}); the report says which and why", err=True)
         raise typer.Exit(1)
 
 
@@ -236,7 +253,7 @@ def status(
         say(json.dumps([asdict(row) for row in rows], indent=1))
         return
     for row in rows:
-        say(f"{row.key}  {row.status:9} {row.cell}" + (f"  ({row.detail})" if row.detail else ""))
+        say(f"{row.key}  {row.status:9} {row.cell}" + (f"  ({row.reason})" if row.reason else ""))
     counts = {state: sum(row.status == state for row in rows) for state in dict.fromkeys(row.status for row in rows)}
     say(", ".join(f"{count} {state}" for state, count in counts.items()))
 

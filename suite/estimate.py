@@ -127,7 +127,7 @@ class Estimate:
 
 def estimate(work: Work, workers: int | None) -> Estimate:
     """Estimate what is left to do, from a few steps of each variant timed here."""
-    count = workers or default_workers(work.machine.device)
+    count = default_workers(work.machine.device) if workers is None else max(1, workers)
     groups = populations(work.pending, count) if work.pending else []
     known: dict[str, Paces] = {}
     cells: dict[str, float] = {}

@@ -23,15 +23,25 @@ from .trial import Outcome, Trial
 class TrialStatus:
     """One trial of a plan.
 
-    status: done, diverged, failed, stale or pending; detail: why
+    variant, task: their labels, with options
+    status: ok, diverged, failed, crashed, oom, timeout, or, where there is no result, stale or pending; reason: why it is not ok
+    seconds: its share of its population's training; None where it was not trained
+    last_step: the last that one which did not end well is known to have begun
     learning_digest: of what it learned; empty where it was not trained
     """
 
     key: str
-    cell: str
+    variant: str
+    task: str
+    length: int
+    seed: int
+    learning_rate: float
     status: str
-    detail: str = ""
+    reason: str = ""
+    seconds: float | None = None
+    last_step: int | None = None
     learning_digest: str = ""
+    cell: str = ""
 
 
 def status(work: Work) -> list[TrialStatus]:
@@ -41,18 +51,34 @@ def status(work: Work) -> list[TrialStatus]:
 
 
 def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+    state, reason = _state(work, ledger, trial, outcome)
+    return TrialStatus(
+        key=trial.key,
+        variant=trial.variant.label,
+        task=trial.task.label,
+        length=trial.length,
+        seed=trial.seed,
+        learning_rate=trial.training.learning_rate,
+        status=state,
+        reason=reason,
+        seconds=outcome.train_seconds if outcome else None,
+        last_step=outcome.last_step if outcome else None,
+        learning_digest=learning_digest(trial, outcome) if outcome else "",
+        cell=trial.cell,
+    )
+
+
+def _state(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> tuple[str, str]:
+    """The status of a trial, and why it is that."""
     if outcome is not None:
-        digest = learning_digest(trial, outcome)
-        if outcome.status != "ok":
-            return TrialStatus(trial.key, trial.cell, outcome.status, outcome.reason, digest)
-        if not done(trial, outcome):
-            return TrialStatus(trial.key, trial.cell, "pending", "trained; an evaluation is new or has changed", digest)
-        return TrialStatus(trial.key, trial.cell, "done", learning_digest=digest)
+        if outcome.status == "ok" and not done(trial, outcome):
+            return "pending", "trained; an evaluation is new or has changed"
+        return outcome.status, outcome.reason
     entry = ledger.cells.get(trial.cell) if ledger else None
     earlier = work.store.trial(entry.key) if entry else None
     if earlier is None:
-        return TrialStatus(trial.key, trial.cell, "pending")
-    return TrialStatus(trial.key, trial.cell, "stale", "changed: " + ", ".join(differences(earlier.trial, trial)))
+        return "pending", ""
+    return "stale", "changed: " + ", ".join(differences(earlier.trial, trial))
 
 
 def log(key: str, runs: Path) -> Iterator[str]:

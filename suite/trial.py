@@ -23,7 +23,12 @@ TEST_SAMPLES = 4096
 FORWARD, BOTH, STEP = "forward", "forward+backward", "step"
 """What is timed: of a whole sequence, with and without gradients; and of a stream, the next step."""
 
-Status = Literal["ok", "diverged", "failed"]
+Status = Literal["ok", "diverged", "failed", "crashed", "oom", "timeout", "skipped"]
+"""How a trial ends: well; with a loss that left all bounds; by what a plugin raised; by the death of its process; for want of memory;
+beyond its time; or not at all, since the run was stopped before. What was skipped is not stored."""
+
+FAULTS: tuple[Status, ...] = ("failed", "crashed", "oom", "timeout")
+"""Ends that say nothing of what a variant can learn; another run tries such trials again."""
 
 
 def cell_name(variant: Plugin, task: Plugin, length: int, seed: int, learning_rate: float) -> str:
@@ -225,6 +230,8 @@ class Learning:
 class Outcome:
     """How a trial ended.
 
+    traceback: of what was raised; of a process that died what it printed last, with the stack it stood in where that is known
+    last_step: of a trial that did not end well, the last training step it is known to have begun; None where it is known of none
     learning: None where nothing was learned
     evaluations: what the measures found, by evaluation key
     train_seconds: the trial's share of its population's training, without compiling; None where nothing was trained
@@ -237,6 +244,7 @@ class Outcome:
     status: Status
     reason: str = ""
     traceback: str = ""
+    last_step: int | None = None
     learning: Learning | None = None
     evaluations: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     train_seconds: float | None = None
@@ -290,6 +298,7 @@ class Invocation:
 
     trials: all trials asked for, in the plan's order; pending: the keys among them that this run works on
     finished: outcomes that were in the store already, by trial key
+    workers: how many processes train; 0 where this one does, for a debugger
     """
 
     plan: str
@@ -299,3 +308,4 @@ class Invocation:
     pending: frozenset[str]
     finished: Mapping[str, Outcome]
     machine: Machine
+    workers: int = 1

@@ -91,7 +91,7 @@ print(json.dumps({r.info.run_id: sorted(a.path for a in client.list_artifacts(r.
 def test_learning_is_the_same_to_the_bit_in_another_folder(smoke: Path, tmp_path: Path) -> None:
     suite("run", "smoke", "--device", "cpu", "--workers", "1", "--tasks", "adding,noisy(form=b)", cwd=tmp_path)
     first, second = trials(smoke), trials(tmp_path)
-    compared = [cell for cell in second if second[cell]["status"] == "done"]
+    compared = [cell for cell in second if second[cell]["status"] == "ok"]
     assert len(compared) == 14
     for cell in compared:
         assert first[cell]["key"] == second[cell]["key"]
@@ -154,8 +154,8 @@ def suite_variants():
     suite("run", plan, **where)  # type: ignore[arg-type]
     plugin.write_text(source + "# an edit\n")
     rows = json.loads(suite("status", plan, "--json", **where).stdout)  # type: ignore[arg-type]
-    assert {row["cell"].split()[0]: (row["status"], row["detail"]) for row in rows} == {
-        "lstm": ("done", ""),
+    assert {row["cell"].split()[0]: (row["status"], row["reason"]) for row in rows} == {
+        "lstm": ("ok", ""),
         "mine": ("stale", "changed: suite.dropins.plugins.mine"),
     }
     done = suite("run", plan, **where)  # type: ignore[arg-type]
@@ -277,7 +277,7 @@ from suite.cli import main
 try:
     main()
 finally:
-    heavy = {{"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "pebble"}}
+    heavy = {{"torch._dynamo", "torch._inductor", "matplotlib", "seaborn", "pandas", "mlflow", "jinja2", "multiprocessing.forkserver"}}
     print("imported:", *sorted(heavy & set(sys.modules)))
 """
     suite("run", "smoke", "--device", "cpu", cwd=smoke)  # what other tests have asked for may be in the report's place

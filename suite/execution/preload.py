@@ -2,6 +2,8 @@
 
 import torch
 
+from . import worker  # noqa: F401 -- with all that it needs of the suite; plugins are imported by the workers, within their bounds
+
 # The first optimiser step imports torch's compiler, which takes a second; it is made here, without a backward pass,
 # since autograd's own threads would not survive the fork.
 _parameter = torch.nn.Parameter(torch.zeros(1))

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from ..errors import SuiteError
 from ..listeners.announce import Audience
-from ..plan.schema import Plan, Request
+from ..plan.schema import Limits, Plan, Request
 from ..registry.registry import Registry
 from ..spec import Grade, Machine
 from ..store.selection import Selection
 from ..store.store import Store, done
-from ..trial import BASELINE, Grading, Invocation, Outcome, Timed, Timing, Trial
+from ..trial import BASELINE, FAULTS, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
 from .events import Event
-from .executor import Died, Executor
+from .executor import POLL_SECONDS, Died, Executor, answer, bounds_of
+from .outcomes import outcomes_of, tried_again
 from .populations import companions, lacking, populations, trained_before
 
-POLL_SECONDS = 0.1
+UNLIMITED = Limits()
 
 
 @dataclass(frozen=True)
@@ -59,31 +59,14 @@ class Work:
 def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience, workers: int) -> dict[str, Outcome]:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
 
-    Where a job fails as a whole, by an exception or with its process, its halves are tried again, until who is to blame stands alone.
+    Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
     """
-    waiting = {trial.key: trial for trial in work.pending}
-    store, outcomes = work.store, dict(work.outcomes)
+    training = _Training(work, invocation, executor, audience)
     jobs = list(_jobs(work, workers, executor))
     tell_schedule(work, [job.trials for job in jobs], workers, audience)
-    futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {executor.submit(worker.work, job): job for job in jobs}
-    while futures:
-        finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for event in executor.events():
-            if event.key in waiting:
-                _tell(audience, waiting[event.key], event)
-        for future in [future for future in futures if future in finished]:
-            job = futures.pop(future)
-            ended = _outcomes(job, future)
-            if len(job.trials) > 1 and job.trials[0].device == "cpu" and all(outcome.status == "failed" for outcome in ended):
-                futures |= {executor.submit(worker.work, half): half for half in job.halves()}
-                continue
-            for outcome in ended:
-                if outcome.key in waiting:
-                    trial = waiting[outcome.key]
-                    store.put(trial, outcome, invocation.machine)
-                    outcomes[trial.key] = store.get(trial) or outcome
-                    audience.tell("suite_trial_finished", trial=trial, outcome=outcomes[trial.key])
-    return outcomes
+    for job in jobs:
+        training.submit(job)
+    return training.finish()
 
 
 def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
@@ -93,7 +76,7 @@ def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
     untrained = companions([trial for trial in work.pending if trial.key not in trained], work.trials)
     unasked = [lacking(trial, outcomes.get(trial.key)) for trial in work.pending if trial.key in trained]
     for train, trials in ((True, untrained), (False, unasked)):
-        for group in populations(trials, workers) if trials else ():
+        for group in populations(trials, max(1, workers)) if trials else ():
             checkpoints = tuple(store.checkpoint(trial.key) for trial in group)
             yield worker.Job(group, train, checkpoints, executor.channel)
 
@@ -101,6 +84,76 @@ def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
 def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: int, audience: Audience) -> None:
     """Tell listeners what is going to be done, and in what order."""
     audience.tell("suite_scheduled", populations=populations, workers=workers, timings=work.untimed, gradings=work.ungraded)
+
+
+class _Training:
+    """The jobs of one run on their way, and what has come of them."""
+
+    def __init__(self, work: Work, invocation: Invocation, executor: Executor, audience: Audience) -> None:
+        self._store, self._limits, self._machine = work.store, work.plan.limits, invocation.machine
+        self._executor, self._audience = executor, audience
+        self._waiting = {trial.key: trial for trial in work.pending}
+        self._outcomes = dict(work.outcomes)
+        self._futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
+        self._validated: dict[str, int] = {}  # the step of the last validation that was told of, by key
+        self._faults = 0
+
+    def submit(self, job: worker.Job) -> None:
+        if any(trial.key in self._waiting for trial in job.trials):
+            self._futures[self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))] = job
+
+    def finish(self) -> dict[str, Outcome]:
+        """Wait for every job and those that come of it; the outcomes by key."""
+        while self._futures:
+            self._executor.wait(self._futures, POLL_SECONDS)
+            ended = [future for future in self._futures if future.done()]
+            for event in self._executor.events():
+                if event.key in self._waiting:
+                    self._hear(event)
+            for future in ended:
+                self._end(self._futures.pop(future), future)
+            if self._stopped:
+                self._skip_the_rest()
+        return self._outcomes
+
+    @property
+    def _stopped(self) -> bool:
+        return self._limits.max_failures is not None and self._faults >= self._limits.max_failures
+
+    def _hear(self, event: Event) -> None:
+        if event.validation is None:
+            self._validated.pop(event.key, None)
+        else:
+            self._validated[event.key] = event.validation.step
+        _tell(self._audience, self._waiting[event.key], event)
+
+    def _end(self, job: worker.Job, future: Future[tuple[Outcome, ...]]) -> None:
+        """Keep the outcomes of a job, or go on with those that are to be tried again."""
+        outcomes = outcomes_of(job, future, self._validated)
+        again = tried_again(job, outcomes, self._limits.retries)
+        if again and self._stopped:
+            self._skip(job)
+            return
+        for smaller in again:
+            self.submit(smaller)
+        for outcome in () if again else outcomes:
+            if outcome.key in self._waiting:
+                trial = self._waiting.pop(outcome.key)
+                self._store.put(trial, outcome, self._machine)
+                self._outcomes[trial.key] = self._store.get(trial) or outcome
+                self._faults += outcome.status in FAULTS
+                self._audience.tell("suite_trial_finished", trial=trial, outcome=self._outcomes[trial.key])
+
+    def _skip_the_rest(self) -> None:
+        """Begin no further job; those that are at work end by themselves."""
+        for future in [future for future in self._futures if future.cancel()]:
+            self._skip(self._futures.pop(future))
+
+    def _skip(self, job: worker.Job) -> None:
+        reason = f"the run was stopped after {self._faults} trials that failed, crashed, or went beyond their time or memory"
+        for trial in job.trials:
+            if trial.key in self._waiting:
+                self._outcomes[trial.key] = Outcome(trial.key, "skipped", reason)
 
 
 def _tell(audience: Audience, trial: Trial, event: Event) -> None:
@@ -114,18 +167,6 @@ def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     audience.tell("suite_validated", trial=trial, validation=event.validation)
 
 
-def _outcomes(job: worker.Job, future: Future[tuple[Outcome, ...]]) -> tuple[Outcome, ...]:
-    """The worker's outcomes, or why there are none."""
-    try:
-        return future.result()
-    except Died as error:
-        return tuple(Outcome(trial.key, "failed", reason=str(error)) for trial in job.trials)
-    except Exception as error:
-        reason = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
-        traceback = str(getattr(error, "traceback", ""))
-        return tuple(Outcome(trial.key, "failed", reason=reason, traceback=traceback) for trial in job.trials)
-
-
 def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
     lacking = {timing.key: timing for timing in work.untimed}
@@ -137,29 +178,30 @@ def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
     ]
     for shape in sorted({timing.shape for timing in wanted}):
         group = [timing for timing in wanted if timing.shape == shape]
-        for timing, timed in timed_together(executor, group):
+        for timing, timed in timed_together(executor, group, work.plan.limits):
             if timing.key in lacking:
                 work.store.put_timing(timing, timed)
                 audience.tell("suite_timed", timing=timing, timed=timed)
 
 
-def timed_together(executor: Executor, group: Sequence[Timing]) -> Iterator[tuple[Timing, Timed]]:
+def timed_together(executor: Executor, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
     """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
     try:
-        yield from _timed(executor, group)
+        yield from _timed(executor, group, limits)
     except Died:
         baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
         for timing in group:
             beside = [] if timing.variant == BASELINE else [baselines[timing.engine]]
             try:
-                yield from (pair for pair in _timed(executor, [*beside, timing]) if pair[0] == timing)
+                yield from (pair for pair in _timed(executor, [*beside, timing], limits) if pair[0] == timing)
             except Died as error:
                 yield timing, Timed(failed=str(error))
 
 
-def _timed(executor: Executor, group: Sequence[Timing]) -> list[tuple[Timing, Timed]]:
+def _timed(executor: Executor, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
-    rounds = executor.submit(worker.work_timings, group).result()
+    bounds = bounds_of(limits, len(group), beside=max(timing.rule.seconds for timing in group))
+    rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds))
     baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}
     timed = []
     for timing in group:
@@ -180,7 +222,7 @@ def run_grades(work: Work, executor: Executor, audience: Audience) -> Work:
     grades = dict(work.grades)
     for grading in work.ungraded:
         try:
-            grade = executor.submit(worker.work_grade, grading).result()
+            grade = answer(executor, executor.submit(worker.work_grade, grading, bounds=bounds_of(work.plan.limits)))
         except Died as error:
             grade = Grade(failed=str(error))
         work.store.put_grade(grading, grade)
@@ -189,7 +231,7 @@ def run_grades(work: Work, executor: Executor, audience: Audience) -> Work:
     return replace(work, grades=grades)
 
 
-def invocation_of(work: Work) -> Invocation:
+def invocation_of(work: Work, workers: int = 1) -> Invocation:
     """The run as listeners are told of it."""
     return Invocation(
         plan=work.plan.name,
@@ -199,6 +241,7 @@ def invocation_of(work: Work) -> Invocation:
         pending=frozenset(trial.key for trial in work.pending),
         finished=work.outcomes,
         machine=work.machine,
+        workers=workers,
     )
 
 

@@ -6,13 +6,14 @@ import functools
 import io
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ..errors import SuiteError, contained
+from ..errors import Raised, SuiteError, contained
 from ..measures import repeatability, timing
 from ..measures.evaluate import evaluate
 from ..ops.engines import compile_seconds
@@ -22,8 +23,12 @@ from ..registry.sources import changed
 from ..spec import Corruption, Grade, Point, Task, Variant
 from ..store.files import write
 from ..training import model, trainer
-from ..trial import Grading, Learning, Outcome, Timing, Trial
+from ..trial import Grading, Learning, Outcome, Status, Timing, Trial
+from . import serve
 from .events import Event
+
+NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says where memory was refused and the exception has no type of its own for that."""
 
 REASON_LENGTH = 500
 """A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
@@ -34,18 +39,19 @@ class Job:
     """Trials that differ in seed and learning rate alone: their training, unless it is done, and the evaluations they still lack.
 
     checkpoints: where the weights of each are, or are to be
+    attempt: which one it is, from 1 on
     """
 
     trials: tuple[Trial, ...]
     train: bool
     checkpoints: tuple[Path, ...]
     channel: Path
+    attempt: int = 1
 
-    def halves(self) -> tuple[Job, Job]:
-        """The same work as two jobs."""
-        middle = len(self.trials) // 2
-        first, second = slice(None, middle), slice(middle, None)
-        return tuple(replace(self, trials=self.trials[part], checkpoints=self.checkpoints[part]) for part in (first, second))  # type: ignore[return-value]
+    def parted(self, size: int) -> list[Job]:
+        """The same work as jobs of so many trials, the last one perhaps smaller."""
+        parts = (slice(start, start + size) for start in range(0, len(self.trials), size))
+        return [replace(self, trials=self.trials[part], checkpoints=self.checkpoints[part], attempt=1) for part in parts]
 
 
 @functools.cache
@@ -75,24 +81,44 @@ def work(job: Job) -> tuple[Outcome, ...]:
     ended = _Ended({}, {}, {trial.key: {} for trial in job.trials})
     with contained() as raised:
         _do(job, ended)
-    return tuple(_outcome(trial, ended, len(job.trials), raised.reason[:REASON_LENGTH], raised.traceback) for trial in job.trials)
+    if raised:
+        serve.retire()  # the traceback is all that is kept of what the plugin has left behind
+    return tuple(_outcome(trial, ended, len(job.trials), raised) for trial in job.trials)
 
 
-def _outcome(trial: Trial, ended: _Ended, members: int, reason: str, traceback: str) -> Outcome:
+def _outcome(trial: Trial, ended: _Ended, members: int, raised: Raised) -> Outcome:
     learning = ended.learning.get(trial.key)
+    validated = learning.curve[-1].step if learning and learning.curve else None
     if trial.key in ended.diverged:
-        return Outcome(trial.key, "diverged", reason=ended.diverged[trial.key], learning=learning)
+        return Outcome(trial.key, "diverged", reason=ended.diverged[trial.key], last_step=validated, learning=learning)
     return Outcome(
         key=trial.key,
-        status="failed" if traceback else "ok",  # an exception may have no message, though always a traceback
-        reason=reason,
-        traceback=traceback,
+        status=_status(raised.error),
+        reason=raised.reason[:REASON_LENGTH],
+        traceback=raised.traceback,
+        last_step=(_step(raised.error) or validated) if raised.error else None,
         learning=learning,
         evaluations=ended.points[trial.key],
         train_seconds=ended.train_seconds,
         compile_seconds=ended.compile_seconds,
         members=None if ended.train_seconds is None else members,
     )
+
+
+def _status(error: BaseException | None) -> Status:
+    if error is None:
+        return "ok"
+    full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
+    return "oom" if full else "failed"
+
+
+def _step(error: BaseException) -> int | None:
+    """The training step that an exception was raised in; None where it was raised elsewhere."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is trainer.learn.__code__:
+            step: int | None = frame.f_locals.get("step")
+            return step
+    return None
 
 
 def _do(job: Job, ended: _Ended) -> None:

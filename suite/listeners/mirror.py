@@ -34,6 +34,9 @@ NOTE = "mlflow.note.content"
 ANSWER = "answer.md"
 """The file of a report that holds its answer as Markdown."""
 
+ENDS = {"ok": "FINISHED", "timeout": "KILLED"}
+"""How MLflow names the ends of trials; it calls all others failed, and the tag ``suite.status`` tells them apart."""
+
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """A tag of the experiment, with which its pages show training runs first."""
 
@@ -102,7 +105,7 @@ class Mirror:
         steps = {(value.name, value.step) for value in logged}
         self._log(run_id, [value for value in values if (value.name, value.step) not in steps], start, duration / trial.training.steps)
         self._describe(run_id, trial, outcome, {name: value for name, value in parameters.items() if name not in run.data.params})
-        self._end(run_id, "FINISHED" if outcome.status == "ok" else "FAILED", start + duration)
+        self._end(run_id, ENDS.get(outcome.status, "FAILED"), start + duration)
         self._client.set_tag(run_id, CONTENT, content)  # last, so that a mirroring that breaks off is done again
         self._shown[trial.key] = (run_id, content)
 
@@ -199,6 +202,7 @@ class Mirror:
         tags = {
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
+            **({"suite.last_step": str(outcome.last_step)} if outcome.last_step is not None else {}),
             "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
             "mlflow.source.name": f"suite run {self._invocation.plan}",
             **_machine_tags(stored.machine if stored else self._invocation.machine),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..spec import Listener, hookimpl
-from ..trial import Grading, Invocation, Outcome, Timing, Trial, Validation
+from ..trial import FAULTS, Grading, Invocation, Outcome, Timing, Trial, Validation
 from .course import Hearing, Layout
 from .forecast import seconds_left
 from .recall import recalled
@@ -61,7 +61,8 @@ def result(trial: Trial, outcome: Outcome) -> str:
     from ..measures.scores import skill_of
 
     if outcome.status != "ok":
-        return f"{outcome.status}: {outcome.reason}"
+        begun = f" at step {outcome.last_step}" if outcome.last_step and outcome.status in FAULTS else ""
+        return f"{outcome.status}{begun}: {outcome.reason}"
     points = outcome.evaluations.get(trial.evaluations[0].key, ()) if trial.evaluations else ()
     skill = f"skill {skill_of(points[0]):.3f}, " if points else ""  # the first measure begins with the trained length
     step = outcome.learning.steps_to_solve if outcome.learning else None
@@ -81,6 +82,7 @@ class Display:
         self._live: Live | None = None
         self._running: dict[str, Running] = {}
         self._count = self._pending = self._failed = 0
+        self._debugged = False
         self._start = self._told = clock()
         self._hearing, self._trained = Hearing(self._start), frozenset[str]()
         self._bar = Progress(
@@ -102,6 +104,7 @@ class Display:
         self._pending, count = len(invocation.pending), len(invocation.trials)
         kept = f"{count - self._pending} finished before, {self._pending} to do"
         self._say(f"plan {invocation.plan} on {invocation.device}: {count} trials, {kept}")
+        self._debugged = not invocation.workers  # a debugger has the terminal for itself
         if self._pending:
             self._show(f"training on {invocation.device}", self._pending, "trials", refreshes=4)
 
@@ -173,7 +176,7 @@ class Display:
         """Begin a live display of one part of the run, drawn so often a second, where there is a terminal."""
         self._stop()
         self._bar.update(self._task, description=what, total=total, completed=0, unit=unit)
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._debugged:
             from rich.live import Live
 
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=refreshes, transient=True)

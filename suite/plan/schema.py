@@ -141,6 +141,21 @@ class TimingPlan(Strict):
         return Rule(self.repeats, max(self.repeats, self.most_repeats), self.precision, self.seconds)
 
 
+class Limits(Strict):
+    """What a run may take, which changes no result of a trial that keeps within it, and so is part of no key.
+
+    timeout: seconds of wall time for each trial, its evaluations and compiling included; a population may take the sum of its trials'
+    memory: GiB of host memory for each process that trains, with all processes that it begins
+    retries: how often a trial whose process died is tried again in the same run; what raises, or goes beyond a limit, is not
+    max_failures: after so many trials that failed, crashed or went beyond a limit, no other is begun
+    """
+
+    timeout: Amount | None = None
+    memory: Amount | None = None
+    retries: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    max_failures: Positive | None = None
+
+
 class Plan(Strict):
     """A question as a grid: every variant on every task at every length with every seed and learning rate."""
 
@@ -154,6 +169,7 @@ class Plan(Strict):
     training: TrainingPlan = TrainingPlan()
     evaluations: EvaluationPlan = EvaluationPlan()
     timing: TimingPlan = TimingPlan()
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Plan:
@@ -172,6 +188,11 @@ class Plan(Strict):
             if len(set(values)) != len(values):
                 raise ValueError(f"{place} names a value twice")
         return self
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that a result can depend on, as plain data: what a run may take is left out."""
+        return self.model_dump(mode="json", exclude={"limits"})
 
 
 def packaged() -> list[str]:
@@ -197,6 +218,17 @@ def load(name: str) -> Plan:
         raise SuiteError(f"{path}: not valid TOML: {error}") from None
     raw.setdefault("name", path.stem)
     return check(raw, str(path))
+
+
+def limited(plan: Plan, **limits: float | None) -> Plan:
+    """The plan with limits replaced by those of these that are not None, as an option of a run does.
+
+    Raises SuiteError for one that is out of range.
+    """
+    changes = {name: value for name, value in limits.items() if value is not None}
+    if not changes:
+        return plan
+    return check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}}, f"plan {plan.name}")
 
 
 def check(raw: dict[str, Any], place: str) -> Plan:
@@ -270,6 +302,7 @@ def _keys(place: tuple[Any, ...]) -> list[str]:
         "training": TrainingPlan,
         "evaluations": EvaluationPlan,
         "timing": TimingPlan,
+        "limits": Limits,
     }
     if place:
         model = tables.get(str(place[0]), Plan)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from ..trial import BASELINE, BOTH
+from ..trial import BASELINE, BOTH, FAULTS
 from . import inference
 from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, ratios, retained, times, trials
 from .inference import Finding, Scores
@@ -170,7 +170,7 @@ def exchangeable(
     values: by the trial's key, in place of test skills; NaN or absent where a trial has none
     """
     every = results.trials
-    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(every["status"] != "failed"))
+    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(~every["status"].isin(FAULTS)))
     sides: tuple[list[Scores], list[Scores]] = ([], [])
     for cell in cells:
         tables = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..measures import gradient, length
 from ..spec import Claim, Expectation
-from ..trial import BASELINE
+from ..trial import BASELINE, FAULTS
 from . import inference
 from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills
 from .counted import kept
@@ -47,7 +47,7 @@ def spent(results: Results) -> Series[float]:
     trials = results.trials.set_index("key")
     unsolved = trials["steps_to_solve"].isna() | trials["status"].eq("diverged")
     parts = (trials["steps_to_solve"] / trials["steps"]).where(~unsolved, 1.0)
-    known: Series[float] = parts.where(trials["status"].ne("failed"))
+    known: Series[float] = parts.where(~trials["status"].isin(FAULTS))
     return known
 
 

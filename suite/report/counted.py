@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ops.engines import ENGINES, VENDOR, Engine
-from ..trial import BASELINE, BOTH, STEP
+from ..trial import BASELINE, BOTH, FAULTS, STEP
 from . import stats
 from .stats import Interval
 
@@ -54,12 +54,13 @@ def listed(results: Results, *, timed: bool = False) -> list[str]:
 def trials(results: Results) -> DataFrame:
     """The trials at the learning rates that validation chose; the column `value` has the skill on the test stream that counts.
 
-    A diverged trial counts as skill 0. A failed trial has no value, since it says nothing about its variant's skill. A trial that ended
+    A diverged trial counts as skill 0. One that failed, crashed, or went beyond its memory or time has no value, since it says nothing
+    about its variant's skill. A trial that ended
     well, but whose test is stale or gone, is not among them: whether it solved its task is unknown.
     """
     every = results.trials
     chosen = every[every["chosen"].eq(True) & ~(every["status"].eq("ok") & every["skill"].isna())]
-    value = chosen["skill"].where(chosen["status"] != "diverged", 0.0).where(chosen["status"] != "failed")
+    value = chosen["skill"].where(chosen["status"] != "diverged", 0.0).where(~chosen["status"].isin(FAULTS))
     return chosen.assign(value=value.astype(float), solved=chosen["solved"].eq(True), edge=chosen["edge"].eq(True))
 
 
@@ -79,13 +80,13 @@ def steps(results: Results) -> DataFrame:
     `censored` marks a trial that never solved its task, or diverged; its value is then the steps that it was given.
     """
     counted = trials(results)
-    counted = counted[counted["status"] != "failed"]
+    counted = counted[~counted["status"].isin(FAULTS)]
     never = counted["steps_to_solve"].isna() | counted["status"].eq("diverged")
     return counted.assign(value=counted["steps_to_solve"].where(~never, counted["steps"]).astype(float), censored=never)
 
 
 def lost(results: Results) -> DataFrame:
-    """The trials that failed or diverged, at any learning rate."""
+    """The trials that did not end well, at any learning rate."""
     return results.trials[results.trials["status"] != "ok"]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..measures.gradient import NAME as GRADIENT
 from ..measures.gradient import SHARE
+from ..trial import FAULTS
 from . import inference
 from .counted import scores, trials
 
@@ -82,7 +83,7 @@ def memory_horizon(counts: Mapping[int, tuple[int, int]]) -> MemoryHorizon:
 def memory_horizons(results: Results) -> dict[tuple[str, str], MemoryHorizon]:
     """The memory horizon by task and variant, of the trials at the chosen learning rates that did not fail."""
     counted = trials(results)
-    counted = counted[counted["status"] != "failed"]
+    counted = counted[~counted["status"].isin(FAULTS)]
     horizons = {}
     for (task, variant), rows in counted.groupby(["task", "variant"], sort=False):
         by_length = rows.groupby("length")["solved"]

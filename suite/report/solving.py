@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..measures.scores import chosen_by_others
-from ..trial import BASELINE
+from ..trial import BASELINE, FAULTS
 from . import inference
 from .counted import apart, listed, steps, trials
 from .inference import Survival
@@ -115,7 +115,7 @@ def _fitted(validation: Floats, steps: Floats, solved: Floats) -> tuple[Floats, 
 def solving(results: Results) -> list[Solving]:
     """How soon each variant solves each cell, in the order of cells and variants; cells that nobody solved are left out of comparisons."""
     counted, timed = trials(results), steps(results)
-    counted = counted[counted["status"] != "failed"]
+    counted = counted[~counted["status"].isin(FAULTS)]
     reasons = apart(results)
     found = []
     for (task, _), rows in counted.groupby(["task", "length"], sort=False):
@@ -156,7 +156,7 @@ def _compared(row: Solving, results: Results, timed: DataFrame) -> Solving:
 def _exchangeable(results: Results, row: Solving) -> tuple[tuple[Steps, Steps], int]:
     """All trials of a variant and of the baseline in a cell, of the seeds that neither lost a trial of, and how many these are."""
     every = results.trials
-    every = every[every["task"].eq(row.task) & every["length"].eq(row.length) & every["status"].ne("failed")]
+    every = every[every["task"].eq(row.task) & every["length"].eq(row.length) & ~every["status"].isin(FAULTS)]
     never = every["steps_to_solve"].isna() | every["status"].eq("diverged")
     every = every.assign(ended=every["steps_to_solve"].where(~never, every["steps"]).astype(float), done=(~never).astype(float))
     rates = sorted(set(every["learning_rate"]))

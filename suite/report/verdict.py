@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "BOTH",
+    "ENDS",
     "LEAST_SEEDS",
     "MARKS",
     "QUANTITIES",
@@ -116,6 +117,15 @@ STILL = 0.9
 TOLERANCE = trial.TOLERANCE
 """Parameters that differ from the budget by more than this part of it are flagged."""
 
+ENDS: Mapping[str, str] = {
+    "diverged": "diverged",
+    "failed": "failed (their plugin raised)",
+    "crashed": "crashed (their process died)",
+    "oom": "ran out of memory (oom)",
+    "timeout": "went beyond their time (timeout)",
+}
+"""What became of trials that did not end well, in words, by status."""
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -136,7 +146,7 @@ class Summary:
     solved: how many of its trials solved their task; skill: on the test stream
     steps: the median of the steps to solve, NaN where no trial ever did; never: how many trials never did
     robustness: the part of its skill that a solved trial keeps under damage
-    times: ratios to the baseline by engine; lost: trials that failed or diverged, at any learning rate
+    times: ratios to the baseline by engine; lost: trials that did not end well, at any learning rate
     """
 
     parameters: tuple[int, ...]
@@ -182,19 +192,19 @@ class Trust:
 class Losses:
     """How many trials there are at all learning rates, and what became of them.
 
+    well: that ended well; ends: how many diverged, failed, …, by status, those alone that there are; missing: that have no result
     stale: results (of trials, measures and timings) left out, since the code behind them has changed; changed: that code, by name
     """
 
     well: int
-    failed: int
-    diverged: int
+    ends: Mapping[str, int]
     missing: int
     stale: int
     changed: tuple[str, ...]
 
     @property
     def lost(self) -> int:
-        return self.failed + self.diverged + self.missing
+        return sum(self.ends.values()) + self.missing
 
     @property
     def asked(self) -> int:
@@ -253,14 +263,14 @@ def summaries(results: Results) -> dict[str, Summary]:
     """What there is to say of each variant, those included that were only timed."""
     counted, solving, kept = trials(results), steps(results), retained(results)
     speeds = {engine.name: speed(results, engine.name) for engine in engines(results)}
-    failed_or_diverged = lost(results)["variant"].value_counts()
+    gone = lost(results)["variant"].value_counts()
     return {
         name: _summary(
             counted[counted["variant"] == name],
             solving[solving["variant"] == name],
             kept[kept["variant"] == name],
             {engine: ratios[name] for engine, ratios in speeds.items() if name in ratios},
-            int(failed_or_diverged.get(name, 0)),
+            int(gone.get(name, 0)),
         )
         for name in listed(results, timed=True)
     }
@@ -294,8 +304,7 @@ def losses(results: Results) -> Losses:
     status, stale = results.trials["status"], results.provenance.stale
     return Losses(
         well=int((status == "ok").sum()),
-        failed=int((status == "failed").sum()),
-        diverged=int((status == "diverged").sum()),
+        ends={end: int((status == end).sum()) for end in ENDS if (status == end).any()},
         missing=len(results.provenance.missing),
         stale=len(stale),
         changed=tuple(sorted({name for result in stale for name in result.changed})),

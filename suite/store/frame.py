@@ -24,7 +24,7 @@ COLUMNS = {
     "task": "label of the task, with its options; empty for speed",
     "length": "sequence length trained (or timed)",
     "seed": "the trial's seed; empty for speed",
-    "status": "ok, diverged or failed",
+    "status": "ok, diverged, failed, crashed, oom or timeout",
     "axis": "long_range, robustness, speed, learning (the curve, of chosen learning rates), or a measure's own",
     "metric": "loss, skill, solved, steps_to_solve, area, half_point, ratio, seconds, or one of the task's own",
     "condition": "the measure's name, validation, or what was timed: forward, forward+backward, or the next step of a stream",
@@ -46,6 +46,7 @@ COLUMNS = {
 TRIAL_COLUMNS = [
     "variant", "task", "length", "seed", "learning_rate", "status", "reason", "traceback", "solved", "skill", "validation_skill",
     "steps_to_solve", "best_step", "steps", "goal", "baseline", "causal", "engine", "hidden_size", "parameters", "budget", "state_size", "batch_size", "initial_memory", "damage", "seconds", "key",
+    "last_step",
 ]  # fmt: skip
 
 
@@ -229,6 +230,7 @@ def _described(record: Record) -> dict[str, Any]:
         "steps_to_solve": (learning.steps_to_solve if learning else None) or math.nan,
         "best_step": (learning.best_step if learning else None) or math.nan,
         "steps": trial.training.steps,
+        "last_step": math.nan if stored.last_step is None else stored.last_step,
         "goal": learning.goal if learning else "",
         "baseline": learning.baseline if learning else math.nan,
         "budget": trial.budget,

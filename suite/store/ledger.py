@@ -121,7 +121,7 @@ def entered(old: Ledger | None, new: Entered) -> Ledger:
     clocked = old.timings if old and old.timing_protocol == timing_protocol else {}
     requests = (*(old.requests if old and same else ()), new.request)
     return Ledger(
-        plan=plan.model_dump(mode="json"),
+        plan=plan.asked,
         origin=origin_of(new.request) or (old.origin if old else ""),
         protocol=protocol,
         timing_protocol=timing_protocol,

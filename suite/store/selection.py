@@ -39,7 +39,7 @@ def select(plan: Plan, request: Request, registry: Registry, device: str) -> Sel
     compiling = compiles(plan, registry)
     timed = {plugin.label: (plugin, provided) for plugin, provided in [(BASELINE, registry.variant(BASELINE.name)), *variants]}
     return Selection(
-        plan=plan.model_dump(mode="json"),
+        plan=plan.asked,
         request=request,
         cells=tuple(cell_name(variant, task.plugin, length, seed, rate) for task, length, variant, _, rate, seed in cells),
         timings=tuple(

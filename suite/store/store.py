@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import SuiteError
 from ..keys import digest
 from ..spec import Grade, Machine, Point
-from ..trial import Evaluation, Grading, Learning, Outcome, Status, Timed, Timing, Trial
+from ..trial import FAULTS, Evaluation, Grading, Learning, Outcome, Status, Timed, Timing, Trial
 from .files import dump, finite, load, write
 from .ledger import Ledger
 
@@ -31,6 +31,7 @@ class StoredTrial:
     train_seconds: float | None = None
     compile_seconds: float | None = None
     members: int | None = None
+    last_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Store:
             train_seconds=outcome.train_seconds,
             compile_seconds=outcome.compile_seconds,
             members=outcome.members,
+            last_step=outcome.last_step,
         )
         earlier = None if outcome.learning else self.trial(trial.key)
         if earlier is not None:
@@ -139,6 +141,7 @@ class Store:
             status=stored.status,
             reason=stored.reason,
             traceback=stored.traceback,
+            last_step=stored.last_step,
             learning=stored.learning,
             evaluations={evaluation.key: evaluation.points for evaluation in evaluations if evaluation is not None},
             train_seconds=stored.train_seconds,
@@ -175,7 +178,7 @@ class Store:
 
 def done(trial: Trial, outcome: Outcome | None) -> bool:
     """Whether nothing is left to do: trained with every evaluation, or diverged (which it would again)."""
-    if outcome is None or outcome.status == "failed":
+    if outcome is None or outcome.status in FAULTS or outcome.status == "skipped":
         return False
     return outcome.status == "diverged" or all(evaluation.key in outcome.evaluations for evaluation in trial.evaluations)
 

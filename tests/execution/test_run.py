@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from suite.execution.events import Event, event_of
-from suite.execution.executor import Died
+from suite.execution.executor import UNBOUNDED, Bounds, Died
 from suite.execution.run import timed_together
 from suite.measures.timing import Rounds
 from suite.ops.engines import REFERENCE, VENDOR
+from suite.plan.schema import Limits
 from suite.spec import Plugin
 from suite.trial import Rule, Shape, Timed, Timing, Validation
 
@@ -30,6 +31,7 @@ class Clock:
 
     def __init__(self, *deadly: Timing, failing: Mapping[str, str] | None = None) -> None:
         self.deadly, self.failing = {one.key for one in deadly}, dict(failing or {})
+        self.bounds: list[Bounds] = []
 
     def __enter__(self) -> Clock:
         return self
@@ -40,7 +42,12 @@ class Clock:
     def events(self) -> Sequence[Event]:
         return []
 
-    def submit(self, _call: Callable[..., Any], group: Sequence[Timing]) -> Future[Any]:
+    def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:  # noqa: ARG002
+        assert all(future.done() for future in futures)
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Any]:  # noqa: ARG002
+        self.bounds.append(bounds)
+        group: Sequence[Timing] = arguments[0]
         future: Future[Any] = Future()
         if {one.key for one in group} & self.deadly:
             future.set_exception(Died("its process was killed"))
@@ -78,6 +85,13 @@ def test_one_that_raises_loses_its_own_timing_and_a_baseline_those_beside_it() -
     timed = {one.key: result for one, result in timed_together(Clock(failing={baseline.key: "no such luck"}), GROUP)}
     assert timed[gru.key] == Timed(failed="the baseline it is compared with failed: no such luck")
     assert timed[GROUP[0].key] == WHOLE[GROUP[0].key]
+
+
+def test_timings_may_take_the_time_of_each_and_what_their_rule_allows() -> None:
+    clock = Clock(GROUP[2])
+    list(timed_together(clock, GROUP, Limits(timeout=10.0, memory=2.0)))
+    assert clock.bounds[0] == Bounds(4 * 10.0 + 1.0, 2 << 30)
+    assert clock.bounds[1:] == [Bounds(count * 10.0 + 1.0, 2 << 30) for count in (1, 1, 2, 2)]
 
 
 @pytest.mark.parametrize("count", [0, 5, 500])

@@ -222,14 +222,14 @@ def test_losses_are_counted(imagine: Callable[..., Results]) -> None:
     stale = (Stale("a", ("x", "y")), Stale("b", ("x",)))
     results = replace(results, provenance=replace(results.provenance, stale=stale))
     losses = verdict.losses(results)
-    assert losses == verdict.Losses(well=2, failed=2, diverged=2, missing=2, stale=2, changed=("x", "y"))
+    assert losses == verdict.Losses(well=2, ends={"diverged": 2, "failed": 2}, missing=2, stale=2, changed=("x", "y"))
     assert (losses.lost, losses.asked) == (6, 8)
     assert verdict.lost(results)["status"].tolist() == ["diverged", "diverged", "failed", "failed"]
 
 
 def test_stale_trials_count_for_nothing_else(tmp_path: Path) -> None:
     results = frame.read(age(fill(tmp_path, tasks=["adding"], lengths=[10]), GRU))
-    assert verdict.losses(results) == verdict.Losses(well=4, failed=0, diverged=0, missing=0, stale=2, changed=(GRU,))
+    assert verdict.losses(results) == verdict.Losses(well=4, ends={}, missing=0, stale=2, changed=(GRU,))
     assert verdict.listed(results) == ["lstm", "bilstm"]
 
 

@@ -18,7 +18,7 @@ from suite.spec import Grade, Plugin
 from suite.store import store as stores
 from suite.store.files import dump, load
 from suite.store.store import Store
-from suite.trial import Cost, Evaluation, Grading, Learning, Outcome, Roof, Rule, Shape, Timed, Timing, Trial, Validation
+from suite.trial import Cost, Evaluation, Grading, Learning, Outcome, Roof, Rule, Shape, Status, Timed, Timing, Trial, Validation
 
 LEARNING = Learning("loss < 0.01", 1 / 6, (Validation(5, {"loss": 0.25}), Validation(10, {"loss": 0.125})), 10, None)
 POINT = Point(1.0, 10, {"loss": 0.5, "accuracy": 0.75}, 0.5, True)
@@ -75,6 +75,26 @@ def test_what_was_learned_stays_when_an_evaluation_fails(store: Store, tiny: Tri
     assert (kept.status, kept.reason, kept.learning, kept.train_seconds) == ("failed", "no such luck", LEARNING, 1.5)
     assert list(kept.evaluations) == [trial.evaluations[0].key]
     assert stored.machine == MACHINE
+
+
+@pytest.mark.parametrize("status", ["failed", "crashed", "oom", "timeout"])
+def test_how_a_trial_ended_comes_back(store: Store, tiny: Trial, status: Status) -> None:
+    ended = Outcome(tiny.key, status, "no such luck", "where it was", last_step=7)
+    store.put(tiny, ended, MACHINE)
+    assert store.get(tiny) == ended
+    assert not stores.done(tiny, ended)
+
+
+def test_a_file_without_a_last_step_is_read(store: Store, tiny: Trial) -> None:
+    """As it was written before there was one."""
+    store.put(tiny, outcome(tiny, status="failed"), MACHINE)
+    file = store.file("trials", tiny.key)
+    record = json.loads(file.read_text())
+    del record["last_step"]
+    file.write_text(json.dumps(record))
+    found = store.get(tiny)
+    assert found is not None
+    assert (found.status, found.last_step) == ("failed", None)
 
 
 def test_timings_and_grades_come_back(store: Store) -> None:
