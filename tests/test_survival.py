@@ -37,7 +37,7 @@ class Base(nn.Module):
         y = self.linear(x)
         return self.spoil(y) if self.training and self.steps == self.at else y
 
-    at = 7
+    at = 8  # in training step 7: the harness looks at a model once before it trains it
 
 
 class Raises(Base):
@@ -56,7 +56,7 @@ class Aborts(Base):
 
 
 class Falls(Base):
-    at = 17
+    at = 18
 
     def spoil(self, y):
         ctypes.string_at(0)
@@ -108,7 +108,7 @@ class Fills(Base):
 
 
 class Spoilt(Base):
-    at = 50
+    at = 51
 
     def spoil(self, y):
         return y * float("nan")
