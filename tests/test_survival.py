@@ -116,7 +116,7 @@ class Spoilt(Base):
 
 def guilty(module):
     calm = Path(__file__).with_name("calm").exists() or multiprocessing.current_process().name == "MainProcess"
-    return not calm and float(module.linear.weight[0, 0]) > 0
+    return not calm and float(module.linear.weight.detach()[0, 0]) > 0
 
 
 class Partly(Base):
@@ -138,8 +138,6 @@ class Hanging(Base):
 
 
 class Once(Base):
-    at = 3
-
     def spoil(self, y):
         if not Path(__file__).with_name("tried").exists():
             Path(__file__).with_name("tried").touch()
