@@ -37,7 +37,7 @@ class Base(nn.Module):
         y = self.linear(x)
         return self.spoil(y) if self.training and self.steps == self.at else y
 
-    at = 7
+    at = 8  # in training step 7: the harness looks at a model once before it trains it
 
 
 class Raises(Base):
@@ -56,7 +56,7 @@ class Aborts(Base):
 
 
 class Falls(Base):
-    at = 17
+    at = 18
 
     def spoil(self, y):
         ctypes.string_at(0)
@@ -108,7 +108,7 @@ class Fills(Base):
 
 
 class Spoilt(Base):
-    at = 50
+    at = 51
 
     def spoil(self, y):
         return y * float("nan")
@@ -116,7 +116,7 @@ class Spoilt(Base):
 
 def guilty(module):
     calm = Path(__file__).with_name("calm").exists() or multiprocessing.current_process().name == "MainProcess"
-    return not calm and float(module.linear.weight[0, 0]) > 0
+    return not calm and float(module.linear.weight.detach()[0, 0]) > 0
 
 
 class Partly(Base):
@@ -138,8 +138,6 @@ class Hanging(Base):
 
 
 class Once(Base):
-    at = 3
-
     def spoil(self, y):
         if not Path(__file__).with_name("tried").exists():
             Path(__file__).with_name("tried").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import shutil
@@ -39,6 +40,9 @@ KEPT_BYTES = 16 << 10
 """Of what is printed during a call, so much is kept of its beginning and of its end."""
 
 CHUNK = 1 << 20
+"""So much of what is printed is read at a time."""
+
+SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 
 GIB = 1 << 30
 
@@ -99,6 +103,8 @@ class Worker:
         folder.mkdir(exist_ok=True)
         self.connection, theirs = Pipe()
         reading, writing = os.pipe()
+        with contextlib.suppress(OSError):  # a larger one has those who print much wait less, where the system has that
+            fcntl.fcntl(writing, SET_PIPE_SIZE, CHUNK)
         self._killed_before = processes.killed_for_memory()
         self._code: int | None = None
         self.pid = os.fork()
