@@ -143,7 +143,7 @@ def test_a_corruption_that_harms_no_task_is_warned_of() -> None:
 
 def test_a_test_batch_that_takes_much_of_the_memory_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert marks(linted(), "memory") == ["ok"]
-    outputs = 4 * 512 * 2 * 9 * 3  # bytes a value, samples, twice the longer length, hidden size
+    outputs = 4 * 128 * 2 * 9 * 3  # bytes a value, samples of a batch, twice the longer length, hidden size
     monkeypatch.setattr(lint, "memory", lambda _device: 2 * outputs - 1)
     ((mark, text),) = said(linted(), "memory")
     assert mark == "warn"
