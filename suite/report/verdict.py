@@ -188,7 +188,8 @@ def fairness(results: Results) -> list[Fairness]:
     """In what each variant that was trained is like the baseline and in what it is not, the baseline first; empty where it was not trained."""
     rows = results.trials[[field.name for field in fields(Given)]]
     timed = results.frame.loc[results.frame["axis"].eq("speed"), ["variant", "engine"]].drop_duplicates()
-    by_variant = {name: [engine.name for engine in ENGINES if engine.name in set(own)] for name, own in timed.groupby("variant")["engine"]}
+    used = {(str(variant), str(engine)) for variant, engine in timed.itertuples(index=False)}
+    by_variant = {name: [engine.name for engine in ENGINES if (name, engine.name) in used] for name, _ in sorted(used)}
     return compare([Given(*values) for values in rows.itertuples(index=False, name=None)], by_variant)
 
 
