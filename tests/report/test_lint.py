@@ -23,8 +23,8 @@ from ..plan.planned import REGISTRY, plan, with_variant
 
 def linted(registry: Registry = REGISTRY, **changes: Any) -> Lint:
     asked = plan(**changes)
-    planned = (tuple(make(asked, registry, "cpu")) for make in (planning.trials, planning.timings))
-    return lint.lint(Planned(asked, registry, "cpu", *planned))
+    planned, timings = tuple(planning.trials(asked, registry, "cpu")), tuple(planning.timings(asked, registry, "cpu"))
+    return lint.lint(Planned(asked, registry, "cpu", planned, timings))
 
 
 def said(found: Lint, topic: str) -> list[tuple[str, str]]:
