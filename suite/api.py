@@ -203,8 +203,8 @@ def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: 
         audience.note("workers=0", "work in this process is held to no limit of time or memory")
     elif work.plan.limits.memory and not processes.seen():
         audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
-    if work.ungraded:  # first, since that finds what forbids comparing a variant
-        with _executor(min(1, workers)) as executor:
+    if work.ungraded:  # first, since that finds what forbids comparing a variant; never in this process, which it may end
+        with _executor(1) as executor:
             work = running.run_grades(work, executor, audience)
     if work.pending:
         with _executor(invocation.workers) as executor:

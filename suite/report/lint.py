@@ -269,8 +269,8 @@ def _power(planned: Planned) -> Iterator[Remark]:
         return
     cells = len({(trial.task.label, trial.length) for trial in planned.trials})
     comparisons = len(LEARNED) * len(compared)
-    text = f"{len(compared)} variants on {len(LEARNED)} axes of learning are {comparisons} comparisons, of {cells} cells with {seeds} seeds each"
-    yield Remark("ok", "comparisons", f"{text}, adjusted together")
+    asked = f"variants {len(compared)} × axes of learning {len(LEARNED)}"
+    yield Remark("ok", "comparisons", f"{comparisons}, adjusted together ({asked}), over {cells} cells with {seeds} seeds each")
     for spread in SPREADS:
         least = spread * in_spreads((seeds,) * cells, comparisons)
         needed = needed_seeds(WANTED, spread, cells, comparisons)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import trial
+from ..ops.engines import ENGINES
 from ..plan import state
 from ..plan.fairness import Aspect, Fairness, Given, compare
 from . import stats
@@ -218,8 +219,8 @@ def fairness(results: Results) -> list[Fairness]:
     """In what each variant that was trained is like the baseline and in what it is not, the baseline first; empty where it was not trained."""
     rows = results.trials[[field.name for field in fields(Given)]]
     timed = results.frame.loc[results.frame["axis"].eq("speed"), ["variant", "engine"]].drop_duplicates()
-    order = [engine.name for engine in engines(results)]
-    by_variant = {str(name): sorted(set(own), key=order.index) for name, own in timed.groupby("variant")["engine"]}
+    used = {(str(variant), str(engine)) for variant, engine in timed.itertuples(index=False)}
+    by_variant = {name: [engine.name for engine in ENGINES if (name, engine.name) in used] for name, _ in sorted(used)}
     return compare([Given(*values) for values in rows.itertuples(index=False, name=None)], by_variant)
 
 

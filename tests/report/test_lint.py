@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,8 @@ from ..plan.planned import REGISTRY, plan, with_variant
 
 def linted(registry: Registry = REGISTRY, **changes: Any) -> Lint:
     asked = plan(**changes)
-    trials, timings = planning.trials(asked, registry, "cpu"), planning.timings(asked, registry, "cpu")
-    return lint.lint(Planned(asked, registry, "cpu", tuple(trials), tuple(timings)))
+    planned, timings = tuple(planning.trials(asked, registry, "cpu")), tuple(planning.timings(asked, registry, "cpu"))
+    return lint.lint(Planned(asked, registry, "cpu", planned, timings))
 
 
 def said(found: Lint, topic: str) -> list[tuple[str, str]]:
@@ -79,7 +80,7 @@ def test_who_sees_the_future_is_named_and_enters_no_comparison() -> None:
     assert mark == "note"
     assert text.endswith(": bilstm, attention(span=whole)")
     ((_, counted),) = said(found, "comparisons")
-    assert counted == "1 variants on 2 axes of learning are 2 comparisons, of 2 cells with 2 seeds each, adjusted together"
+    assert counted == "2, adjusted together (variants 1 × axes of learning 2), over 2 cells with 2 seeds each"
 
 
 # The protocol
@@ -142,7 +143,7 @@ def test_a_corruption_that_harms_no_task_is_warned_of() -> None:
 
 def test_a_test_batch_that_takes_much_of_the_memory_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert marks(linted(), "memory") == ["ok"]
-    outputs = 4 * 512 * 2 * 9 * 3  # bytes a value, samples, twice the longer length, hidden size
+    outputs = 4 * 128 * 2 * 9 * 3  # bytes a value, samples of a batch, twice the longer length, hidden size
     monkeypatch.setattr(lint, "memory", lambda _device: 2 * outputs - 1)
     ((mark, text),) = said(linted(), "memory")
     assert mark == "warn"
@@ -173,7 +174,9 @@ def test_power_is_that_of_the_answers_test() -> None:
         needed = seeds_needed(lint.WANTED, lambda seeds, spread=spread: smallest_effect([seeds] * 2, spread, 4, np.random.default_rng(0)))  # type: ignore[misc]
         assert text.startswith(f"if paired differences spread by {spread:g}, one of {least:.2f} in the mean over cells is found")
         assert needed is not None
-        assert text.endswith(f"; 0.1 takes {needed} seeds")
+        said_needed = re.search(r"; 0\.1 takes (\d+) seeds$", text)
+        assert said_needed is not None
+        assert abs(int(said_needed[1]) - needed) <= 1  # of other random draws
         assert mark == ("ok" if least <= 0.1 else "note")
     assert told[-1] == ("note", "no cell is judged by itself: that takes 8 seeds, and 4 give no p below 0.12")
 
