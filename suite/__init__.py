@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .claim import Claim, Expectation
 from .errors import SuiteError, Unavailable
 from .spec import (
     Batch,
-    Claim,
     Corruption,
     Element,
-    Expectation,
     Goal,
     Listener,
     Measure,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import SuiteError, nearest
+from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants
 
 if TYPE_CHECKING:
     from .api import Executed
@@ -22,38 +23,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
-
-def search_too(folders: list[Path] | None) -> list[Path] | None:
-    """Let drop-ins be looked for in more folders; before any plugin is, and in workers too, since they inherit the environment."""
-    for folder in folders or []:
-        if not folder.is_dir():
-            raise SuiteError(f"--path {folder}: no such folder")
-    known = os.environ.get("SUITE_PATH", "").split(os.pathsep)
-    more = [str(folder.resolve()) for folder in folders or []]
-    if more:
-        os.environ["SUITE_PATH"] = os.pathsep.join(dict.fromkeys([*more, *filter(None, known)]))
-    return folders
-
-
-PlanName = Annotated[
-    str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")
-]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results are kept.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N−1 instead of the plan's.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SearchPath = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--path",
-        metavar="DIR",
-        help="A folder whose plugins/, tasks/ and reports/ are searched too, as on SUITE_PATH.",
-        callback=search_too,
-        is_eager=True,
-    ),
-]
 
 app = typer.Typer(
     name="suite",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pluggy
 
-from ..spec import Claim, Corruption, Grade, Listener, Measure, Section, Task, Variant
+from ..claim import Claim
+from ..spec import Corruption, Grade, Listener, Measure, Section, Task, Variant
 from ..trial import Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
 
 hookspec = pluggy.HookspecMarker("suite")
@@ -30,11 +31,7 @@ def suite_corruptions() -> Iterator[Corruption]:  # type: ignore[empty-body]
 
 @hookspec
 def suite_measures(corruptions: Mapping[str, Corruption]) -> Iterator[Measure]:  # type: ignore[empty-body]
-    """Yield the questions to trained models this file provides; `corruptions` are all those found, by name.
-
-    A measure with ``ask`` gets each model with its own trial, from which ``suite.training.trainer.build`` makes the first weights again;
-    `suite/measures/gradient.py` is one. A plan asks a measure by its name in ``[evaluations] measures``.
-    """
+    """Yield the questions to trained models this file provides; `corruptions` are all those found, by name."""
 
 
 @hookspec

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 import pluggy
 
+from ..claim import Claim
 from ..errors import SuiteError, nearest
-from ..spec import Broken, Claim, Corruption, Listener, Measure, Section, Task, Variant
+from ..spec import Broken, Corruption, Listener, Measure, Section, Task, Variant
 
 Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section, Claim)
 

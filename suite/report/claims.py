@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..claim import Claim, Expectation
 from ..measures import gradient, length
-from ..spec import Claim, Expectation
 from ..trial import BASELINE, FAULTS
 from . import inference
 from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..claim import Claim, Expectation
 from ..errors import contained
 from ..machine import memory
 from ..plan import fairness as fair
@@ -18,7 +19,6 @@ from ..plan.limits import tested_bytes
 from ..plan.schema import Plan
 from ..plan.trials import ChosenTask, counts, damages, questions_of, tasks_of, variants_of
 from ..registry.registry import Registry
-from ..spec import Claim, Expectation
 from ..trial import BASELINE, Timing, Trial
 from . import inference
 from .answer import LEARNED, in_spreads, needed_seeds

@@ -354,13 +354,15 @@ def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     )
     call = pickle.dumps((exec, script)).hex()
     with subprocess.Popen([sys.executable, "-c", RUN, call], start_new_session=True) as run:
-        until = time.monotonic() + 60
-        while not (tmp_path / "pids").is_file() or not (tmp_path / "pids").read_text():
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        below = processes.descendants(run.pid)
-        assert len(below) >= 8  # the sleepers, the worker, its warden, and the server of processes
-        os.kill(run.pid, signal.SIGKILL)
+        try:
+            until = time.monotonic() + 60
+            while not (tmp_path / "pids").is_file() or not (tmp_path / "pids").read_text():
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            below = processes.descendants(run.pid)
+            assert len(below) >= 8  # the sleepers, the worker, its warden, and the server of processes
+        finally:
+            os.kill(run.pid, signal.SIGKILL)
     until = time.monotonic() + 5
     while (left := [pid for pid in below if processes.alive(pid)]) and time.monotonic() < until:
         time.sleep(0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite import machine
-from suite.listeners import database
+from suite.listeners import database, tracking
 from suite.spec import Machine
 
 from .pretended import Pretended
@@ -16,7 +16,8 @@ from .pretended import Pretended
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tracking server of the user's is written to, and what MLflow is told here reaches no other test."""
+    """No tracking server of the user's is written to, what MLflow is told here reaches no other test, and a busy machine has its time."""
+    monkeypatch.setattr(tracking, "INTERRUPTED_SECONDS", 60.0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name, value in {**database.ENVIRONMENT, **database.LOCAL_ENVIRONMENT}.items():
         monkeypatch.setenv(name, value)

@@ -19,6 +19,9 @@ from .pretended import Pretended, asked, learned
 SLOW_SECONDS = 3.0
 """How long the server takes for an answer, which is that it has none."""
 
+PATIENCE = tracking.INTERRUPTED_SECONDS
+"""How long an interrupted run waits for the server, outside of tests."""
+
 MOST_SECONDS = 2.0
 """How long a listener may keep the run from hearing its workers."""
 
@@ -73,8 +76,11 @@ def test_no_trial_waits_for_a_slow_server_and_the_end_does(plan: Pretended, tiny
     assert problem.endswith("the next run mirrors them")
 
 
-def test_an_interrupted_run_waits_but_a_moment(plan: Pretended, tiny: Trial, server: threading.Event) -> None:
-    interrupted = []
+def test_an_interrupted_run_waits_but_a_moment(
+    plan: Pretended, tiny: Trial, server: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "INTERRUPTED_SECONDS", PATIENCE)
+    interrupted: list[float] = []
 
     def interrupt(trial: Trial) -> None:
         if trial.seed == 1:
@@ -84,7 +90,7 @@ def test_an_interrupted_run_waits_but_a_moment(plan: Pretended, tiny: Trial, ser
 
     with pytest.raises(KeyboardInterrupt):
         watched(plan, [asked(tiny), asked(tiny, seed=1)], during=interrupt)
-    assert time.monotonic() - interrupted[0] < tracking.INTERRUPTED_SECONDS + MOST_SECONDS / 2
+    assert time.monotonic() - interrupted[0] < PATIENCE + MOST_SECONDS / 2
 
 
 def test_who_watches_is_told_what_the_end_waits_for(

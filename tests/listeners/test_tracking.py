@@ -196,7 +196,6 @@ def test_a_parent_of_a_failed_mirroring_is_failed_and_of_an_interrupted_run_kill
         if trial.seed == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracking, "INTERRUPTED_SECONDS", 60.0)
     with pytest.raises(KeyboardInterrupt):
         plan.run(pair(tiny, seed=1), pair(tiny, seed=2), during=interrupt)
     assert plan.parents()[0].info.status == "KILLED"

@@ -104,7 +104,7 @@ def test_manifest_is_true(drawn: Callable[[Make], Path]) -> None:
     digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
     del digests["manifest.json"]
     fingerprint = inputs.fingerprint(Store(folder.parents[1], "synthetic"), working(), None)
-    assert json.loads((folder / "manifest.json").read_text()) == {"inputs": fingerprint, "sha256": digests}
+    assert json.loads((folder / "manifest.json").read_text()) == {"inputs": fingerprint, "stale": [], "sha256": digests}
     links = re.findall(r'href="figures[^"]*"', text_of(folder))
     assert {f'href="figures/{Path(name).name}"' for name in digests if name.endswith(".svg")} <= set(links)
 
