@@ -180,8 +180,7 @@ class Corruption:
 class Point:
     """What a measure found at one of its points.
 
-    at: the point: a factor of the trained length, a severity, …
-    length: the sequence length that was tested
+    at: the point: a factor of the trained length, a severity, …; length: the sequence length that was tested
     scores: ``loss`` and the task's metrics
     baseline: the loss of a predictor that does not look at the input, at this length
     solved: whether the scores meet the task's goal
@@ -211,11 +210,10 @@ class Stream:
 class Measure:
     """A question to a trained model, asked at several points: how well it does on a stream, or one of its own.
 
-    axis: the part of the report that its answers belong to, such as ``robustness``
+    axis: the part of the report that its answers belong to, such as ``robustness``; unit: of the points
     stream: ``stream(task, trial, at) -> Stream``; the harness runs all models of a population on it at once and scores them
     ask: ``ask(model, task, trial, at) -> Point``, with the model (an nn.Module in evaluation mode) on the trial's device
     points: where it is asked, unless the plan says
-    unit: of the points
     corruption: the corruption that it applies, whose source then counts for its key
 
     Raises ValueError unless there is one of `stream` and `ask`.
@@ -321,8 +319,7 @@ class Machine:
 class Grade:
     """What may be expected of a variant when it is run again.
 
-    run_to_run: outputs and gradients of two runs on one device are the same bits
-    batch_sizes: a row alone gives the same bits as in a batch
+    run_to_run: outputs and gradients of two runs on one device are the same bits; batch_sizes: a row alone gives the same bits as in a batch
     devices: CPU and CUDA agree to 1e-5 of the largest value; None where there is no second device
     failed: why there is no grade, where there is none
     unsound: what the variant does that forbids comparing it, such as looking ahead while it claims to be causal; empty where nothing was found
@@ -360,8 +357,7 @@ class Provenance:
     machine: where the last run took place; machines: every set of machine, commit and versions behind a trial, each once
     failed_timings: reasons by cell; grades: by the variant's label
     sources: name and SHA-256 of each file behind the learning results
-    missing: cells asked for that have no result
-    edited: fields of the plan that say something else now than when the results were made
+    missing: cells asked for that have no result; edited: fields of the plan that say something else now than when the results were made
     units: of a measure's points, by the measure's name
     """
 
@@ -384,8 +380,7 @@ class Results:
 
     frame: one row per trial and score (columns: see ``suite.store.frame.COLUMNS``)
     trials: one row per trial, also those that failed, with reason
-    plan: the resolved plan, as plain data
-    claims: sentences of the field to be held against them, by name
+    plan: the resolved plan, as plain data; claims: sentences of the field to be held against them, by name
     """
 
     frame: DataFrame

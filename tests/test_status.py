@@ -13,7 +13,7 @@ from suite.trial import Learning, Outcome, Trial, Validation
 
 def test_a_log_shows_how_a_trial_went(tiny: Trial, tmp_path: Path) -> None:
     learning = Learning("loss < 0.01", 0.2, (Validation(5, {"loss": 0.25, "accuracy": 0.5}),), best_step=5)
-    outcome = Outcome(tiny.key, "failed", "no such luck", "Traceback\n  here\n", learning, train_seconds=2.0, members=3)
+    outcome = Outcome(tiny.key, "failed", "no such luck", "Traceback\n  here\n", learning=learning, train_seconds=2.0, members=3)
     Store(tmp_path, "plan").put(tiny, outcome, machine.describe("cpu"))
     lines = list(status.log(tiny.key[:8], tmp_path))
     assert lines[0] == f"{tiny.key}  {tiny.cell}"
