@@ -121,6 +121,8 @@ def execute(
     """
     from .listeners.announce import Audience
 
+    if workers == 0:
+        machine.check_environment()
     audience = Audience(work.registry, options or {}, more)
     try:
         if _nothing_to_do(work):
@@ -273,7 +275,8 @@ def run(
     """Run a plan and return its tidy frame: one row per trial and score, the rows of ``results.csv``.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
-    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger
+    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger (it says which
+    variables must be set for that)
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
     died, and after how many failures no trial is begun; fail_fast: after the first
     whole: return all that the plan's store holds, not what was asked for alone

@@ -30,6 +30,9 @@ ENVIRONMENT = {
 }
 """What must be set before a process that trains or times starts."""
 
+DECIDING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR")
+"""Those of them that decide the last bits of what a CPU computes."""
+
 PACKAGES = ("recurrent-suite", "torch", "numpy", "mlflow", "pandas", "pluggy")
 
 
@@ -89,6 +92,15 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):  # no git, or a checkout without a commit
         return "unknown"
     return head + ("+changes" if status else "")
+
+
+def check_environment() -> None:
+    """Raises SuiteError where this very process would compute other bits than a worker, whose environment is set before it starts."""
+    wrong = [f"{name}={ENVIRONMENT[name]}" for name in DECIDING if os.environ.get(name) != ENVIRONMENT[name]]
+    if wrong:
+        raise SuiteError(
+            f"workers=0: set {' '.join(wrong)} before Python starts, or results differ in their last bits; `suite run` does it"
+        )
 
 
 @contextlib.contextmanager

@@ -152,8 +152,10 @@ def suite_variants():
 """
 
 RUNS = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
+from suite import machine
+os.environ.update(machine.ENVIRONMENT)  # before torch is imported, since one run is in this process
 from suite import api
 from suite.execution.inline import InlineExecutor
 from suite.execution.local import LocalExecutor
