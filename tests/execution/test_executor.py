@@ -351,7 +351,8 @@ with LocalExecutor(1) as executor:
 def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     script = (
         "import subprocess\nfrom pathlib import Path\n"
-        "sleepers = [subprocess.Popen(['sleep', '1000'], start_new_session=True).pid for _ in range(5)]\n"
+        "sleepers = []\n"
+        "for _ in range(5):\n    sleepers.append(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)\n"
         f"Path({str(tmp_path / 'pids')!r}).write_text(' '.join(map(str, sleepers)))\nwhile True: pass"
     )
     call = pickle.dumps((exec, script)).hex()
