@@ -54,7 +54,8 @@ def test_the_run_after_a_killed_one_leaves_nothing_running_and_nothing_doubled(t
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert "RUNNING" in {status for (status,) in rows(path, "SELECT status FROM runs")}
-    assert suite("run", plan, cwd=tmp_path, track=True).stderr == ""
+    told = suite("run", plan, cwd=tmp_path, track=True).stderr.splitlines()
+    assert [line for line in told if not line.startswith("waiting for MLflow at ")] == []  # it may take its time, and nothing is wrong
     trials = rows(path, "SELECT runs.status, tags.value FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'suite.trial_key'")
     assert len(trials) == len({key for _, key in trials}) == 8
     assert {status for status, _ in trials} == {"FINISHED"}
