@@ -83,7 +83,7 @@ def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
 
 def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: int, audience: Audience) -> None:
     """Tell listeners what is going to be done, and in what order."""
-    audience.tell("suite_scheduled", populations=populations, workers=workers, timings=work.untimed, gradings=work.ungraded)
+    audience.tell("suite_scheduled", populations=populations, workers=workers, timings=work.untimed)
 
 
 class _Training:

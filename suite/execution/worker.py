@@ -161,18 +161,14 @@ def _train(
 
 
 def _evaluate(job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], registry: Registry) -> None:
-    """Ask the models whatever their trials lack: all of them at once on a stream, and each with its own trial where the measure asks by itself."""
+    """Ask the models whatever their trials lack."""
     first = job.trials[0]
+    members = trainer.gather(models, first.engine)
+    members.train(False)
     for place, asked in enumerate(first.evaluations):
-        measure = registry.measure(asked.measure).noun
-        companies = (
-            [(job.trials, models)] if measure.ask is None else [((trial,), (net,)) for trial, net in zip(job.trials, models, strict=True)]
-        )
-        for trials, company in companies:
-            members = trainer.gather(company, first.engine)
-            members.train(False)
-            for trial, points in zip(trials, evaluate(members, task, trials[0], asked, measure), strict=True):
-                ended.points[trial.key][trial.evaluations[place].key] = points
+        answers = evaluate(members, task, job.trials, asked, registry.measure(asked.measure).noun)
+        for trial, points in zip(job.trials, answers, strict=True):
+            ended.points[trial.key][trial.evaluations[place].key] = points
 
 
 def check_unedited(*sources: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ class Layout:
 
     populations: trials that are trained as one program, the first begun first, `workers` of them at a time
     trained: keys of trials that lack nothing but evaluations
-    timings: to be measured afterwards, shape by shape; gradings: how many variants are graded then
+    timings: to be measured afterwards, shape by shape
     compiling: names of the engines that compile
     """
 
@@ -22,7 +22,6 @@ class Layout:
     workers: int = 1
     trained: frozenset[str] = frozenset()
     timings: tuple[Timing, ...] = ()
-    gradings: int = 0
     compiling: frozenset[str] = frozenset()
 
     def trains(self, group: Sequence[Trial]) -> bool:
@@ -70,8 +69,8 @@ class Pace:
 class Course:
     """What was heard of a run.
 
-    populations: as the layout has them; shapes, graded: moments at which the timings of a shape, and a grading, were done
-    started: when the first population was; timing: when timing began; known: paces that were measured before
+    begun: when it was said what will be done; started: when the first population was; timing: when timing began
+    populations: as the layout has them; shapes: moments at which the timings of a shape were done; known: paces that were measured before
     """
 
     begun: float
@@ -79,7 +78,6 @@ class Course:
     populations: tuple[Heard, ...] = ()
     timing: float | None = None
     shapes: tuple[float, ...] = ()
-    graded: tuple[float, ...] = ()
     known: tuple[Pace, ...] = ()
 
 
@@ -128,9 +126,9 @@ class Hearing:
     def known(self, paces: Iterable[Pace]) -> None:
         self.course = replace(self.course, known=tuple(paces))
 
-    def scheduled(self, layout: Layout) -> None:
+    def scheduled(self, layout: Layout, now: float) -> None:
         self.layout = layout
-        self.course = replace(self.course, populations=tuple(Heard() for _ in layout.populations))
+        self.course = replace(self.course, begun=now, populations=tuple(Heard() for _ in layout.populations))
         self._place = {trial.key: place for place, group in enumerate(layout.populations) for trial in group}
         self._begun = [set() for _ in layout.populations]
         self._left = [{trial.key for trial in group} for group in layout.populations]
@@ -173,11 +171,6 @@ class Hearing:
         done = shapes.index(timing.shape) + 1 if timing.shape in shapes else 0
         if done > len(self.course.shapes):
             self.course = replace(self.course, shapes=(*self.course.shapes, *[now] * (done - len(self.course.shapes))))
-
-    def graded(self, now: float) -> None:
-        if self.layout is None:  # before anything was scheduled
-            return
-        self.course = replace(self.course, graded=(*self.course.graded, now))
 
     def _enter(self, place: int, heard: Heard) -> None:
         populations = self.course.populations

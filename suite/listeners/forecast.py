@@ -22,9 +22,6 @@ COMPILE_SECONDS = 12.0
 REPORT_SECONDS = 8.0
 """What the report takes to be written."""
 
-GRADE_SECONDS = 1.5
-"""What grading a variant takes, until one is graded."""
-
 CALL_SECONDS = 0.006
 """What a measurement of a time takes at least: it repeats a call until the clock's grain does not show."""
 
@@ -137,19 +134,19 @@ def slowness(course: Course) -> float:
 
 
 def _rest_left(layout: Layout, course: Course, paces: Paces, now: float) -> float:
-    """Seconds of timing, grading and the report."""
+    """Seconds of timing and the report."""
     slow = slowness(course)
-    ends = [course.timing, *course.shapes, *course.graded]
+    ends = [course.timing, *course.shapes]
     moments = [moment for moment in ends if moment is not None]
     trained = max((heard.ended or now for heard in course.populations), default=course.begun)
     since = now - max(moments, default=trained)
-    foreseen = list(_stages(layout, course, paces, slow))[len(course.shapes) + len(course.graded) :]
+    foreseen = list(_stages(layout, course, paces, slow))[len(course.shapes) :]
     over = all(heard.ended is not None for heard in course.populations)
     return _remaining(foreseen[0], since) + sum(foreseen[1:]) if over else sum(foreseen)
 
 
 def _stages(layout: Layout, course: Course, paces: Paces, slow: float) -> Iterator[float]:
-    """Seconds that each shape's timings, each grading, and the report are foreseen to take, corrected by those that are done."""
+    """Seconds that each shape's timings, and the report, are foreseen to take, corrected by those that are done."""
     foreseen = list(_shapes_seconds(layout.timings, paces, slow))
     if foreseen:
         foreseen[0] += slow * START_SECONDS
@@ -157,17 +154,7 @@ def _stages(layout: Layout, course: Course, paces: Paces, slow: float) -> Iterat
     taken = course.shapes[-1] - course.timing if course.shapes and course.timing is not None else done
     factor = (taken + rest) / (done + rest) if foreseen else 1.0  # a small part that took longer than foreseen says little of the rest
     yield from (factor * seconds for seconds in foreseen)
-    graded = _seconds_graded(course)
-    slow = slow if graded is None else min(MOST_SLOW, graded / GRADE_SECONDS)
-    for number in range(layout.gradings):
-        yield slow * (GRADE_SECONDS + (0.0 if number or foreseen else START_SECONDS))
     yield slow * REPORT_SECONDS
-
-
-def _seconds_graded(course: Course) -> float | None:
-    """What the last two gradings took each; the very first may have waited for its worker, and counts only behind a timing."""
-    moments = [*course.shapes[-1:], *course.graded][-3:]
-    return (moments[-1] - moments[0]) / (len(moments) - 1) if course.graded and len(moments) > 1 else None
 
 
 def _shapes_seconds(timings: Sequence[Timing], paces: Paces, slow: float) -> Iterator[float]:

@@ -52,11 +52,9 @@ class Journal:
         self._write("plan_started", form=FORM, plan=invocation.plan, folder=folder, device=invocation.device, **counts)
 
     @hookimpl
-    def suite_scheduled(
-        self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]
-    ) -> None:
+    def suite_scheduled(self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing]) -> None:
         keys = [[trial.key for trial in population] for population in populations]
-        self._write("scheduled", workers=workers, populations=keys, timings=len(timings), gradings=len(gradings))
+        self._write("scheduled", workers=workers, populations=keys, timings=len(timings))
 
     @hookimpl
     def suite_trial_started(self, trial: Trial) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..spec import Listener, hookimpl
-from ..trial import FAULTS, Grading, Invocation, Outcome, Timing, Trial, Validation
+from ..trial import FAULTS, Invocation, Outcome, Timing, Trial, Validation
 from .course import Hearing, Layout
 from .forecast import seconds_left
 from .recall import recalled
@@ -109,15 +109,13 @@ class Display:
             self._show(f"training on {invocation.device}", self._pending, "trials", refreshes=4)
 
     @hookimpl
-    def suite_scheduled(
-        self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]
-    ) -> None:
+    def suite_scheduled(self, populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing]) -> None:
         from ..ops.engines import engine  # imports torch, as whoever plans a run has done before
 
         groups = tuple(tuple(group) for group in populations)
         names = {trial.engine for group in groups for trial in group} | {timing.engine for timing in timings}
         compiling = frozenset(name for name in names if engine(name).compiles)
-        self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), len(gradings), compiling))
+        self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), compiling), self._clock())
 
     @hookimpl
     def suite_trial_started(self, trial: Trial) -> None:
@@ -154,10 +152,6 @@ class Display:
     def suite_timed(self, timing: Timing) -> None:
         self._hearing.timed(timing, self._clock())
         self._bar.advance(self._task)
-
-    @hookimpl
-    def suite_graded(self) -> None:
-        self._hearing.graded(self._clock())
 
     @hookimpl
     def suite_report_written(self, folder: Path) -> None:

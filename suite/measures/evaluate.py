@@ -13,21 +13,22 @@ from ..training.trainer import means, together
 from ..trial import Evaluation, Trial
 
 
-def evaluate(members: Members, task: Task, trial: Trial, evaluation: Evaluation, measure: Measure) -> list[tuple[Point, ...]]:
+def evaluate(members: Members, task: Task, trials: Sequence[Trial], evaluation: Evaluation, measure: Measure) -> list[tuple[Point, ...]]:
     """The measure's answers for each member at the evaluation's points, in their order; members are in evaluation mode.
 
-    trial: any of the members'
+    trials: the members'; a stream is the same for all of them, and a measure that asks by itself gets each model with its own
 
     Raises SuiteError for an answer that is no whole Point, and for a stream without batches.
     """
-    by_point = [_asked(members, task, trial, measure, at) for at in evaluation.at]
+    by_point = [_asked(members, task, trials, measure, at) for at in evaluation.at]
     return [tuple(points) for points in zip(*by_point, strict=True)]
 
 
-def _asked(members: Members, task: Task, trial: Trial, measure: Measure, at: float) -> list[Point]:
+def _asked(members: Members, task: Task, trials: Sequence[Trial], measure: Measure, at: float) -> list[Point]:
     if measure.stream is None:
         assert measure.ask is not None
-        return [_plain(measure, measure.ask(model, task, trial, at)) for model in members.models]
+        return [_plain(measure, measure.ask(model.eval(), task, trial, at)) for model, trial in zip(members.models, trials, strict=True)]
+    trial = trials[0]
     stream = measure.stream(task, trial, at)
     if not isinstance(stream, Stream):
         raise SuiteError(f"measure '{measure.name}': stream returned {type(stream).__name__}; it must return a Stream")

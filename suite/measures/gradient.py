@@ -92,7 +92,7 @@ def _reach(asked: _Asked) -> Reach:
     """One pass back for all lags, which the points of a model share."""
     # the loop over steps: other engines compile for each shape, or have no way back to their input
     trial, task = replace(asked.of, engine=REFERENCE.name), asked.task
-    start, trained = (trainer.build([trial], asked.model._variant, task)[0].eval() for _ in range(2))
+    start, trained = (trainer.build([trial], asked.model.variant, task)[0].eval() for _ in range(2))
     trained.load_state_dict(asked.model.state_dict())
     samples = list(first_samples(task, trial))
     ideal = data.Ideal(task, trial.task.options)

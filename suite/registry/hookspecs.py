@@ -45,7 +45,7 @@ def suite_plan_started(invocation: Invocation) -> None:
 
 
 @hookspec
-def suite_scheduled(populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing], gradings: Sequence[Grading]) -> None:
+def suite_scheduled(populations: Sequence[Sequence[Trial]], workers: int, timings: Sequence[Timing]) -> None:
     """Hear what will be done: trials, those of a population as one program and the first ones first, so many at a time; then the rest, alone."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..measures import gradient, length
 from ..trial import BASELINE, FAULTS
 from . import inference
 from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills
-from .counted import kept
+from .counted import kept, unsound
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -27,19 +27,6 @@ Ruling = Literal["supported", "refuted", "undecided", "not asked"]
 State = Literal["found", "contradicted", "open", "absent"]
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Something that two variants can be compared in.
-
-    describes: what a difference in it is, as a caption says it
-    values: its values in [0, 1] by the key of the trial, at every learning rate, NaN where a trial has none; None for test skill, which has
-        rules of its own, and for time, which is compared by its own ratios
-    """
-
-    describes: str
-    values: Callable[[Results], Series[float]] | None = None
 
 
 def spent(results: Results) -> Series[float]:
@@ -70,15 +57,20 @@ def reach(results: Results) -> Series[float]:
     return parts
 
 
-QUANTITIES: Mapping[str, Quantity] = {
-    "skill": Quantity("test skill"),
-    "beyond": Quantity("test skill at the longest multiple of the trained length", beyond),
-    "retained": Quantity("the part of its skill that a solved trial keeps under damage", kept),
-    "reach": Quantity("the part of the way back that the gradient reaches", reach),
-    "steps": Quantity("the part of its steps that a trial took to solve its task", spent),
-    "time": Quantity("time of forward and backward at the longest timed length"),
+Values: TypeAlias = "Callable[[Results], Series[float]]"
+
+QUANTITIES: Mapping[str, Values | None] = {
+    "skill": None,
+    "beyond": beyond,
+    "retained": kept,
+    "reach": reach,
+    "steps": spent,
+    "time": None,
 }
-"""What an expectation may name, by name."""
+"""What an expectation may name, with its values in [0, 1] by the key of the trial, at every learning rate, NaN where a trial has none.
+
+Test skill has rules of its own, and time is compared by its own ratios.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,16 +120,18 @@ def _ruling(found: Sequence[Found]) -> Ruling:
 
 def _asked(results: Results, answered: Answer, expectation: Expectation) -> Found:
     """The effect that an expectation is about, and its p where a test decides; the state is still to be judged."""
-    quantity = QUANTITIES.get(expectation.quantity)
-    if quantity is None:
+    if expectation.quantity not in QUANTITIES:
         return Found(expectation, "absent", why=f"there is no quantity '{expectation.quantity}'; there is {', '.join(QUANTITIES)}")
     trained = set(results.trials["variant"])
     for name in (expectation.variant, expectation.against):
         if name not in trained:
             return Found(expectation, "absent", why=f"the plan does not train {name}")
+        if reason := unsound(results, name):
+            return Found(expectation, "absent", why=f"{name}: {reason}")
     if expectation.quantity == "time":
         return _timed(answered, expectation)
-    counted, values = skills(results), quantity.values(results) if quantity.values else None
+    counted, measured = skills(results), QUANTITIES[expectation.quantity]
+    values = measured(results) if measured else None
     if values is not None:
         counted = counted.assign(value=counted["key"].map(values)).dropna(subset=["value"])
     cells = differences(counted, expectation.variant, expectation.against)

@@ -27,6 +27,12 @@ def variants(results: Results) -> dict[str, bool]:
     return causal
 
 
+def unsound(results: Results, variant: str) -> str:
+    """Which check of its contract a variant failed that forbids comparing it; empty where it failed none."""
+    grade = results.provenance.grades.get(variant)
+    return f"it failed a check of its contract: {grade.unsound}" if grade is not None and grade.unsound else ""
+
+
 def apart(results: Results) -> dict[str, str]:
     """Why each variant is compared with nobody, by label in the order of `variants`; empty for those that are compared.
 
@@ -34,9 +40,7 @@ def apart(results: Results) -> dict[str, str]:
     """
     reasons = {}
     for name, causal in variants(results).items():
-        grade = results.provenance.grades.get(name)
-        unsound = f"it failed a check of its contract: {grade.unsound}" if grade is not None and grade.unsound else ""
-        reasons[name] = unsound or ("" if causal else "it sees the future of the sequence")
+        reasons[name] = unsound(results, name) or ("" if causal else "it sees the future of the sequence")
     if baseline := reasons.get(BASELINE.label, ""):
         return {name: reason or f"{BASELINE.label} is compared with nobody: {baseline}" for name, reason in reasons.items()}
     return reasons

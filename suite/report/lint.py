@@ -13,6 +13,7 @@ import numpy as np
 from ..claim import Claim, Expectation
 from ..errors import contained
 from ..machine import memory
+from ..measures import gradient
 from ..plan import fairness as fair
 from ..plan.fairness import Fairness
 from ..plan.limits import tested_bytes
@@ -23,6 +24,7 @@ from ..trial import BASELINE, Timing, Trial
 from . import inference
 from .answer import LEARNED, in_spreads, needed_seeds
 from .claims import QUANTITIES
+from .solving import LEAST_SEEDS
 from .stats import least_p
 
 Mark = Literal["ok", "note", "warn"]
@@ -32,9 +34,6 @@ SPREADS = (0.05, 0.2, 0.4)
 
 WANTED = 0.1
 """A difference of skills that a plan had better find."""
-
-ALONE = 8
-"""From so many seeds on a single cell is judged by itself."""
 
 FORGOTTEN = 1e-3
 """A gate that keeps less of a state over a whole sequence keeps nothing of use."""
@@ -281,8 +280,8 @@ def _power(planned: Planned) -> Iterator[Remark]:
         else:
             text = f"{assumed}, one of {least:.2f} in the mean over cells is found in four of five such plans; {enough}"
             yield Remark("ok" if least <= WANTED else "note", "power", text)
-    if seeds < ALONE:
-        text = f"no cell is judged by itself: that takes {ALONE} seeds, and {seeds} give no p below {least_p(seeds):.2g}"
+    if seeds < LEAST_SEEDS:
+        text = f"no cell is judged by itself: that takes {LEAST_SEEDS} seeds, and {seeds} give no p below {least_p(seeds):.2g}"
         yield Remark("note", "power", text)
 
 
@@ -309,6 +308,7 @@ def _needs(expected: Expectation, trained: set[str], planned: Planned) -> Iterat
         "time": (bool(planned.timings), "[timing] lengths"),
         "retained": (any(planned.corruptions.values()), "a corruption in [evaluations]"),
         "beyond": (bool(planned.plan.evaluations.lengths), "[evaluations] lengths"),
+        "reach": (gradient.NAME in planned.plan.evaluations.measures, f"the measure '{gradient.NAME}' in [evaluations]"),
     }
     if expected.quantity not in QUANTITIES:
         yield f"a quantity '{expected.quantity}', which there is not"

@@ -17,14 +17,14 @@ class Model(nn.Module):
         super().__init__()
         self.core = core
         self.readout = nn.Linear(output_size, task.output_size)
-        self._variant, self._engine, self._per_step = variant, engine(engine_name), task.per_step
+        self.variant, self._engine, self._per_step = variant, engine(engine_name), task.per_step
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, C) or (B, C)
-        y = self._engine.run(self._variant, self.core, x)
+        y = self._engine.run(self.variant, self.core, x)
         if not self._per_step:
-            y = self._variant.summary(y) if self._variant.summary else y[:, -1]
+            y = self.variant.summary(y) if self.variant.summary else y[:, -1]
         if y.is_complex():
-            raise SuiteError(f"variant '{self._variant.name}': forward gave complex numbers; it must give real ones, such as y.real")
+            raise SuiteError(f"variant '{self.variant.name}': forward gave complex numbers; it must give real ones, such as y.real")
         return self.readout(y)  # type: ignore[no-any-return]
 
 

@@ -121,7 +121,7 @@ def hear(hearing: Hearing, line: Line, trials: dict[str, Trial], timings: dict[s
     match line["what"]:
         case "scheduled":
             groups = tuple(tuple(trials[key] for key in population) for population in line["populations"])
-            hearing.scheduled(Layout(groups, line["workers"], frozenset(), tuple(timings.values()), line["gradings"], compiling))
+            hearing.scheduled(Layout(groups, line["workers"], frozenset(), tuple(timings.values()), compiling), now)
         case "trial_started":
             hearing.started(trials[key].key, now)
         case "validated":
@@ -133,5 +133,3 @@ def hear(hearing: Hearing, line: Line, trials: dict[str, Trial], timings: dict[s
             hearing.timing_started(now)
         case "timed":
             hearing.timed(timings[key], now)
-        case "graded":
-            hearing.graded(now)

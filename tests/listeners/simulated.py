@@ -18,7 +18,7 @@ class Machine:
 
     step: of training for each member and step of the sequence, by variant; fixed: the steps of a sequence that the rest of it takes as long as
     compiling: before a variant's first population trains; testing: a population's evaluations, for each member and step of the sequence
-    shape: the timings of a shape; grading: of a variant; report: the report
+    shape: the timings of a shape; report: the report
     """
 
     step: Mapping[str, float]
@@ -27,7 +27,6 @@ class Machine:
     compiling: float = 5.0
     testing: float = 0.005
     shape: float = 2.0
-    grading: float = 1.2
     report: float = 7.0
 
 
@@ -52,7 +51,7 @@ def journal(
     keys = [[trial["key"] for trial in group] for group in groups]
     lines = [
         {"time": 0.0, "what": "plan_started"},
-        {"time": 0.1, "what": "scheduled", "workers": workers, "populations": keys, "timings": 0, "gradings": len(machine.step)},
+        {"time": 0.1, "what": "scheduled", "workers": workers, "populations": keys, "timings": 0},
     ]
     free, number, compiled = [(machine.start, worker) for worker in range(workers)], count(), set()
     ends = []
@@ -88,7 +87,4 @@ def _rest(machine: Machine, now: float, shapes: int) -> list[Line]:
         for variant in machine.step:
             place = {"key": f"{shape} {variant}", "variant": variant, "engine": "derived", "shape": f"T={20 * (shape + 1)}, B=32, H=24"}
             lines.append({"time": now, "what": "timed", **place})
-    for _ in machine.step:
-        now += machine.grading
-        lines.append({"time": now, "what": "graded"})
     return [*lines, {"time": now + machine.report, "what": "report_written"}]

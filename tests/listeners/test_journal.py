@@ -37,7 +37,7 @@ def test_each_line_says_what_happened_to_what(tiny: Trial, this_machine: Machine
     moments = iter(range(100))
     events = journal.Journal(tmp_path / "events.jsonl", lambda: float(next(moments)))
     events.suite_plan_started(invocation)
-    events.suite_scheduled([[trial, other]], 2, [TIMING], [])
+    events.suite_scheduled([[trial, other]], 2, [TIMING])
     events.suite_trial_started(trial)
     events.suite_validated(trial, Validation(5, {"loss": 0.5, "accuracy": math.nan}))
     events.suite_trial_finished(trial, learned(trial))
@@ -68,7 +68,6 @@ def test_each_line_says_what_happened_to_what(tiny: Trial, this_machine: Machine
         "workers": 2,
         "populations": [[trial.key, other.key]],
         "timings": 1,
-        "gradings": 0,
     }
     assert lines[2] == {"time": 2.0, "what": "trial_started", **place, "steps": 20}
     assert lines[3] == {"time": 3.0, "what": "validated", **place, "step": 5, "scores": {"loss": 0.5, "accuracy": None}}

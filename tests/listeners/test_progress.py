@@ -63,7 +63,7 @@ def test_a_terminal_shows_what_is_running_and_keeps_what_failed(tiny: Trial, thi
     clock = Clock()
     shown, stream = display(terminal=True, clock=clock)
     shown.suite_plan_started(invocation)
-    shown.suite_scheduled([trials[:2], trials[2:]], 1, [], [])
+    shown.suite_scheduled([trials[:2], trials[2:]], 1, [])
     for trial in trials[:2]:
         shown.suite_trial_started(trial)
     for step in (5, 10):
@@ -95,7 +95,7 @@ def test_a_display_goes_on_by_itself_while_nothing_is_told(tiny: Trial, this_mac
     clock = Clock()
     shown, stream = display(terminal=True, clock=clock)
     shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(((trial, learned(trial)),), ()))
-    shown.suite_scheduled([[trial]], 1, [], [])
+    shown.suite_scheduled([[trial]], 1, [])
     shown.suite_trial_started(trial)
     for step in (5, 10):
         clock.now += 100.0
@@ -113,7 +113,7 @@ def test_where_there_is_no_terminal_the_time_left_is_said_now_and_then(tiny: Tri
     clock = Clock()
     shown, stream = display(terminal=False, clock=clock)
     shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(tuple((trial, learned(trial)) for trial in trials), ()))
-    shown.suite_scheduled([[trial] for trial in trials], 1, [], [])
+    shown.suite_scheduled([[trial] for trial in trials], 1, [])
     for trial in trials:
         shown.suite_trial_started(trial)
         for step in (5, 10, 15, 20):

@@ -33,7 +33,7 @@ def net() -> model.Model:
 
 def ask_all(members: Members, trial: Trial, measure: Measure, *at: float, task: Task = ADDING) -> list[tuple[Point, ...]]:
     members.train(False)
-    return evaluate(members, task, trial, Evaluation(measure.name, measure.axis, at, trial.key, {}), measure)
+    return evaluate(members, task, [trial] * len(members), Evaluation(measure.name, measure.axis, at, trial.key, {}), measure)
 
 
 def ask(net: model.Model, trial: Trial, measure: Measure, *at: float, task: Task = ADDING) -> tuple[Point, ...]:

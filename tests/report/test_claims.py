@@ -16,6 +16,7 @@ from suite.check.imagined import fill
 from suite.registry.finder import discover
 from suite.report import page
 from suite.report.claims import Ruled, rulings
+from suite.spec import Grade
 from suite.store import frame
 
 from .drawing import TIMES, elements_of, section_of, working, write
@@ -105,6 +106,13 @@ def test_all_that_a_claim_expects_must_be_found(tmp_path: Path) -> None:
 def test_what_a_plan_does_not_ask_is_said(tmp_path: Path, expectation: Expectation, why: str) -> None:
     found = ruled(tmp_path, noisy, Claim("absent", "It is.", (expectation,)))
     assert (found.ruling, found.found[0].why) == ("not asked", why)
+
+
+def test_a_variant_that_failed_a_check_of_its_contract_supports_no_claim(tmp_path: Path) -> None:
+    results = results_of(tmp_path, shifted(0.05), LESS)
+    grades = {"gru": Grade(True, True, None, unsound="mixes rows")}
+    (ruling,) = rulings(replace(results, provenance=replace(results.provenance, grades=grades)))
+    assert (ruling.ruling, ruling.found[0].why) == ("not asked", "gru: it failed a check of its contract: mixes rows")
 
 
 def test_the_p_of_all_claims_are_adjusted_together(tmp_path: Path) -> None:
