@@ -96,7 +96,7 @@ def test_fitted_sign_flip_leaves_out_pairs_of_which_one_has_no_score() -> None:
 def test_fitted_sign_flip_refuses_what_does_not_match() -> None:
     one, two = np.zeros((3, 2)), np.zeros((3, 3))
     for variant, baseline in ((one, two), (one, np.full((3, 2), math.inf))):
-        with pytest.raises(ValueError, match="one shape|infinite"):
+        with pytest.raises(ValueError, match=r"one shape|infinite"):
             exchange.fitted_sign_flip([(variant, variant)], [(baseline, baseline)], rng())
     with pytest.raises(ValueError, match="shorter"):
         exchange.fitted_sign_flip([(one, one)] * 2, [(one, one)], rng())
