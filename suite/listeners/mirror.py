@@ -1,4 +1,4 @@
-"""Writes a plan into an MLflow experiment: a run for the invocation, below it one for each variant, below these the trials, every value once."""
+"""Writes a plan into an MLflow experiment: a run for the invocation, and one for each variant with its trials below it, every value once."""
 
 from __future__ import annotations
 
@@ -181,15 +181,13 @@ class Mirror:
         return self._parent
 
     def _variant_run(self, label: str) -> str:
-        """The run that sums up a variant, made when the first thing is written of it or below it."""
+        """The run that sums up a variant, made when the first thing is written of it or below it.
+
+        It stands below no other, since charts show nothing of what is folded away.
+        """
+        self._invocation_run()
         if label not in self._variants:
-            tags = {
-                **self._origin,
-                KIND: "variant",
-                VARIANT: label,
-                COLOUR: self._colour(label),
-                "mlflow.parentRunId": self._invocation_run(),
-            }
+            tags = {**self._origin, KIND: "variant", VARIANT: label, COLOUR: self._colour(label)}
             self._variants[label] = self._client.create_run(self._experiment, run_name=label, tags=tags).info.run_id
         if self._variants[label] not in self._open:
             self._open.append(self._variants[label])
