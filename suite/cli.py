@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import keeping
 from .errors import SuiteError, nearest
-from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants
+from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
 
 if TYPE_CHECKING:
     from .api import Executed
-    from .execution.run import Work
-    from .registry.registry import Registry
     from .spec import Value
 
 INTERRUPTED = 130
@@ -36,33 +35,6 @@ app = typer.Typer(
 @app.callback()
 def suite(_path: SearchPath = None) -> None:
     pass
-
-
-def say(text: str = "") -> None:
-    typer.echo(text)
-
-
-def warn(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
-
-
-def warn_of_broken(registry: Registry) -> None:
-    for broken in registry.broken:
-        warn(f"{broken.source}: {broken.reason}")
-    for note in registry.notes:
-        warn(note)
-
-
-def prepared(
-    plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str, **limits: float | None
-) -> Work:
-    from . import api
-    from .plan import schema
-    from .registry.finder import discover
-
-    loaded = schema.limited(schema.load(plan), **limits)
-    warn_of_broken(discover())  # first, since it may be why something is not there
-    return api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
 
 
 def listener_options(settings: list[str] | None) -> dict[str, Value]:
@@ -172,7 +144,7 @@ def report(
         raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, request, whole=whole)
+    written = api.report(loaded, runs, request, whole=whole, warn=warn)
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html"))
 
@@ -195,7 +167,7 @@ def answer(
 
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds))
+    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds), warn=warn)
     warn_of_stale(written.stale)
     rows = telling.read(written.folder)
     say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
@@ -361,6 +333,10 @@ def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
 
     for name, value in states.diagnose(runs).items():
         say(f"{name:18} {value}")
+
+
+for word in (keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge):
+    app.command(word.__name__.rstrip("_"))(word)
 
 
 def _interrupt(*_: object) -> None:

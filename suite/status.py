@@ -73,7 +73,9 @@ def _state(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | N
     if outcome is not None:
         if outcome.status == "ok" and not done(trial, outcome):
             return "pending", "trained; an evaluation is new or has changed"
-        return outcome.status, outcome.reason
+        accepted = work.store.accepted(trial.key)
+        stands = f"accepted though {', '.join(accepted.changed)} changed: {accepted.why}" if accepted else ""
+        return outcome.status, "; ".join(filter(None, (outcome.reason, stands)))
     entry = ledger.cells.get(trial.cell) if ledger else None
     earlier = work.store.trial(entry.key) if entry else None
     if earlier is None:

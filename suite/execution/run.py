@@ -103,9 +103,13 @@ class _Training:
             self._futures[self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))] = job
 
     def finish(self) -> dict[str, Outcome]:
-        """Wait for every job and those that come of it; the outcomes by key."""
+        """Wait for every job and those that come of it; the outcomes by key.
+
+        Raises SuiteError as soon as the store is seen to be gone.
+        """
         while self._futures:
             self._executor.wait(self._futures, POLL_SECONDS)
+            self._store.check_held()
             ended = [future for future in self._futures if future.done()]
             for event in self._executor.events():
                 if event.key in self._waiting:

@@ -198,18 +198,21 @@ class Mirror:
         """Give a run its parameters, its tags, the trial's file and the sources of what was trained."""
         from mlflow.entities import Param, RunTag
 
-        stored = self._store.trial(trial.key)
+        accepted = self._store.accepted(trial.key)
+        key = accepted.stands if accepted else trial.key
+        stored = self._store.trial(key)
         tags = {
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
             **({"suite.last_step": str(outcome.last_step)} if outcome.last_step is not None else {}),
+            **({"suite.accepted": accepted.why[:500]} if accepted else {}),
             "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
             "mlflow.source.name": f"suite run {self._invocation.plan}",
             **_machine_tags(stored.machine if stored else self._invocation.machine),
         }
         params = [Param(name, value) for name, value in parameters.items()]
         self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.log_artifact(run_id, str(self._store.file("trials", trial.key)))
+        self._client.log_artifact(run_id, str(self._store.file("trials", key)))
         registry = discover()
         for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
             if provided and provided.path:

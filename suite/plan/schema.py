@@ -205,19 +205,35 @@ def load(name: str) -> Plan:
 
     Raises SuiteError, naming file and field, for a plan that is not there, not TOML, or not valid.
     """
-    path = Path(name)
-    if path.suffix != ".toml" and "/" not in name:
-        path = PACKAGED / f"{name}.toml"
-        if not path.is_file():
-            raise SuiteError(f"unknown plan '{name}'{nearest(name, packaged())} (or give the path of a .toml file)")
+    path = _file_of(name)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SuiteError(f"{path}: {error.strerror or error}") from None
+        raw = tomllib.loads(text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: not valid TOML: {error}") from None
     raw.setdefault("name", path.stem)
     return check(raw, str(path))
+
+
+def text(name: str) -> str:
+    """What the file of a plan says, a packaged one by name or any by path.
+
+    Raises SuiteError for one that is not there.
+    """
+    path = _file_of(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SuiteError(f"{path}: {error.strerror or error}") from None
+
+
+def _file_of(name: str) -> Path:
+    path = Path(name)
+    if path.suffix == ".toml" or "/" in name:
+        return path
+    path = PACKAGED / f"{name}.toml"
+    if not path.is_file():
+        raise SuiteError(f"unknown plan '{name}'{nearest(name, packaged())} (or give the path of a .toml file)")
+    return path
 
 
 def limited(plan: Plan, **limits: float | None) -> Plan:

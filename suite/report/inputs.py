@@ -83,6 +83,10 @@ def _stored(store: Store) -> Iterator[tuple[str, Path]]:
     for entry in ledger.cells.values() if ledger else ():
         yield entry.key, store.file("trials", entry.key)
         yield from ((key, store.file("evaluations", key)) for key in entry.evaluations.values())
+        if (accepted := store.accepted(entry.key)) is not None:
+            yield entry.key, store.file("accepted", entry.key)
+            yield accepted.stands, store.file("trials", accepted.stands)
+            yield from ((key, store.file("evaluations", key)) for key in accepted.evaluations.values())
     for kind, keys in (("timings", ledger.timings), ("grades", ledger.grades)) if ledger else ():
         yield from ((key, store.file(kind, key)) for key in keys.values())
 
