@@ -77,7 +77,7 @@ def _state(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | N
         stands = f"accepted though {', '.join(accepted.changed)} changed: {accepted.why}" if accepted else ""
         return outcome.status, "; ".join(filter(None, (outcome.reason, stands)))
     entry = ledger.cells.get(trial.cell) if ledger else None
-    earlier = work.store.trial(entry.key) if entry else None
+    earlier, _ = work.store.standing(entry.key) if entry else (None, None)
     if earlier is None:
         return "pending", ""
     return "stale", "changed: " + ", ".join(differences(earlier.trial, trial))

@@ -198,9 +198,7 @@ class Mirror:
         """Give a run its parameters, its tags, the trial's file and the sources of what was trained."""
         from mlflow.entities import Param, RunTag
 
-        accepted = self._store.accepted(trial.key)
-        key = accepted.stands if accepted else trial.key
-        stored = self._store.trial(key)
+        stored, accepted = self._store.standing(trial.key)
         tags = {
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
@@ -212,7 +210,7 @@ class Mirror:
         }
         params = [Param(name, value) for name, value in parameters.items()]
         self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.log_artifact(run_id, str(self._store.file("trials", key)))
+        self._client.log_artifact(run_id, str(self._store.file("trials", stored.key if stored else trial.key)))
         registry = discover()
         for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
             if provided and provided.path:

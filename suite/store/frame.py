@@ -104,8 +104,7 @@ class _Reader:
     def trials(self, cells: tuple[str, ...], measures: Mapping[str, Mapping[str, tuple[float, ...]]] | None) -> Iterator[Record]:
         for cell in cells:
             entry = self._ledger.cells.get(cell)
-            accepted = self._store.accepted(entry.key) if entry else None
-            stored = self._store.trial(accepted.stands if accepted else entry.key) if entry else None
+            stored, accepted = self._store.standing(entry.key) if entry else (None, None)
             if entry is None or stored is None:
                 self.missing.append(cell)
             elif self._current(cell, (accepted or stored).trial.sources):

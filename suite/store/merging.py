@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from ..errors import SuiteError
 from ..trial import FAULTS
 from .files import finite, write
-from .ledger import Ledger
+from .ledger import PACKAGED_ORIGIN, Ledger
 from .store import KINDS, LEDGER, Store, StoredEvaluation, StoredGrade, StoredTiming, StoredTrial
 
 Verdict: TypeAlias = Literal["take", "keep", "contradiction"]
@@ -191,8 +191,8 @@ def join(ours: Ledger | None, theirs: Ledger | None, stored: Callable[[str, str]
     """
     if theirs is None:
         return ours, "has no ledger; what was taken from it is found by its keys when the plan is run again"
-    if ours is None:
-        return theirs, ""
+    if ours is None:  # the place of a plan's file on another machine means nothing here
+        return replace(theirs, origin=theirs.origin if theirs.origin.startswith(PACKAGED_ORIGIN) else ""), ""
     if ours.protocol != theirs.protocol:
         return ours, "was run under another protocol or on another kind of device; its records are kept, and no report mixes the two"
     cells = {

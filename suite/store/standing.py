@@ -24,7 +24,7 @@ def chosen(trials: Sequence[Trial], beginnings: Sequence[str]) -> list[Trial]:
                 f"{len(matches) or 'no'} trials of the plan have a key that begins with '{beginning}'; see `suite status PLAN`"
             )
         named += matches
-    return list(dict.fromkeys(named))
+    return list({trial.key: trial for trial in named}.values())
 
 
 def stale(store: Store, ledger: Ledger, trials: Sequence[Trial]) -> list[Trial]:
@@ -71,8 +71,7 @@ def _earlier(store: Store, ledger: Ledger, trial: Trial) -> StoredTrial | None:
     """The result that stood for the trial's cell last: its own, one that was accepted before, or that of the ledger."""
     entry = ledger.cells.get(trial.cell)
     for key in (trial.key, entry.key if entry else trial.key):
-        accepted = store.accepted(key)
-        stored = store.trial(accepted.stands if accepted else key)
+        stored, _ = store.standing(key)
         if stored is not None:
             return stored
     return None

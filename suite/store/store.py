@@ -217,6 +217,11 @@ class Store:
         trained_since = accepted is not None and accepted.stands != key and self.file("trials", key).is_file()
         return None if trained_since else accepted
 
+    def standing(self, key: str) -> tuple[StoredTrial | None, Accepted | None]:
+        """What stands for a key: the trial of that key, or the one that was accepted in its place, with the word for it."""
+        accepted = self.accepted(key)
+        return self.trial(accepted.stands if accepted else key), accepted
+
     def get(self, trial: Trial) -> Outcome | None:
         """The trial's outcome as far as the store has it, or what was accepted in its place; None where it was never trained."""
         stored = self.trial(trial.key)
