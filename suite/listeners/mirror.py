@@ -77,13 +77,19 @@ class Mirror:
         self._parent = ""
         self._open: list[str] = []  # ids of the runs that this invocation has still to end
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
+        self.look()
+
+    def look(self) -> None:
+        """See what MLflow shows by now: when the mirror is made, and after a failure, where a call may have been carried out unanswered."""
+        shown = {}
         for run in self._runs():
             tags = run.data.tags
-            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder
+            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run.info.run_id != self._parent
             if left_running:
-                client.set_terminated(run.info.run_id, status="KILLED")
+                self._client.set_terminated(run.info.run_id, status="KILLED")
             if TRIAL_KEY in tags:
-                self._shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left_running else tags.get(CONTENT, ""))
+                shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left_running else tags.get(CONTENT, ""))
+        self._shown, self._open = shown, [self._parent] if self._parent else []
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
         """Bring the run of one trial up to date; a run that shows this outcome already is left alone."""
