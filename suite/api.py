@@ -162,8 +162,9 @@ def _told_of_nothing(work: Work, audience: Audience) -> Executed:
 
 def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
+    from . import settled
     from .execution.local import default_workers
-    from .report import page
+    from .report import page, telling
 
     count = default_workers(work.machine.device) if workers is None else workers
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
@@ -173,6 +174,7 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
         outcomes = _carry_out(work, invocation, audience, count)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
+        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)))
     finally:
         audience.tell("suite_plan_finished", invocation=invocation)
     return Executed(after(work, outcomes), written.folder, True, written.stale)

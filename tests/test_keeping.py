@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from suite import Point, SuiteError, api, cli
+from suite import Point, SuiteError, Table, api, cli
 from suite.execution.run import Work
 from suite.plan import schema
 from suite.registry.finder import discover
+from suite.registry.sources import harness_sources
 from suite.spec import Grade
 from suite.store import frame
 from suite.store.ledger import entered
@@ -116,10 +117,10 @@ def test_an_answer_of_no_removes_nothing(folder: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("folder")
 def test_accepted_results_count_as_done_and_the_report_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    from suite.plan import trials
+    def edit(version: str) -> None:
+        monkeypatch.setattr("suite.plan.trials.harness_sources", lambda module: {**harness_sources(module), "suite.ops.scan": version})
 
-    harness = trials.harness_sources
-    monkeypatch.setattr(trials, "harness_sources", lambda module: {**harness(module), "suite.ops.scan": "edited"})
+    edit("edited")
     assert {status for status, _ in states().values()} == {"stale"}
     with pytest.raises(SuiteError, match="name the keys"):
         said("accept", "tiny.toml", "--why", "a comment", *CPU)
@@ -131,9 +132,9 @@ def test_accepted_results_count_as_done_and_the_report_says_why(monkeypatch: pyt
     assert work().pending == ()
     results = frame.read(work().store)
     section = discover().sections["provenance"].noun
-    shown = [element.frame for element in section.draw(results) if "by hand" in getattr(element, "caption", "")]
+    shown = [element.frame for element in section.draw(results) if isinstance(element, Table) and "by hand" in element.caption]
     assert [list(table.iloc[0]) for table in shown] == [["lstm | adding | 6 | 0 | 0.01", "a comment (changed: suite.ops.scan)"]]
-    monkeypatch.setattr(trials, "harness_sources", lambda module: {**harness(module), "suite.ops.scan": "edited again"})
+    edit("edited again")
     assert {status for status, _ in states().values()} == {"stale"}
     assert len(work().pending) == 2
 

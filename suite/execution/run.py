@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -46,6 +47,12 @@ class Work:
     @property
     def pending(self) -> tuple[Trial, ...]:
         return tuple(trial for trial in self.trials if not done(trial, self.outcomes.get(trial.key)))
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """How many trials did not end as ok, by how they did; those without an outcome are missing."""
+        statuses = [self.outcomes[trial.key].status if trial.key in self.outcomes else "missing" for trial in self.trials]
+        return {status: count for status, count in Counter(statuses).items() if status != "ok"}
 
     @property
     def untimed(self) -> tuple[Timing, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from ..registry.finder import discover
 from ..spec import Machine
 from ..store.store import Store
 from ..trial import Evaluation, Invocation, Outcome, Trial
-from .database import CONTENT, FOLDER, TRIAL_KEY
+from .database import CONTENT, FOLDER, TRIAL_KEY, content_of, folder_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,16 +47,6 @@ class Value:
     name: str
     value: float
     step: int
-
-
-def content_of(outcome: Outcome) -> str:
-    """A digest that changes when an outcome has more, or something else, to show in MLflow."""
-    return digest([outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
-
-
-def folder_of(runs: Path) -> str:
-    """A digest of this machine's name and the runs folder, which tells its runs from others on a shared server."""
-    return digest([platform.node(), str(runs.resolve())])
 
 
 class Mirror:

@@ -162,11 +162,9 @@ class Tracking:
 
     def _up_to_date(self) -> bool:
         """Whether a local database shows every finished trial; for a server the answer is no, since only MLflow's client can ask it."""
-        from .mirror import content_of, folder_of
-
         file = database.file_of(database.uri(self._run.runs))
-        contents = {trial.key: content_of(outcome) for trial, outcome in self._earlier()}
-        return file is not None and database.shows(file, self._run.plan, contents, folder_of(self._run.runs))
+        contents = {trial.key: database.content_of(outcome) for trial, outcome in self._earlier()}
+        return file is not None and database.shows(file, self._run.plan, contents, database.folder_of(self._run.runs))
 
     def _catch_up(self) -> None:
         """Mirror what earlier invocations left out, where this one has nothing else to do and nobody holds the store's lock."""

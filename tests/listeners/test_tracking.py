@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from suite.listeners import database, tracking
-from suite.listeners.mirror import ANSWER, NOTE, folder_of
+from suite.listeners.database import folder_of
+from suite.listeners.mirror import ANSWER, NOTE
 from suite.spec import Plugin
 from suite.trial import Outcome, Trial
 
