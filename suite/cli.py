@@ -80,7 +80,6 @@ def run(
 ) -> None:
     """Run what a plan, or the part of it that is asked for, still lacks, then write its report."""
     options = {**listener_options(listen), **journal_options(events)}
-    asked = (plan, variants, tasks, seeds, runs, device)
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
     if workers == 0:
         from . import machine
@@ -89,9 +88,9 @@ def run(
     if dry_run:
         from . import estimate
 
-        say(estimate.describe(prepared(*asked, **limits), workers))
-    elif workers == 0 or not told_of_settled(*asked, options, **limits):
-        executed(prepared(*asked, **limits), workers, options, runs)
+        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers))
+    elif workers == 0 or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, **limits):
+        executed(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers, options, runs)
 
 
 def journal_options(events: Path | None) -> dict[str, Value]:
