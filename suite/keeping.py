@@ -92,7 +92,10 @@ def accept(
         raise SuiteError("accept: name the keys of trials (see `suite status PLAN`), or say --stale for all that are stale")
     if not why.strip():
         raise SuiteError("accept: --why is empty; say why the results stand")
-    for word in api.accept(prepared(plan, None, None, None, runs, device), keys, why.strip()):
+    accepted = api.accept(prepared(plan, None, None, None, runs, device), keys, why.strip())
+    if not accepted:
+        say("nothing is stale that could stand")
+    for word in accepted:
         say(f"{word.key}  {word.trial.cell} stands as {word.stands} found it, though {', '.join(word.changed)} changed")
 
 

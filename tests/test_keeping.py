@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +139,17 @@ def test_accepted_results_count_as_done_and_the_report_says_why(monkeypatch: pyt
     edit("edited again")
     assert {status for status, _ in states().values()} == {"stale"}
     assert len(work().pending) == 2
+
+
+def test_the_examples_of_the_documentation_work(folder: Path) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "store.md").read_text()
+    commands = [line for block in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        words = shlex.split(command.replace("my.toml", "tiny.toml"))
+        if words[1] != "report":  # drawing it is tested elsewhere
+            said(*words[1:])
+    assert (folder / "elsewhere" / "tiny" / "ledger.json").is_file()
 
 
 def test_a_file_that_is_spoiled_is_warned_of(folder: Path) -> None:
