@@ -302,9 +302,9 @@ def test_without_workers_it_runs_in_this_process_to_the_same_bits(done: dict[str
 
 def test_the_command_ends_with_1_and_names_each_status(folder: Path) -> None:
     words = ("--variants", "lstm,sleeps,aborts", "--tasks", "adding", "--path", "more", "--runs", "told", "--device", "cpu")
-    ended = suite("run", "tiny.toml", *words, "--timeout", "30", cwd=folder, code=1)
+    ended = suite("run", "tiny.toml", *words, "--timeout", "10", cwd=folder, code=1)
     assert "2 of 3 trials did not end well (1 timeout, 1 crashed); the report says which and why" in ended.stderr
-    assert "timeout: was not done after 30 s, its time limit" in ended.stdout
+    assert "timeout: was not done after 10 s, its time limit" in ended.stdout
     page = (folder / "told" / "tiny" / "report" / "index.html").read_text()
     for text in ("1 crashed (their process died)", "1 went beyond their time (timeout)", "killed by SIGABRT"):
         assert text in page

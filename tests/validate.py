@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from suite.report import inference
+from suite.report.exchange import cross_fitted, fitted_sign_flip
 from suite.report.stats import Interval
 
 Floats = NDArray[np.float64]
@@ -140,8 +141,8 @@ def fitted(draw: Learned, means: Sequence[float], seeds: int, *, exchange: bool)
     def p_values(variants: int, rng: np.random.Generator) -> list[float]:
         baseline, *columns = [[draw(means, seeds, rng) for _ in range(CELLS)] for _ in range(variants + 1)]
         if exchange:
-            return [inference.fitted_sign_flip(column, baseline, rng, 500) for column in columns]
-        chosen, *others = [np.stack([inference.cross_fitted(*cell)[1] for cell in column]) for column in (baseline, *columns)]
+            return [fitted_sign_flip(column, baseline, rng, 500) for column in columns]
+        chosen, *others = [np.stack([cross_fitted(*cell)[1] for cell in column]) for column in (baseline, *columns)]
         return [inference.sign_flip([cell[np.isfinite(cell)] for cell in other - chosen], rng, SIGNS) for other in others]
 
     return p_values
@@ -280,7 +281,7 @@ def measure_counts(_rng: np.random.Generator) -> list[Measured]:
 def measure_bias(rng: np.random.Generator) -> list[Measured]:
     rows = []
     for seeds in (3, 5, 10):
-        fair = selection_bias(lambda validation, test: inference.cross_fitted(validation, test)[1], seeds, 4000, rng)
+        fair = selection_bias(lambda validation, test: cross_fitted(validation, test)[1], seeds, 4000, rng)
         rows += [
             Measured(f"{seeds} seeds, 3 equal rates: bias, chosen by the others", fair, -0.02, 0.02),
             Measured(f"{seeds} seeds, 3 equal rates: bias, chosen by all", selection_bias(chosen_by_all, seeds, 4000, rng)),

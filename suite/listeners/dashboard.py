@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..errors import SuiteError
-from . import database
+from . import database, views
 
 PORTS = 100
 """How many ports are tried, from the asked one on."""
@@ -43,6 +43,15 @@ def usable(runs: Path) -> Path:
     return file
 
 
+def addresses(file: Path, server: str) -> list[str]:
+    """What a person is told: where the runs of each plan are shown, the latest one first, rather than MLflow's own first page."""
+    lines = [f"dashboard: {server} (Ctrl-C ends it)"]
+    for plan, experiment in database.experiments(file):
+        lines.append(f"  {plan}: {views.address(server, experiment, views.SCOREBOARD)}")
+        lines.append(f"  {' ' * len(plan)}  {views.address(server, experiment)} (all runs)")
+    return lines
+
+
 def serve(runs: Path, port: int) -> int:
     """Serve until interrupted; returns the server's exit code.
 
@@ -54,7 +63,9 @@ def serve(runs: Path, port: int) -> int:
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # the server's job runner would start a dozen more processes that nothing here uses
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    print(f"dashboard: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)  # noqa: T201
+    address = f"http://127.0.0.1:{port}"
+    for line in addresses(file, address):
+        print(line, flush=True)  # noqa: T201
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server's processes end with this one
     try:

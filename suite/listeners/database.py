@@ -28,6 +28,9 @@ Condition: TypeAlias = Literal["absent", "unfinished", "unreadable", "made"]
 TRIAL_KEY, CONTENT, FOLDER = "suite.trial_key", "suite.content", "suite.folder"
 """Tags of a run in MLflow: the trial it shows, a digest of what it shows, and the runs folder that it was written from."""
 
+LAID_OUT = 2
+"""Counts up when metrics get other names or steps, so that runs written before are written anew."""
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -82,7 +85,7 @@ def default(runs: Path) -> Path:
 
 def content_of(outcome: Outcome) -> str:
     """A digest that changes when an outcome has more, or something else, to show in MLflow."""
-    return digest([outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
+    return digest([LAID_OUT, outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
 
 
 def folder_of(runs: Path) -> str:
@@ -195,6 +198,21 @@ def _set_aside(path: Path) -> Path:
     """Rename a file to the first free name like ``mlflow.db.unreadable-1``."""
     names = (path.with_name(f"{path.name}.unreadable-{number}") for number in itertools.count(1))
     return path.rename(next(name for name in names if not name.exists()))
+
+
+def experiments(path: Path) -> list[tuple[str, str]]:
+    """Name and id of each experiment that has a run, the one that was changed last first; read as `shows` reads."""
+    query = """
+        SELECT experiments.name, experiments.experiment_id, MAX(runs.start_time)
+        FROM experiments JOIN runs USING (experiment_id)
+        WHERE experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+        GROUP BY experiments.experiment_id ORDER BY 3 DESC
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)) as connection:
+            return [(str(name), str(experiment)) for name, experiment, _ in connection.execute(query)]
+    except sqlite3.Error:  # another version's schema
+        return []
 
 
 def shows(path: Path, plan: str, contents: Mapping[str, str], folder: str) -> bool:

@@ -1,24 +1,26 @@
-"""Writes trials into an MLflow experiment: one run for each trial below a run for the invocation, and every value once."""
+"""Writes a plan into an MLflow experiment: a run for the invocation, and one for each variant with its trials below it, every value once."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import math
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .. import palette
 from ..keys import digest
-from ..measures import length
-from ..measures.scores import skill_of
 from ..registry.finder import discover
 from ..spec import Machine
 from ..store.store import Store
-from ..trial import Evaluation, Invocation, Outcome, Trial
-from .database import CONTENT, FOLDER, TRIAL_KEY, content_of, folder_of
+from ..trial import Invocation, Outcome, Trial
+from . import shown, summary, views
+from .database import CONTENT, FOLDER, LAID_OUT, TRIAL_KEY, content_of, folder_of
+from .shown import Value
+from .views import KIND
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,17 +38,11 @@ ANSWER = "answer.md"
 ENDS = {"ok": "FINISHED", "timeout": "KILLED"}
 """How MLflow names the ends of trials; it calls all others failed, and the tag ``suite.status`` tells them apart."""
 
-KIND = {"mlflow.experimentKind": "custom_model_development"}
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """A tag of the experiment, with which its pages show training runs first."""
 
-
-@dataclass(frozen=True)
-class Value:
-    """One value of a metric, at a step of the training."""
-
-    name: str
-    value: float
-    step: int
+LAYOUT, VARIANT, COLOUR = "suite.layout", "suite.variant", "mlflow.runColor"
+"""Tags of a run: how its metrics are laid out, the variant that it sums up, and its colour in charts."""
 
 
 class Mirror:
@@ -66,31 +62,35 @@ class Mirror:
         self._parent = ""
         self._open: list[str] = []  # ids of the runs that this invocation has still to end
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
+        self._variants: dict[str, str] = {}  # id of the run that sums up a variant, by label
+        self._colours = palette.colours(trial.variant.label for trial in invocation.trials)
         self.look()
 
     def look(self) -> None:
         """See what MLflow shows by now: when the mirror is made, and after a failure, where a call may have been carried out unanswered."""
-        shown = {}
+        own, seen = {self._parent, *self._variants.values()}, {}
         for run in self._runs():
-            tags = run.data.tags
-            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run.info.run_id != self._parent
+            run_id, tags = run.info.run_id, run.data.tags
+            if VARIANT in tags and tags.get(FOLDER) == self._folder:
+                self._variants[tags[VARIANT]] = run_id
+            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run_id not in own
             if left_running:
-                self._client.set_terminated(run.info.run_id, status="KILLED")
+                self._client.set_terminated(run_id, status="KILLED")
             if TRIAL_KEY in tags:
-                shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left_running else tags.get(CONTENT, ""))
-        self._shown, self._open = shown, [self._parent] if self._parent else []
+                seen[tags[TRIAL_KEY]] = (run_id, "" if left_running else tags.get(CONTENT, ""))
+        self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
         """Bring the run of one trial up to date; a run that shows this outcome already is left alone."""
         content = content_of(outcome)
-        run_id, shown = self._shown.get(trial.key, ("", ""))
-        if shown == content:
+        run_id, shown_before = self._shown.get(trial.key, ("", ""))
+        if shown_before == content:
             return
-        parent = self._invocation_run()
-        parameters, values = _parameters(trial), [value for value in _values(trial, outcome) if math.isfinite(value.value)]
+        parent = self._variant_run(trial.variant.label)
+        parameters, values = shown.parameters(trial), [value for value in shown.values(trial, outcome) if math.isfinite(value.value)]
         run = self._client.get_run(run_id) if run_id else None
         logged = list(self._logged(run, values)) if run else []
-        if run and _contradicts(run, parameters, values, logged):
+        if run and (run.data.tags.get(LAYOUT) != str(LAID_OUT) or _contradicts(run, parameters, values, logged)):
             self._client.delete_run(run_id)
             run, logged = None, []
         duration = int((outcome.train_seconds or 0.0) * 1000)
@@ -105,13 +105,20 @@ class Mirror:
         self._shown[trial.key] = (run_id, content)
 
     def attach(self, report: Path) -> None:
-        """Keep a copy of the report with the run of this invocation, and its answer as the note of that run and of the experiment."""
+        """Keep a copy of the report with the run of this invocation, and its answer as notes and as the metrics of each variant."""
         parent = self._invocation_run()
         self._client.log_artifacts(parent, str(report), "report")
         if (report / ANSWER).is_file():  # a report of an earlier version has none
             note = (report / ANSWER).read_text(encoding="utf-8")
             self._client.set_tag(parent, NOTE, note)
             self._client.set_experiment_tag(self._experiment, NOTE, note)
+        summaries = summary.of(report)
+        for label, told in summaries.items():
+            run_id, now = self._variant_run(label), int(time.time() * 1000)
+            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in told.scores.items()], now, 0.0)
+            self._client.set_tag(run_id, NOTE, told.note)
+        for tag, view in views.views(dict.fromkeys(name for told in summaries.values() for name in told.scores)).items():
+            self._client.set_experiment_tag(self._experiment, tag, view)
 
     @property
     def wrote(self) -> bool:
@@ -119,9 +126,10 @@ class Mirror:
         return bool(self._parent)
 
     def end(self, status: str) -> None:
-        """End the run of this invocation, and those of trials whose mirroring broke off."""
+        """End the run of this invocation, those of the variants, and those of trials whose mirroring broke off."""
+        whole = {self._parent, *self._variants.values()}
         for run_id in tuple(self._open):
-            self._end(run_id, status if run_id == self._parent else "KILLED")
+            self._end(run_id, status if run_id in whole else "KILLED")
 
     def _end(self, run_id: str, status: str, end_time: int | None = None) -> None:
         self._client.set_terminated(run_id, status=status, end_time=end_time)
@@ -134,7 +142,7 @@ class Mirror:
         if experiment is None:
             local = urlsplit(self._client.tracking_uri).scheme == "sqlite"
             location = (runs.resolve() / "artifacts" / plan).as_uri() if local else None
-            return str(self._client.create_experiment(plan, artifact_location=location, tags=KIND))
+            return str(self._client.create_experiment(plan, artifact_location=location, tags=EXPERIMENT_KIND))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -154,21 +162,43 @@ class Mirror:
 
         if not self._parent:
             invocation, name = self._invocation, f"suite run {self._invocation.plan}"
-            tags = {**_machine_tags(invocation.machine), **self._origin, "mlflow.source.name": name}
+            tags = {
+                **self._origin,
+                KIND: "plan",
+                "mlflow.source.name": name,
+                **_git_tags(invocation.machine),
+                **_machine_tags(invocation.machine),
+            }
             self._parent = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
             self._open.append(self._parent)
             counts = {"plan": invocation.plan, "trials": len(invocation.trials), "trials run": len(invocation.pending)}
             self._client.log_batch(self._parent, params=[Param(name, str(value)) for name, value in counts.items()])
         return self._parent
 
+    def _variant_run(self, label: str) -> str:
+        """The run that sums up a variant, made when the first thing is written of it or below it.
+
+        It stands below no other, since charts show nothing of what is folded away.
+        """
+        self._invocation_run()
+        if label not in self._variants:
+            tags = {**self._origin, KIND: "variant", VARIANT: label, COLOUR: self._colour(label)}
+            self._variants[label] = self._client.create_run(self._experiment, run_name=label, tags=tags).info.run_id
+        if self._variants[label] not in self._open:
+            self._open.append(self._variants[label])
+        return self._variants[label]
+
+    def _colour(self, label: str) -> str:
+        return self._colours.get(label, palette.COLOURS[-1])
+
     @property
     def _origin(self) -> dict[str, str]:
         return {FOLDER: self._folder, "mlflow.source.type": "LOCAL"}
 
     def _create(self, trial: Trial, parent: str, start: int) -> Run:
-        tags = {**self._origin, "mlflow.parentRunId": parent, TRIAL_KEY: trial.key}
-        name = f"{trial.variant.label} · {trial.task.label} · T={trial.length} · seed {trial.seed}"
-        return self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
+        tags = {**self._origin, KIND: "trial", LAYOUT: str(LAID_OUT), "mlflow.parentRunId": parent, TRIAL_KEY: trial.key}
+        tags |= {COLOUR: self._colour(trial.variant.label)}
+        return self._client.create_run(self._experiment, start_time=start, run_name=shown.name(trial), tags=tags)
 
     def _logged(self, run: Run, values: Iterable[Value]) -> Iterator[Value]:
         """Those of the values that a run shows already, as it shows them."""
@@ -201,7 +231,7 @@ class Mirror:
             **({"suite.accepted": accepted.why[:500]} if accepted else {}),
             "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
             "mlflow.source.name": f"suite run {self._invocation.plan}",
-            **_machine_tags(stored.machine if stored else self._invocation.machine),
+            NOTE: shown.note(trial, outcome),
         }
         params = [Param(name, value) for name, value in parameters.items()]
         self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -223,57 +253,14 @@ def _contradicts(run: Run, parameters: Mapping[str, str], values: Iterable[Value
     return not all(math.isclose(right[value.name, value.step], value.value, rel_tol=1e-6) for value in logged)
 
 
+def _git_tags(machine: Machine) -> dict[str, str]:
+    """The tags by which MLflow's pages show a commit."""
+    commit, _, changes = machine.commit.partition("+")
+    known = {} if commit == "unknown" else {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changes)).lower()}
+    with contextlib.suppress(KeyError, OSError):  # a container may know no name
+        known["mlflow.user"] = getpass.getuser()
+    return known
+
+
 def _machine_tags(machine: Machine) -> dict[str, str]:
     return {f"suite.{name.replace(' ', '_')}": value for name, value in machine.described().items()}
-
-
-def _parameters(trial: Trial) -> dict[str, str]:
-    parameters: dict[str, Any] = {
-        "variant": trial.variant.label,
-        "task": trial.task.label,
-        "length": trial.length,
-        "seed": trial.seed,
-        "eval_seed": trial.eval_seed,
-        "hidden_size": trial.hidden_size,
-        "parameters": trial.parameters,
-        "engine": trial.engine,
-        "causal": trial.causal,
-        **asdict(trial.training),
-        **{f"variant.{name}": value for name, value in trial.variant.options.items()},
-        **{f"task.{name}": value for name, value in trial.task.options.items()},
-    }
-    return {_permitted(name): str(value) for name, value in parameters.items()}
-
-
-def _values(trial: Trial, outcome: Outcome) -> Iterator[Value]:
-    """Every score of a trial: the curve by step, the final ones at the last, no name twice at one step."""
-    values = {(value.name, value.step): value for value in _scores(trial, outcome)}
-    return iter(values.values())
-
-
-def _scores(trial: Trial, outcome: Outcome) -> Iterator[Value]:
-    learning = outcome.learning
-    for validation in learning.curve if learning else ():
-        for name, score in validation.scores.items():
-            yield Value(_permitted(name if name == "train_loss" else f"validation/{name}"), score, validation.step)
-    last = learning.curve[-1].step if learning and learning.curve else 0
-    if outcome.train_seconds is not None:
-        yield Value("train_seconds", outcome.train_seconds, last)
-    if learning and learning.steps_to_solve:
-        yield Value("steps_to_solve", float(learning.steps_to_solve), last)
-    for evaluation in trial.evaluations:
-        for point in outcome.evaluations.get(evaluation.key, ()):
-            for name, score in {**point.scores, "skill": skill_of(point)}.items():
-                yield Value(_permitted(f"{_place(evaluation, point.at)}/{name}"), score, last)
-
-
-def _place(evaluation: Evaluation, at: float) -> str:
-    """The heading under which MLflow's pages show the scores of a measure at one of its points."""
-    if evaluation.measure == length.NAME:
-        return "test" if at == 1 else f"{evaluation.axis}/{at:g}x"
-    return f"{evaluation.axis}/{evaluation.measure}/{at:g}"
-
-
-def _permitted(name: str) -> str:
-    """A name with ``_`` in place of the characters that MLflow refuses."""
-    return re.sub(r"[^\w\-. :/]", "_", name)

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..trial import BASELINE, BOTH, FAULTS
 from . import inference
-from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, ratios, retained, times, trials
-from .inference import Finding, Scores
+from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, paired, ratios, retained, times, trials
+from .exchange import Scores, fitted_sign_flip
+from .inference import Finding
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFr
         pairs = list(cells.values())
         effect = inference.effect(pairs, rng)
         values = kept(results) if axis == "robustness" else None
-        p = inference.fitted_sign_flip(*exchangeable(results, name, cells, values=values), rng)
+        p = fitted_sign_flip(*exchangeable(results, name, cells, values=values), rng)
         yield _with_power(replace(row, verdict="undecided", effect=effect, p=p), pairs, comparisons)
 
 
@@ -171,26 +172,11 @@ def exchangeable(
     """
     every = results.trials
     every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(~every["status"].isin(FAULTS)))
-    sides: tuple[list[Scores], list[Scores]] = ([], [])
-    for cell in cells:
-        tables = []
-        for name in (variant, against):
-            rows = every[(every["variant"] == name) & (every["task"] == cell.task) & (every["length"] == cell.length)]
-            tables.append(
-                {what: rows.pivot_table(index="learning_rate", columns="seed", values=what) for what in ("validation_skill", "test")}
-            )
-            if values is not None:
-                rows = rows.assign(compared=rows["key"].map(values).astype(float))
-                tables[-1]["compared"] = rows.pivot(index="learning_rate", columns="seed", values="compared")
-        whole = [table["test"].dropna(axis=1) for table in tables]
-        seeds = [seed for seed in whole[0].columns if seed in whole[1].columns]
-        if not seeds or not whole[0].index.equals(whole[1].index):
-            continue
-        for side, table in zip(sides, tables, strict=True):
-            compared = "test" if values is None else "compared"
-            validation, test = (table[what].reindex(columns=seeds).to_numpy(dtype=float) for what in ("validation_skill", compared))
-            side.append((validation, test))
-    return sides
+    every = every.assign(compared=every["test"] if values is None else every["key"].map(values).astype(float))
+    both = [paired(every, (variant, against), cell, ("test", "compared")) for cell in cells]
+    both = [sides for sides in both if sides[0].size]
+    ours, theirs = ([(validation, compared) for validation, _, compared in side] for side in ([a for a, _ in both], [b for _, b in both]))
+    return ours, theirs
 
 
 def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:

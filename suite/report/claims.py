@@ -15,6 +15,7 @@ from ..trial import BASELINE, FAULTS
 from . import inference
 from .answer import BEST, SEED, Answer, answer, differences, exchangeable, skills
 from .counted import kept, unsound
+from .exchange import fitted_sign_flip
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _asked(results: Results, answered: Answer, expectation: Expectation) -> Foun
     if expectation.way == "not worse":
         return found
     sides = exchangeable(results, expectation.variant, cells, expectation.against, values)
-    return replace(found, p=inference.fitted_sign_flip(*sides, rng))
+    return replace(found, p=fitted_sign_flip(*sides, rng))
 
 
 def _timed(answered: Answer, expectation: Expectation) -> Found:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ops.engines import ENGINES, VENDOR, Engine
 from ..trial import BASELINE, BOTH, FAULTS, STEP
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from ..spec import Results
+
+Floats = NDArray[np.float64]
 
 
 def variants(results: Results) -> dict[str, bool]:
@@ -87,6 +90,26 @@ def steps(results: Results) -> DataFrame:
     counted = counted[~counted["status"].isin(FAULTS)]
     never = counted["steps_to_solve"].isna() | counted["status"].eq("diverged")
     return counted.assign(value=counted["steps_to_solve"].where(~never, counted["steps"]).astype(float), censored=never)
+
+
+def paired(every: DataFrame, names: tuple[str, str], cell: tuple[str, int], columns: Sequence[str]) -> tuple[Floats, Floats]:
+    """What two variants have in a cell, at all learning rates: validation and these columns ``(1 + columns, rates, seeds)`` each.
+
+    every: trials, of all learning rates. Only seeds of which both have the first of these columns at every rate belong to it.
+    """
+    here = every[every["task"].eq(cell[0]) & every["length"].eq(cell[1]) & every["variant"].isin(names)]
+    rates = sorted(set(here["learning_rate"]))
+    tables = [
+        [
+            here[here["variant"].eq(name)].pivot_table(index="learning_rate", columns="seed", values=column).reindex(rates)
+            for column in ("validation_skill", *columns)
+        ]
+        for name in names
+    ]
+    whole = [own[1].dropna(axis=1).columns for own in tables]
+    seeds = [seed for seed in whole[0] if seed in whole[1]]
+    ours, theirs = (np.stack([part.reindex(columns=seeds).to_numpy(dtype=float) for part in own]) for own in tables)
+    return ours, theirs
 
 
 def lost(results: Results) -> DataFrame:

@@ -1,7 +1,7 @@
 """Tests, intervals and the size of what can be found: pure functions on arrays, every random number from a Generator handed in.
 
 A cell is one task at one length. Its values are one per seed, skills in [0, 1] or paired differences of skills in [-1, 1].
-A value that is NaN is refused with a ValueError everywhere, except in `cross_fitted`: who calls says what a lost trial scores.
+A value that is NaN is refused with a ValueError: who calls says what a lost trial scores.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..measures.scores import chosen_by_others
 from .stats import Interval
 
 __all__ = [
-    "LEVEL", "MOST_SEEDS", "Finding", "Scores", "Survival", "cross_fitted", "effect", "fitted_sign_flip", "holm", "log_rank",
+    "LEVEL", "MOST_SEEDS", "TIED", "Finding", "Survival", "effect", "holm", "log_rank",
     "pooled_skill", "seeds_needed", "sign_flip", "skill_interval", "smallest_effect", "solve_rate", "survival", "verdict",
 ]  # fmt: skip
 
@@ -39,9 +38,6 @@ SIMULATED = 30.0
 Finding = Literal["better", "worse", "undecided"]
 
 Floats = NDArray[np.float64]
-Scores = tuple[ArrayLike, ArrayLike]
-"""The validation and the test scores of a cell, each (rates, seeds)."""
-
 Key = TypeVar("Key")
 
 
@@ -73,8 +69,8 @@ def sign_flip(cells: Sequence[ArrayLike], rng: np.random.Generator, draws: int =
     The statistic is the mean of the cells' means, every cell of the same weight. Assumed is that without a difference each d is as
     likely as -d, whatever the others are: that variant and baseline could be exchanged in any pair alone. Two things break this.
 
-    Scores of `cross_fitted` rates: seeds that choose for each other agree too well, and 8 to 26 % of equals are found, not 5 %. Their
-    test is `fitted_sign_flip`.
+    Scores of `exchange.cross_fitted` rates: seeds that choose for each other agree too well, and 8 to 26 % of equals are found, not 5 %. Their
+    test is `exchange.fitted_sign_flip`.
     Skewed differences, even of mean zero: a variant whose skill is 0.8 always, against a baseline that solves with p = 0.8, is found
     worse in 8 % of draws; with 0.95 in place of 0.8 in half of them. It is another variant, and `effect` says that its mean may be equal.
     """
@@ -91,39 +87,6 @@ def sign_flip(cells: Sequence[ArrayLike], rng: np.random.Generator, draws: int =
         flipped = rng.integers(0, 2, size=(min(block, draws - start), len(weighted)), dtype=np.bool_)  # (M, N)
         hits += int(np.count_nonzero(np.abs(weighted.sum() - 2 * (flipped @ weighted)) >= least))
     return (hits + 1) / (draws + 1)
-
-
-def fitted_sign_flip(variant: Sequence[Scores], baseline: Sequence[Scores], rng: np.random.Generator, draws: int = 20_000) -> float:
-    """The two-sided p of "no difference" between scores whose rates were chosen by `cross_fitted`.
-
-    variant, baseline: the scores of each cell, of the same cells, rates and seeds; of no cells at all p is 1
-    draws: exact where all n pairs have 2ⁿ ≤ draws exchanges, or else (k + 1) / (draws + 1) of so many
-    Where a sign would be flipped, variant and baseline exchange all that they have of a seed, and choose their rates anew. A test score
-    that is NaN, as what an unsolved trial keeps of its skill, takes its pair away where it is chosen, and a cell without pairs itself.
-    Errors: ValueError for shapes that differ or a test score that is infinite.
-    """
-    exact = sum(np.shape(test)[-1] for _, test in baseline) <= math.log2(draws)
-    sums, counts = np.zeros(1), np.zeros(1)  # over cells (M,), first those of no exchange
-    for ours, theirs in zip(variant, baseline, strict=True):
-        a, b = _scores(*ours), _scores(*theirs)  # (2, rates, seeds)
-        if a.shape != b.shape or np.isinf([a[1], b[1]]).any():
-            raise ValueError(f"test scores must not be infinite, and both of one shape (rates, seeds), not {a.shape[1:]} and {b.shape[1:]}")
-        seeds = a.shape[2]
-        every = seeds <= math.log2(draws)
-        flips = np.arange(2**seeds)[:, None] >> np.arange(seeds) & 1 if every else rng.integers(0, 2, size=(draws + 1, seeds))
-        flips[0] = 0
-        exchanged = flips.astype(np.bool_)[:, None, :]  # (K, 1, seeds)
-        sides = [_fitted(np.where(exchanged, y[0], x[0]), np.where(exchanged, y[1], x[1]))[1] for x, y in ((a, b), (b, a))]
-        apart = sides[0] - sides[1]  # (K, seeds)
-        pairs = np.isfinite(apart).sum(axis=1)
-        means, there = np.nansum(apart, axis=1) / np.maximum(pairs, 1), np.minimum(pairs, 1)  # (K,)
-        if every and not exact:
-            drawn = np.append(0, rng.integers(len(means), size=draws))
-            means, there = means[drawn], there[drawn]
-        sums = (sums[:, None] + means).ravel() if exact else sums + means
-        counts = (counts[:, None] + there).ravel() if exact else counts + there
-    statistics = np.abs(sums / np.maximum(counts, 1))
-    return float(np.mean(statistics >= statistics[0] - TIED))
 
 
 def _every_sign(values: Floats) -> Floats:
@@ -205,7 +168,7 @@ def effect(cells: Sequence[ArrayLike], rng: np.random.Generator, draws: int = 20
     It asks only for the bounds, not for symmetry or normality, and so is wide of few pairs: a rare loss of everything cannot be excluded.
     It may hold zero where `sign_flip` finds a difference, as it mostly does of fewer than 30 pairs: then there is one, of unknown size.
     Measured over 4,000 draws it covers in 97 % or more: widths in one cell of 5 (10) pairs are 1.0 to 1.3 (0.6 to 1.0), in four cells
-    0.4 to 0.7 (0.2 to 0.5). Scores of `cross_fitted` rates, whose seeds agree too well, it covers in 89 % or more if solved or not.
+    0.4 to 0.7 (0.2 to 0.5). Scores of `exchange.cross_fitted` rates, whose seeds agree too well, it covers in 89 % or more if solved or not.
     Errors: ValueError for a difference outside [-1, 1].
     """
     return _bounded_mean(_samples(cells, -1.0, 1.0), -1.0, 1.0, rng, draws)
@@ -367,34 +330,3 @@ def seeds_needed(effect: float, smallest: Callable[[int], float]) -> int | None:
     counts = range(2, MOST_SEEDS + 1)
     place = bisect_left(counts, True, key=lambda seeds: smallest(seeds) <= abs(effect))
     return counts[place] if effect and place < len(counts) else None
-
-
-# Learning rates
-
-
-def cross_fitted(validation: ArrayLike, test: ArrayLike) -> tuple[NDArray[np.intp], Floats]:
-    """The learning rate that the other seeds choose for each seed (seeds,), and the seed's test score at that rate (seeds,).
-
-    validation, test: scores (rates, seeds), the greater the better. A NaN in validation, a trial that was lost, counts as 0; one in test
-    is handed on. Of rates whose means are equal the first is chosen.
-
-    A trial's validation and test scores share its trained weights, so that a rate chosen by the trial itself flatters it: this way
-    no score had a part in its own choice. A single seed has no others: it chooses by its own validation, and its score is flattered.
-    Errors: ValueError for shapes that differ, are not (rates, seeds), or are empty.
-    """
-    chosen, scores = _fitted(*_scores(validation, test))
-    return chosen, scores
-
-
-def _scores(validation: ArrayLike, test: ArrayLike) -> Floats:
-    """Both as one array (2, rates, seeds), what is NaN in validation as 0."""
-    valid, scores = np.nan_to_num(np.asarray(validation, dtype=np.float64), nan=0.0), np.asarray(test, dtype=np.float64)
-    if valid.shape != scores.shape or valid.ndim != 2 or not valid.size:
-        raise ValueError(f"validation {valid.shape} and test {scores.shape} must have one shape (rates, seeds)")
-    return np.stack([valid, scores])
-
-
-def _fitted(validation: Floats, test: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """`cross_fitted` of scores (..., rates, seeds)."""
-    chosen = chosen_by_others(validation)
-    return chosen, np.take_along_axis(test, chosen[..., None, :], axis=-2)[..., 0, :]

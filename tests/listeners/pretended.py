@@ -13,6 +13,7 @@ import pluggy
 from suite.listeners import database
 from suite.listeners.announce import Audience
 from suite.listeners.tracking import Tracking
+from suite.listeners.views import KIND
 from suite.registry import hookspecs
 from suite.registry.registry import Provided, Registry
 from suite.spec import Listener, Machine, Point
@@ -137,7 +138,14 @@ class Pretended:
 
     def parents(self) -> list[Run]:
         """The runs of invocations, the latest first."""
-        return [run for run in self.shown() if database.TRIAL_KEY not in run.data.tags]
+        return [run for run in self.shown() if run.data.tags[KIND] == "plan"]
+
+    def variants(self) -> dict[str, Run]:
+        """The runs that sum up variants, by label; each has one."""
+        runs = [run for run in self.shown() if run.data.tags[KIND] == "variant"]
+        labelled = {run.info.run_name: run for run in runs}
+        assert len(labelled) == len(runs)
+        return labelled
 
     def histories(self, run: Run) -> Mapping[str, tuple[int, ...]]:
         """The steps at which each metric of a run has a value, as often as it has one."""

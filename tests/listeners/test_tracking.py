@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from suite.listeners import database, tracking
+from suite import palette
+from suite.listeners import database, tracking, views
 from suite.listeners.database import folder_of
 from suite.listeners.mirror import ANSWER, NOTE
 from suite.spec import Plugin
@@ -54,6 +56,51 @@ def test_the_answer_is_the_note_of_the_run_and_of_the_experiment(plan: Pretended
         assert plan.parents()[0].data.tags[NOTE] == experiment.tags[NOTE] == told
 
 
+ROWS = [
+    {"variant": "gru", "axis": "speed", "engine": "compiled", "verdict": "better", "effect": 0.8, "low": 0.75, "high": 0.85, "why": ""},
+    {"variant": "gru", "axis": "robustness", "engine": "", "verdict": "not comparable", "effect": None, "why": "no trial"},
+    {"variant": "gru", "axis": "long_range", "engine": "", "verdict": "undecided", "effect": -0.1, "low": -0.3, "high": 0.1, "why": ""},
+]
+
+
+def test_each_variant_is_summed_up_by_the_answer_in_a_run_of_its_own(plan: Pretended, tiny: Trial) -> None:
+    plan.store.report.mkdir(parents=True)
+    (plan.store.report / "answer.json").write_text(json.dumps(ROWS))
+    plan.run(pair(tiny))
+    first = plan.variants()
+    assert first["gru"].data.metrics == {"against lstm/time: compiled": 0.8, "against lstm/remembers": -0.1}
+    assert first["gru"].data.tags[NOTE] == (
+        "- time, compiled: ▲ 0.80 (0.75 to 0.85)\n- robust: – not comparable, no trial\n- remembers: ≈ −0.10 (−0.30 to 0.10)"
+    )
+    assert first["lstm"].data.metrics == {"against lstm/time: compiled": 1, "against lstm/robust": 0, "against lstm/remembers": 0}
+    (plan.store.report / "answer.json").write_text(json.dumps([{**ROWS[0], "effect": 0.9}]))
+    plan.run(pair(tiny, seed=1))
+    assert plan.problems == []
+    second = plan.variants()
+    assert {label: run.info.run_id for label, run in second.items()} == {label: run.info.run_id for label, run in first.items()}
+    assert second["gru"].data.metrics["against lstm/time: compiled"] == 0.9
+    assert {run.info.status for run in second.values()} == {"FINISHED"}
+    experiment = database.client(database.uri(plan.runs)).get_experiment_by_name(PLAN)
+    assert experiment is not None
+    for view in (views.SCOREBOARD, views.DEGRADATION):
+        told = json.loads(experiment.tags[views.TAG + view])
+        assert json.loads(told["state"])["searchFilter"].startswith("tags.`suite.kind` = ")
+    file = database.file_of(database.uri(plan.runs))
+    assert file is not None
+    assert database.experiments(file) == [(PLAN, experiment.experiment_id)]
+
+
+def test_a_run_of_another_layout_is_written_anew(plan: Pretended, tiny: Trial) -> None:
+    trial, outcome = pair(tiny)
+    plan.run((trial, outcome))
+    [before] = plan.children().values()
+    alter(plan.runs / "mlflow.db", "UPDATE tags SET value = 'old' WHERE key IN ('suite.layout', 'suite.content')")
+    plan.run(before=((trial, outcome),), report=False)
+    assert plan.problems == []
+    [child] = plan.children().values()
+    assert child.info.run_id != before.info.run_id
+
+
 def test_a_trial_is_shown_with_all_that_is_known_of_it(plan: Pretended, tiny: Trial) -> None:
     trial, outcome = pair(tiny, "gaussian_noise", variant=Plugin("attention", {"score": "additive"}))
     plan.run((trial, outcome))
@@ -64,10 +111,18 @@ def test_a_trial_is_shown_with_all_that_is_known_of_it(plan: Pretended, tiny: Tr
     assert parent.data.params == {"plan": PLAN, "trials": "1", "trials run": "1"}
     assert plan.artifacts(parent) == ["report"]
     assert plan.artifacts(child) == [f"{trial.key}.json", "source"]
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    variant = plan.variants()["attention(score=additive)"]
+    assert child.data.tags["mlflow.parentRunId"] == variant.info.run_id
+    assert "mlflow.parentRunId" not in variant.data.tags
+    assert child.data.tags["mlflow.runColor"] == variant.data.tags["mlflow.runColor"] == palette.COLOURS[0]
     assert child.data.tags["suite.status"] == "ok"
-    assert child.data.tags["suite.device_model"] == plan.machine.device_model
-    assert child.info.run_name == "attention(score=additive) · adding · T=10 · seed 0"
+    assert child.data.tags[NOTE] == (
+        "**attention(score=additive)** on adding, T = 10, seed 0, rate 0.01: solved at step 15, test skill 0.950"
+    )
+    assert "suite.device_model" not in child.data.tags
+    assert parent.data.tags["suite.device_model"] == plan.machine.device_model
+    assert parent.data.tags["mlflow.source.git.commit"] == plan.machine.commit.partition("+")[0]
+    assert child.info.run_name == "adding10·s0·attention(score=additive)·0.01"
     assert child.info.end_time - child.info.start_time == 2000
     expected = {
         "variant": "attention(score=additive)",
@@ -77,12 +132,12 @@ def test_a_trial_is_shown_with_all_that_is_known_of_it(plan: Pretended, tiny: Tr
         "steps": "20",
     }
     assert expected.items() <= child.data.params.items()
-    places = ("test", "long_range/2x", "robustness/gaussian_noise/10", "robustness/gaussian_noise/20")
-    finals = {f"{place}/{score}" for place in places for score in SCORES} | {"train_seconds", "steps_to_solve"}
+    finals = {f"test/{score}" for score in SCORES} | {"train_seconds", "steps_to_solve"}
     curves = {"validation/loss", "validation/accuracy", "train_loss"}
-    assert plan.histories(child) == dict.fromkeys(finals, (20,)) | dict.fromkeys(curves, (5, 10, 15, 20))
+    degrading = {"long_range/skill": (10, 20), "robustness/gaussian_noise/skill": (0, 1, 2)}
+    assert plan.histories(child) == dict.fromkeys(finals, (0,)) | dict.fromkeys(curves, (5, 10, 15, 20)) | degrading
     assert child.data.metrics["test/skill"] == pytest.approx(0.95)
-    assert child.data.metrics["robustness/gaussian_noise/20/loss"] == pytest.approx(0.2)
+    assert child.data.metrics["robustness/gaussian_noise/skill"] == pytest.approx(0)
 
 
 def test_a_trial_that_failed_or_gave_names_that_mlflow_refuses_is_shown_too(plan: Pretended, tiny: Trial) -> None:
@@ -112,11 +167,8 @@ def test_a_new_evaluation_is_added_and_no_value_is_doubled(plan: Pretended, tiny
     [child] = plan.children().values()
     assert child.info.run_id == before.info.run_id
     assert (child.info.start_time, child.info.end_time) == (before.info.start_time, before.info.end_time)
-    assert set(child.data.metrics) - set(before.data.metrics) == {
-        f"robustness/gaussian_noise/{at}/{score}" for at in (10, 20) for score in SCORES
-    }
-    for name, steps in plan.histories(child).items():
-        assert steps == ((5, 10, 15, 20) if name in {"validation/loss", "validation/accuracy", "train_loss"} else (20,)), name
+    assert set(child.data.metrics) - set(before.data.metrics) == {"robustness/gaussian_noise/skill"}
+    assert all(len(set(steps)) == len(steps) for steps in plan.histories(child).values())
 
 
 def test_a_trial_that_was_trained_anew_replaces_its_run(plan: Pretended, tiny: Trial) -> None:
@@ -145,12 +197,13 @@ CALLS = {
     "get_experiment_by_name": 1,
     "create_experiment": 1,
     "search_runs": 1,
-    "create_run": 3,
+    "create_run": 4,
     "log_batch": 5,
     "log_artifact": 6,
     "set_tag": 2,
-    "set_terminated": 3,
+    "set_terminated": 4,
     "log_artifacts": 1,
+    "set_experiment_tag": 2,
 }
 """How often a run of two trials calls each method of MLflow's client."""
 
@@ -226,11 +279,11 @@ def test_what_a_killed_run_left_running_is_ended_by_the_next(report: bool, plan:
     killed(plan, first, second)
     left = plan.shown()
     assert {run.info.status for run in left} == {"RUNNING"}
-    assert len(left) == 3
+    assert len(left) == 4
     plan.run(before=(first,), report=report)
     assert plan.problems == []
     status = {run.info.run_id: run.info.status for run in plan.shown()}
-    assert sorted(status[run.info.run_id] for run in left) == ["FINISHED", "KILLED", "KILLED"]
+    assert sorted(status[run.info.run_id] for run in left) == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
     assert plan.children()[first[0].key].info.status == "FINISHED"
 
 
@@ -241,7 +294,7 @@ def test_what_other_folders_have_running_is_left_alone(
     elsewhere = Pretended(tmp_path / "elsewhere", plan.machine)
     killed(elsewhere, pair(tiny))
     plan.run(pair(tiny, seed=1))
-    assert sorted(run.info.status for run in plan.shown()) == ["FINISHED", "FINISHED", "RUNNING", "RUNNING"]
+    assert sorted(run.info.status for run in plan.shown()) == ["FINISHED"] * 3 + ["RUNNING"] * 3
     assert folder_of(elsewhere.runs) != folder_of(plan.runs)
     elsewhere.run(pair(tiny))
     assert all(run.info.status != "RUNNING" for run in plan.shown())

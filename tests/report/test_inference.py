@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from suite.report import inference
-from suite.report.stats import Interval
 
 from .. import validate
 
@@ -82,55 +80,6 @@ def test_sign_flip_draws_what_it_does_not_enumerate() -> None:
     assert inference.sign_flip([[1.0] * 30], rng(), draws=999) == 1 / 1000
     many = inference.sign_flip([[0.01] * 600] * 2, rng(), draws=99)
     assert many == 1 / 100
-
-
-def test_fitted_sign_flip_of_one_rate_is_sign_flip() -> None:
-    for seeds in (3, 8):
-        ours, theirs = rng().normal(0.5, 0.1, (2, 2, 1, seeds))  # (who, cell, rates, seeds)
-        exchanged = inference.fitted_sign_flip([(cell, cell) for cell in ours], [(cell, cell) for cell in theirs], rng(), 2**16)
-        assert exchanged == pytest.approx(inference.sign_flip(list((ours - theirs)[:, 0]), rng()), abs=1e-12)
-
-
-def test_fitted_sign_flip_chooses_anew_in_every_exchange() -> None:
-    validation, test = rng().random((2, 2, 3, 4))  # (who, rates, seeds)
-    statistics = []
-    for flips in range(16):
-        swap = np.array([flips >> seed & 1 for seed in range(4)], dtype=bool)
-        ours, theirs = (
-            inference.cross_fitted(np.where(swap, validation[b], validation[a]), np.where(swap, test[b], test[a]))[1].mean()
-            for a, b in ((0, 1), (1, 0))
-        )
-        statistics.append(abs(ours - theirs))
-    by_hand = np.mean(np.array(statistics) >= statistics[0] - 1e-9)
-    cells = [[(validation[who], test[who])] for who in (0, 1)]
-    assert inference.fitted_sign_flip(cells[0], cells[1], rng()) == by_hand
-    assert inference.fitted_sign_flip(cells[0] * 5, cells[1] * 5, rng(), 200) >= 1 / 201
-    assert inference.fitted_sign_flip(cells[0], cells[0], rng(), 8) == 1.0
-    assert inference.fitted_sign_flip([], [], rng()) == 1.0
-
-
-def test_fitted_sign_flip_leaves_out_pairs_of_which_one_has_no_score() -> None:
-    ours, theirs = rng().normal(0.5, 0.1, (2, 2, 1, 5))  # (who, cell, rates, seeds)
-    holed = ours.copy()
-    holed[0, 0, 1] = math.nan
-    pairs = [np.delete(ours[0, 0] - theirs[0, 0], 1), ours[1, 0] - theirs[1, 0]]
-    validation = np.ones((1, 5))
-    exchanged = inference.fitted_sign_flip([(validation, cell) for cell in holed], [(validation, cell) for cell in theirs], rng(), 2**16)
-    assert exchanged == pytest.approx(inference.sign_flip(pairs, rng()), abs=1e-12)
-    nothing = np.full((1, 5), math.nan)
-    with_an_empty_cell = inference.fitted_sign_flip([(validation, ours[0])], [(validation, theirs[0])], rng(), 2**16)
-    both = [(validation, ours[0]), (validation, nothing)], [(validation, theirs[0]), (validation, theirs[1])]
-    assert inference.fitted_sign_flip(*both, rng(), 2**16) == pytest.approx(with_an_empty_cell, abs=1e-12)
-    assert inference.fitted_sign_flip([(validation, nothing)], [(validation, theirs[0])], rng()) == 1.0
-
-
-def test_fitted_sign_flip_refuses_what_does_not_match() -> None:
-    one, two = np.zeros((3, 2)), np.zeros((3, 3))
-    for variant, baseline in ((one, two), (one, np.full((3, 2), math.inf))):
-        with pytest.raises(ValueError, match="one shape"):
-            inference.fitted_sign_flip([(variant, variant)], [(baseline, baseline)], rng())
-    with pytest.raises(ValueError, match="shorter"):
-        inference.fitted_sign_flip([(one, one)] * 2, [(one, one)], rng())
 
 
 def test_holm_steps_down() -> None:
@@ -336,32 +285,6 @@ def test_plans_that_mean_nothing_are_refused() -> None:
             call()
 
 
-# Learning rates
-
-
-def test_others_choose_the_rate() -> None:
-    validation = np.array([[0.9, 0.1, 0.1], [0.2, 0.8, 0.3]])
-    test = np.array([[0.7, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    chosen, scores = inference.cross_fitted(validation, test)
-    assert chosen.tolist() == [1, 0, 0]  # others' means: 0.1 and 0.55; 0.5 and 0.25; 0.5 and 0.5, of which the first
-    assert scores.tolist() == [0.4, 0.2, 0.3]
-
-
-def test_a_single_seed_chooses_for_itself_and_lost_trials_count_nothing() -> None:
-    assert inference.cross_fitted([[0.2], [0.6], [0.6]], [[1.0], [2.0], [3.0]])[1].tolist() == [2.0]
-    chosen, scores = inference.cross_fitted([[math.nan, math.nan], [0.1, 0.1]], [[0.0, 0.0], [0.5, math.nan]])
-    assert chosen.tolist() == [1, 1]
-    assert scores[0] == 0.5
-    assert math.isnan(scores[1])
-    thirds = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
-    assert inference.cross_fitted(thirds, thirds)[0][1] == 0  # 0.1 + 0.3 and 0.3 + 0.1
-    for wrong in (np.zeros(3), np.zeros((0, 2)), np.zeros((2, 0))):
-        with pytest.raises(ValueError, match="one shape"):
-            inference.cross_fitted(wrong, wrong)
-    with pytest.raises(ValueError, match="one shape"):
-        inference.cross_fitted(np.zeros((2, 3)), np.zeros((3, 2)))
-
-
 # Planted truth; tests/validate.py has the whole of it
 
 
@@ -372,15 +295,6 @@ def test_equals_are_not_told_apart(kind: str, seeds: int) -> None:
     for variants in range(2, 8):
         assert rates[variants].low <= 0.05
         assert rates[variants].high <= validate.CLAIMS
-
-
-def test_chosen_rates_need_their_own_test() -> None:
-    exchanged, signs = (
-        validate.false_claims(validate.fitted(validate.learned_or_not, (0.5, 0.8, 0.7), 5, exchange=exchange), 800, rng(), 1)[1]
-        for exchange in (True, False)
-    )
-    assert exchanged.high <= validate.CLAIMS
-    assert signs.low > 0.07  # the fault that the exchange is there for
 
 
 def test_a_better_variant_is_found() -> None:
@@ -399,13 +313,3 @@ def test_intervals_hold_the_truth(cells: int, seeds: int) -> None:
 
 def test_counts_hold_the_truth_exactly() -> None:
     assert all(row.kept for row in validate.measure_counts(rng()))
-
-
-def test_the_choice_of_a_rate_flatters_nobody() -> None:
-    def by_others(validation: NDArray[np.float64], test: NDArray[np.float64]) -> NDArray[np.float64]:
-        return inference.cross_fitted(validation, test)[1]
-
-    fair: Interval = validate.selection_bias(by_others, 3, 1000, rng())
-    naive: Interval = validate.selection_bias(validate.chosen_by_all, 3, 1000, rng())
-    assert abs(fair.mean) <= 0.02
-    assert naive.low > 0.03

@@ -201,6 +201,7 @@ def test_claims_are_named_with_what_they_would_need() -> None:
         claim("c", Expectation("residual", "retained", "more")),
         claim("d", Expectation("residual", "beauty", "more")),
         claim("e", Expectation("lstm", "time", "less", against="residual"), Expectation("lstm", "beyond", "more", against="residual")),
+        claim("f", Expectation("residual", "reach", "more")),
     ]
     registry = replace(REGISTRY, claims={each.noun.name: each for each in claims})
     bare = linted(registry, evaluations={"corruptions": [], "lengths": []})
@@ -210,9 +211,12 @@ def test_claims_are_named_with_what_they_would_need() -> None:
         ("note", "c would need a corruption in [evaluations]"),
         ("note", "d would need a quantity 'beauty', which there is not"),
         ("note", "e would need [timing] lengths, times against residual, which are measured against lstm alone, [evaluations] lengths"),
+        ("note", "f would need the measure 'gradient' in [evaluations]"),
     ]
     whole = linted(registry, variants=["lstm", "residual", "gru"], timing={"lengths": [4]})
     assert said(whole, "claims")[0] == ("ok", "held against this plan: a, b, c")
+    asked = linted(registry, evaluations={"measures": ["gradient"]})
+    assert said(asked, "claims")[0] == ("ok", "held against this plan: a, c, f")
 
 
 def test_all_is_plain_and_counted() -> None:
