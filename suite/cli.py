@@ -222,8 +222,10 @@ def status(
     from dataclasses import asdict
 
     from . import status as states
+    from .plan import schema
 
-    rows = states.status(prepared(plan, variants, tasks, seeds, runs, device))
+    known = states.remembered(schema.load(plan), schema.Request(plan, variants, tasks, seeds), runs, device)
+    rows = known or states.status(prepared(plan, variants, tasks, seeds, runs, device))
     if as_json:
         say(json.dumps([asdict(row) for row in rows], indent=1))
         return

@@ -55,7 +55,7 @@ class Settled:
     asked, surroundings, contents, report: digests of the plan and request, of the code and the machine, of the store, and of the manifest
     device: that was used; trials: how many; ends: how many did not end as ok, by status
     stale: what the report leaves out; answer: its answer, in lines
-    folder, shown: what MLflow must show of it: the runs folder and the content of each trial, as its tags have them
+    folder, shown: what MLflow must show of it: the runs folder and the content of each trial by its key, in the plan's order
     """
 
     asked: str
@@ -153,7 +153,7 @@ def remember(work: Work, stale: tuple[str, ...], answer: str) -> None:
         stale=stale,
         answer=answer,
         folder=database.folder_of(store.folder.parent),
-        shown={key: database.content_of(outcome) for key, outcome in work.outcomes.items()},
+        shown={trial.key: database.content_of(work.outcomes[trial.key]) for trial in work.trials},
     )
     with contextlib.suppress(SuiteError):
         write(store.folder / FILE, seal(KIND, settled))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from suite import Point, api, dropins, hookimpl, settled
+from suite import Point, api, dropins, hookimpl, settled, status
 from suite.execution.run import Work
 from suite.listeners import database
 from suite.plan import schema
@@ -136,6 +136,15 @@ def test_whatever_changes_the_run_looks_for_itself(store: Store, change: Callabl
     assert recalled() is not None
     change(store)
     assert recalled() is None
+
+
+def test_the_state_of_each_trial_is_told_alike(store: Store) -> None:
+    request = schema.Request("tiny.toml")
+    rows = status.remembered(schema.load("tiny.toml"), request, Path("runs"), "cpu")
+    assert rows == status.status(work())
+    assert [row.status for row in rows or ()] == ["ok", "ok"]
+    edit_page(store)
+    assert status.remembered(schema.load("tiny.toml"), request, Path("runs"), "cpu") is None
 
 
 def test_what_is_asked_for_otherwise_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,12 @@ def _choice(value: Any) -> Any:
     return parse_choice(value) if isinstance(value, str) else value
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What the name of a plan may be, which names a folder as well."""
+
+
 def _named(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+    if not NAME.fullmatch(name):
         raise ValueError("names a folder; use letters, digits, '_', '-' and '.'")
     return name
 

@@ -15,6 +15,7 @@ from typing import IO
 
 from ..errors import SuiteError
 from ..machine import version
+from ..plan.schema import NAME
 from .merging import Merged, merge
 from .store import KINDS, LEDGER, Store
 
@@ -30,7 +31,6 @@ PERMITTED = re.compile(
 )
 """The names that entries may have; none leads out of the folder."""
 
-PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CHUNK = 1 << 20
 
 
@@ -118,7 +118,7 @@ def _manifest(file: Path, archive: zipfile.ZipFile) -> tuple[str, Mapping[str, s
     for name in (*digests, *names):
         if not PERMITTED.fullmatch(name):
             raise SuiteError(f"{file}: names '{name}', which is no file of a store; nothing was imported")
-    if not PLAN_NAME.fullmatch(plan):
+    if not NAME.fullmatch(plan):
         raise SuiteError(f"{file}: names the plan '{plan}', which cannot name a folder; nothing was imported")
     if sorted(names) != sorted(digests):
         odd = sorted({*names} ^ {*digests}) or sorted({name for name in names if names.count(name) > 1})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import SuiteError
+from ..plan.schema import NAME
 from ..trial import FAULTS
 from .files import finite, write
 from .ledger import PACKAGED_ORIGIN, Ledger
@@ -63,9 +64,15 @@ def _is_store(folder: Path) -> bool:
 
 
 def plan_of(store: Store) -> str:
-    """The name of the plan that a store is of, whatever its folder is called."""
+    """The name of the plan that a store is of, whatever its folder is called.
+
+    Raises SuiteError for one that cannot name a folder.
+    """
     ledger = store.ledger()
-    return str(ledger.plan["name"]) if ledger else store.folder.name
+    name = str(ledger.plan["name"]) if ledger else store.folder.name
+    if not NAME.fullmatch(name):
+        raise SuiteError(f"{store.folder / LEDGER}: names the plan '{name}', which cannot name a folder")
+    return name
 
 
 def merge(theirs: Store, ours: Store) -> Merged:

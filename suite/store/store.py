@@ -236,20 +236,7 @@ class Store:
             stored = self.trial(accepted.stands)
             standing = {asked.key: accepted.evaluations.get(asked.key) for asked in trial.evaluations}
             evaluations |= {asked: self.evaluation(key) for asked, key in standing.items() if key}
-        if stored is None:
-            return None
-        return Outcome(
-            key=trial.key,
-            status=stored.status,
-            reason=stored.reason,
-            traceback=stored.traceback,
-            last_step=stored.last_step,
-            learning=stored.learning,
-            evaluations={key: evaluation.points for key, evaluation in evaluations.items() if evaluation is not None},
-            train_seconds=stored.train_seconds,
-            compile_seconds=stored.compile_seconds,
-            members=stored.members,
-        )
+        return None if stored is None else outcome_of(trial.key, stored, evaluations)
 
     # Timings and grades
 
@@ -289,6 +276,22 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def outcome_of(key: str, stored: StoredTrial, evaluations: Mapping[str, StoredEvaluation | None]) -> Outcome:
+    """The outcome of the trial of a key, from what stands for it and its answers, by the keys of the questions."""
+    return Outcome(
+        key=key,
+        status=stored.status,
+        reason=stored.reason,
+        traceback=stored.traceback,
+        last_step=stored.last_step,
+        learning=stored.learning,
+        evaluations={asked: evaluation.points for asked, evaluation in evaluations.items() if evaluation is not None},
+        train_seconds=stored.train_seconds,
+        compile_seconds=stored.compile_seconds,
+        members=stored.members,
+    )
 
 
 def done(trial: Trial, outcome: Outcome | None) -> bool:
