@@ -56,7 +56,7 @@ def test_the_answer_is_the_note_of_the_run_and_of_the_experiment(plan: Pretended
         assert plan.parents()[0].data.tags[NOTE] == experiment.tags[NOTE] == told
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"variant": "gru", "axis": "speed", "engine": "compiled", "verdict": "better", "effect": 0.8, "low": 0.75, "high": 0.85, "why": ""},
     {"variant": "gru", "axis": "robustness", "engine": "", "verdict": "not comparable", "effect": None, "why": "no trial"},
     {"variant": "gru", "axis": "long_range", "engine": "", "verdict": "undecided", "effect": -0.1, "low": -0.3, "high": 0.1, "why": ""},
