@@ -41,6 +41,11 @@ def draw(results: Results) -> Iterator[Prose | Table]:
             "How far each variant's numbers repeat on this device: whether two runs give the same bits, whether a row alone gives the bits it "
             "has in a batch, and whether CPU and GPU agree to 1e-5; and whether quick checks of the contract found what forbids comparing it.",
         )
+    if provenance.accepted:
+        accepted = pd.DataFrame(provenance.accepted.items(), columns=["Variant | task | length | seed | learning rate", "Why it stands"])
+        yield Table(
+            accepted, "⚑ Results accepted by hand: the code behind them has changed since they were made, and somebody says they stand."
+        )
     yield Table(pd.DataFrame(flat(results.plan), columns=["Plan", "Value"]), "The plan as it was resolved, defaults included.")
     if provenance.sources:
         yield sources(provenance.sources)

@@ -21,9 +21,10 @@ from .registry.finder import absent_roots, discover, search_path
 from .registry.registry import Registry
 from .registry.sources import changed, harness_sources
 from .spec import Grade, Value
+from .store import standing
 from .store.ledger import Entered, Ledger, check_origin, entered
 from .store.selection import Selection, select
-from .store.store import Store, StoredTrial
+from .store.store import Accepted, Store, StoredTrial
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
 if TYPE_CHECKING:
@@ -160,8 +161,9 @@ def _told_of_nothing(work: Work, audience: Audience) -> Executed:
 
 def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
+    from . import settled
     from .execution.local import default_workers
-    from .report import page
+    from .report import page, telling
 
     count = default_workers(work.machine.device) if workers is None else workers
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
@@ -171,9 +173,28 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
         outcomes = _carry_out(work, invocation, audience, count)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
+        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)))
     finally:
         audience.tell("suite_plan_finished", invocation=invocation)
     return Executed(after(work, outcomes), written.folder, True, written.stale)
+
+
+def accept(work: Work, keys: Sequence[str] | None, why: str) -> list[Accepted]:
+    """Record that stale results of the plan's trials still stand, and why; without keys, of all trials for which one could.
+
+    Raises SuiteError where a trial has no result that could stand, or the store cannot be written.
+    """
+    store, ledger = work.store, work.store.ledger()
+    if ledger is None:
+        raise SuiteError(f"{store.folder}: nothing has been run here, so that nothing is stale")
+    trials = standing.stale(store, ledger, work.trials) if keys is None else standing.chosen(work.trials, keys)
+    accepted = [standing.acceptance(store, ledger, trial, why) for trial in trials]
+    with store.writing():
+        for word in accepted:
+            store.write("accepted", word.key, word)
+        if accepted:
+            store.keep(entered(ledger, replace(_entered(work), trials=tuple(trials), timings=(), gradings=())))
+    return accepted
 
 
 def _entered(work: Work) -> Entered:
@@ -228,10 +249,12 @@ def _executor(workers: int) -> Executor:
     return LocalExecutor(workers) if workers else InlineExecutor()
 
 
-def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> Written:
+def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False, warn: Callable[[str], None] = warnings.warn) -> Written:
     """The report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
 
     It is written where it is not there or older than what it is made of.
+
+    warn: is told of files of the store that are spoiled, whose results are left out
 
     Raises SuiteError where there are no results.
     """
@@ -245,7 +268,10 @@ def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False) -> 
         return inputs.written(store)
     from .report import page
 
-    return page.write(store, registry, selection)
+    written = page.write(store, registry, selection)
+    for fault in store.spoiled.values():
+        warn(fault)
+    return written
 
 
 def _selection(plan: Plan, request: Request, registry: Registry, ledger: Ledger | None) -> Selection:
@@ -298,6 +324,8 @@ def run(
         warnings.warn(sentence, stacklevel=2)
     loaded = schema.limited(loaded, timeout=timeout, memory=memory, retries=retries, max_failures=1 if fail_fast else max_failures)
     work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
+    for fault in work.store.spoiled.values():
+        warnings.warn(fault, stacklevel=2)
     done = execute(work, workers, options)
     return Finished(frame.read(work.store, None if whole else work.selection), done.report)
 

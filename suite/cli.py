@@ -7,18 +7,18 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import keeping
 from .errors import SuiteError, nearest
-from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants
+from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
 
 if TYPE_CHECKING:
-    from .api import Executed
     from .execution.run import Work
-    from .registry.registry import Registry
     from .spec import Value
 
 INTERRUPTED = 130
@@ -36,33 +36,6 @@ app = typer.Typer(
 @app.callback()
 def suite(_path: SearchPath = None) -> None:
     pass
-
-
-def say(text: str = "") -> None:
-    typer.echo(text)
-
-
-def warn(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
-
-
-def warn_of_broken(registry: Registry) -> None:
-    for broken in registry.broken:
-        warn(f"{broken.source}: {broken.reason}")
-    for note in registry.notes:
-        warn(note)
-
-
-def prepared(
-    plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str, **limits: float | None
-) -> Work:
-    from . import api
-    from .plan import schema
-    from .registry.finder import discover
-
-    loaded = schema.limited(schema.load(plan), **limits)
-    warn_of_broken(discover())  # first, since it may be why something is not there
-    return api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
 
 
 def listener_options(settings: list[str] | None) -> dict[str, Value]:
@@ -106,44 +79,77 @@ def run(
     _path: SearchPath = None,
 ) -> None:
     """Run what a plan, or the part of it that is asked for, still lacks, then write its report."""
-    options = listener_options(listen)
-    if events is not None:
-        from .listeners import journal
-
-        journal.check(events)
-        options["events"] = str(events)
+    options = {**listener_options(listen), **journal_options(events)}
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
     if workers == 0:
         from . import machine
 
         os.environ.update(machine.ENVIRONMENT)  # before torch is imported
-    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
-    work = prepared(plan, variants, tasks, seeds, runs, device, **limits)
     if dry_run:
         from . import estimate
 
-        say(estimate.describe(work, workers))
-        return
+        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers))
+    elif workers == 0 or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, **limits):
+        executed(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers, options, runs)
+
+
+def journal_options(events: Path | None) -> dict[str, Value]:
+    """The option of the listener that writes events, where a file is named, which is then tried."""
+    if events is None:
+        return {}
+    from .listeners import journal
+
+    journal.check(events)
+    return {"events": str(events)}
+
+
+def executed(work: Work, workers: int | None, options: Mapping[str, Value], runs: Path) -> None:
+    """Carry the work out, and say what came of it."""
     from . import api
-
-    executed = api.execute(work, workers, options, warn=warn)
-    conclude(executed, runs)
-
-
-def conclude(executed: Executed, runs: Path) -> None:
-    """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
     from .report import telling
 
-    work = executed.work
-    warn_of_stale(executed.stale)
-    say(telling.text(telling.read(executed.report)))
-    page_link = (executed.report / "index.html").as_uri()
-    say(page_link if executed.written else f"nothing has changed: {page_link}")
+    done = api.execute(work, workers, options, warn=warn)
+    warn_of_stale(done.stale)
+    say(telling.text(telling.read(done.report)))
+    conclude(done.report, done.written, len(work.trials), done.work.ends, runs)
+
+
+def told_of_settled(
+    plan: str,
+    variants: str | None,
+    tasks: str | None,
+    seeds: int | None,
+    runs: Path,
+    device: str,
+    options: Mapping[str, Value],
+    **limits: float | None,
+) -> bool:
+    """Whether an earlier run left nothing to do and nothing has changed since, which is then told as a run tells it."""
+    from . import settled
+    from .listeners.progress import opening
+    from .plan import schema
+
+    loaded = schema.limited(schema.load(plan), **limits)
+    remembered = settled.recall(loaded, schema.Request(plan, variants, tasks, seeds), runs, device, options)
+    if remembered is None:
+        return False
+    store, known = remembered
+    if options.get("progress"):
+        say(opening(loaded.name, known.device, known.trials, 0))
+    warn_of_stale(known.stale)
+    say(known.answer)
+    conclude(store.report, False, known.trials, known.ends, runs)
+    return True
+
+
+def conclude(report: Path, written: bool, trials: int, ends: Mapping[str, int], runs: Path) -> None:
+    """Say where the report is, and what did not go well; ends with 1 where a trial did not."""
+    page_link = (report / "index.html").as_uri()
+    say(page_link if written else f"nothing has changed: {page_link}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
-    ends = [work.outcomes[trial.key].status if trial.key in work.outcomes else "missing" for trial in work.trials]
-    counts = {end: ends.count(end) for end in dict.fromkeys(ends) if end != "ok"}
-    if counts:
-        told = ", ".join(f"{count} {end}" for end, count in counts.items())
-        typer.echo(f"{sum(counts.values())} of {len(ends)} trials did not end well ({told}); the report says which and why", err=True)
+    if ends:
+        told = ", ".join(f"{count} {end}" for end, count in ends.items())
+        typer.echo(f"{sum(ends.values())} of {trials} trials did not end well ({told}); the report says which and why", err=True)
         raise typer.Exit(1)
 
 
@@ -172,7 +178,7 @@ def report(
         raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, request, whole=whole)
+    written = api.report(loaded, runs, request, whole=whole, warn=warn)
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html"))
 
@@ -195,7 +201,7 @@ def answer(
 
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds))
+    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds), warn=warn)
     warn_of_stale(written.stale)
     rows = telling.read(written.folder)
     say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
@@ -216,8 +222,10 @@ def status(
     from dataclasses import asdict
 
     from . import status as states
+    from .plan import schema
 
-    rows = states.status(prepared(plan, variants, tasks, seeds, runs, device))
+    known = states.remembered(schema.load(plan), schema.Request(plan, variants, tasks, seeds), runs, device)
+    rows = known or states.status(prepared(plan, variants, tasks, seeds, runs, device))
     if as_json:
         say(json.dumps([asdict(row) for row in rows], indent=1))
         return
@@ -361,6 +369,10 @@ def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
 
     for name, value in states.diagnose(runs).items():
         say(f"{name:18} {value}")
+
+
+for word in (keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge):
+    app.command(word.__name__.rstrip("_"))(word)
 
 
 def _interrupt(*_: object) -> None:

@@ -1,14 +1,18 @@
-"""Names the arguments and options that several words of the command line share."""
+"""Holds what several words of the command line share: arguments, options, how they speak, and how a plan is made ready."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import SuiteError
+
+if TYPE_CHECKING:
+    from .execution.run import Work
+    from .registry.registry import Registry
 
 
 def search_too(folders: list[Path] | None) -> list[Path] | None:
@@ -42,3 +46,34 @@ SearchPath = Annotated[
         is_eager=True,
     ),
 ]
+
+
+def say(text: str = "") -> None:
+    typer.echo(text)
+
+
+def warn(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
+
+
+def warn_of_broken(registry: Registry) -> None:
+    for broken in registry.broken:
+        warn(f"{broken.source}: {broken.reason}")
+    for note in registry.notes:
+        warn(note)
+
+
+def prepared(
+    plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str, **limits: float | None
+) -> Work:
+    """The plan, or a part of it, made ready to run here; what is broken is told of, plugins and files of the store alike."""
+    from . import api
+    from .plan import schema
+    from .registry.finder import discover
+
+    loaded = schema.limited(schema.load(plan), **limits)
+    warn_of_broken(discover())  # first, since it may be why something is not there
+    work = api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
+    for fault in work.store.spoiled.values():
+        warn(fault)
+    return work

@@ -355,10 +355,9 @@ class Provenance:
 
     command: the command line that makes them again; empty where they come from a Plan made in Python
     machine: where the last run took place; machines: every set of machine, commit and versions behind a trial, each once
-    failed_timings: reasons by cell; grades: by the variant's label
-    sources: name and SHA-256 of each file behind the learning results
+    failed_timings: reasons by cell; grades: by the variant's label; units: of a measure's points, by the measure's name
+    sources: name and SHA-256 of each file behind the learning results; accepted: why some stand though their code has changed, by cell
     missing: cells asked for that have no result; edited: fields of the plan that say something else now than when the results were made
-    units: of a measure's points, by the measure's name
     """
 
     command: str
@@ -372,6 +371,7 @@ class Provenance:
     stale: tuple[Stale, ...] = ()
     edited: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    accepted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

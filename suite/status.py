@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import machine
+from . import settled
 from .errors import SuiteError, contained
-from .execution.run import Work
 from .plan import schema
-from .registry.finder import discover
-from .registry.registry import Provided, Registry
-from .store.ledger import Ledger
-from .store.store import Store, differences, done, learning_digest
+from .store.ledger import Entry, Ledger
+from .store.store import Store, differences, done, learning_digest, outcome_of
 from .trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from .execution.run import Work
+    from .registry.registry import Provided, Registry
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,38 @@ class TrialStatus:
 def status(work: Work) -> list[TrialStatus]:
     """The state of each trial of a plan, in the plan's order."""
     ledger = work.store.ledger()
-    return [_status(work, ledger, trial, work.outcomes.get(trial.key)) for trial in work.trials]
+    return [_status(work.store, ledger, trial, work.outcomes.get(trial.key)) for trial in work.trials]
 
 
-def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
-    state, reason = _state(work, ledger, trial, outcome)
+def remembered(plan: schema.Plan, request: schema.Request, runs: Path, device: str) -> list[TrialStatus] | None:
+    """The same, without importing what trains, where it is remembered that a run left nothing to do; None where that does not tell all."""
+    recalled = settled.recall(plan, request, runs, device, {"track": False})
+    if recalled is None:
+        return None
+    store, run = recalled
+    ledger = store.ledger()
+    entries = {entry.key: entry for entry in ledger.cells.values()} if ledger else {}
+    rows = []
+    for key in run.shown:
+        known = _known(store, entries[key]) if key in entries else None
+        if known is None:
+            return None
+        rows.append(_status(store, ledger, *known))
+    return rows
+
+
+def _known(store: Store, entry: Entry) -> tuple[Trial, Outcome] | None:
+    """The trial that the ledger names, with its outcome, as the store has them; None where something is missing, or stands for another."""
+    stored = store.trial(entry.key)
+    evaluations = {key: store.evaluation(key) for key in entry.evaluations.values()}
+    if stored is None or None in evaluations.values():
+        return None
+    asked = tuple(evaluation.evaluation for evaluation in evaluations.values() if evaluation)
+    return replace(stored.trial, evaluations=asked), outcome_of(entry.key, stored, evaluations)
+
+
+def _status(store: Store, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+    state, reason = _state(store, ledger, trial, outcome)
     return TrialStatus(
         key=trial.key,
         variant=trial.variant.label,
@@ -68,14 +96,16 @@ def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | 
     )
 
 
-def _state(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> tuple[str, str]:
+def _state(store: Store, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> tuple[str, str]:
     """The status of a trial, and why it is that."""
     if outcome is not None:
         if outcome.status == "ok" and not done(trial, outcome):
             return "pending", "trained; an evaluation is new or has changed"
-        return outcome.status, outcome.reason
+        accepted = store.accepted(trial.key)
+        stands = f"accepted though {', '.join(accepted.changed)} changed: {accepted.why}" if accepted else ""
+        return outcome.status, "; ".join(filter(None, (outcome.reason, stands)))
     entry = ledger.cells.get(trial.cell) if ledger else None
-    earlier = work.store.trial(entry.key) if entry else None
+    earlier, _ = store.standing(entry.key) if entry else (None, None)
     if earlier is None:
         return "pending", ""
     return "stale", "changed: " + ", ".join(differences(earlier.trial, trial))
@@ -132,7 +162,9 @@ def _about(provided: Provided[Any]) -> str:
 
 def diagnose(runs: Path) -> dict[str, str]:
     """Device, versions, threads, plugins, store and tracking database, as a person would ask for them."""
+    from . import machine
     from .listeners import tracking
+    from .registry.finder import discover
 
     registry = discover()
     rows = machine.describe(machine.resolve_device("auto")).described()

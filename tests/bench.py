@@ -30,6 +30,8 @@ from suite.training import data, model, trainer
 from suite.training.members import Stacked
 from suite.trial import Trial
 
+from .stores import store
+
 ROUNDS = 7
 MANY_ROUNDS = 31
 """Where a few hundredths are the question."""
@@ -327,7 +329,7 @@ def commands() -> None:
         print(f"suite {' '.join(words)}: {statistics.median(clock):.2f} s")
 
 
-MEASUREMENTS = {each.__name__: each for each in (populations, single, growth, harness, clones, commands, plans)}
+MEASUREMENTS = {each.__name__: each for each in (populations, single, growth, harness, clones, commands, plans, store)}
 
 
 def main() -> None:

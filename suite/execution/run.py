@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -46,6 +47,12 @@ class Work:
     @property
     def pending(self) -> tuple[Trial, ...]:
         return tuple(trial for trial in self.trials if not done(trial, self.outcomes.get(trial.key)))
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """How many trials did not end as ok, by how they did; those without an outcome are missing."""
+        statuses = [self.outcomes[trial.key].status if trial.key in self.outcomes else "missing" for trial in self.trials]
+        return {status: count for status, count in Counter(statuses).items() if status != "ok"}
 
     @property
     def untimed(self) -> tuple[Timing, ...]:
@@ -103,9 +110,13 @@ class _Training:
             self._futures[self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))] = job
 
     def finish(self) -> dict[str, Outcome]:
-        """Wait for every job and those that come of it; the outcomes by key."""
+        """Wait for every job and those that come of it; the outcomes by key.
+
+        Raises SuiteError as soon as the store is seen to be gone.
+        """
         while self._futures:
             self._executor.wait(self._futures, POLL_SECONDS)
+            self._store.check_held()
             ended = [future for future in self._futures if future.done()]
             for event in self._executor.events():
                 if event.key in self._waiting:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
+import platform
 import shutil
 import sqlite3
 import tempfile
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import SuiteError
+from ..keys import digest
+from ..trial import Outcome
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +27,9 @@ Condition: TypeAlias = Literal["absent", "unfinished", "unreadable", "made"]
 
 TRIAL_KEY, CONTENT, FOLDER = "suite.trial_key", "suite.content", "suite.folder"
 """Tags of a run in MLflow: the trial it shows, a digest of what it shows, and the runs folder that it was written from."""
+
+LAID_OUT = 2
+"""Counts up when metrics get other names or steps, so that runs written before are written anew."""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -75,6 +81,16 @@ def uri(runs: Path) -> str:
 def default(runs: Path) -> Path:
     """The database in the runs folder."""
     return runs.resolve() / "mlflow.db"
+
+
+def content_of(outcome: Outcome) -> str:
+    """A digest that changes when an outcome has more, or something else, to show in MLflow."""
+    return digest([LAID_OUT, outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
+
+
+def folder_of(runs: Path) -> str:
+    """A digest of this machine's name and the runs folder, which tells its runs from others on a shared server."""
+    return digest([platform.node(), str(runs.resolve())])
 
 
 def file_of(address: str) -> Path | None:

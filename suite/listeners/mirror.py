@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import math
-import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..spec import Machine
 from ..store.store import Store
 from ..trial import Invocation, Outcome, Trial
 from . import shown, summary, views
-from .database import CONTENT, FOLDER, TRIAL_KEY
+from .database import CONTENT, FOLDER, LAID_OUT, TRIAL_KEY, content_of, folder_of
 from .shown import Value
 from .views import KIND
 
@@ -46,16 +45,6 @@ LAYOUT, VARIANT, COLOUR = "suite.layout", "suite.variant", "mlflow.runColor"
 """Tags of a run: how its metrics are laid out, the variant that it sums up, and its colour in charts."""
 
 
-def content_of(outcome: Outcome) -> str:
-    """A digest that changes when an outcome has more, or something else, to show in MLflow."""
-    return digest([shown.LAYOUT, outcome.status, sorted(outcome.evaluations), outcome.train_seconds])
-
-
-def folder_of(runs: Path) -> str:
-    """A digest of this machine's name and the runs folder, which tells its runs from others on a shared server."""
-    return digest([platform.node(), str(runs.resolve())])
-
-
 class Mirror:
     """The experiment of one plan, as one invocation writes into it.
 
@@ -75,15 +64,21 @@ class Mirror:
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
         self._variants: dict[str, str] = {}  # id of the run that sums up a variant, by label
         self._colours = palette.colours(trial.variant.label for trial in invocation.trials)
+        self.look()
+
+    def look(self) -> None:
+        """See what MLflow shows by now: when the mirror is made, and after a failure, where a call may have been carried out unanswered."""
+        own, seen = {self._parent, *self._variants.values()}, {}
         for run in self._runs():
-            tags = run.data.tags
+            run_id, tags = run.info.run_id, run.data.tags
             if VARIANT in tags and tags.get(FOLDER) == self._folder:
-                self._variants[tags[VARIANT]] = run.info.run_id
-            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder
+                self._variants[tags[VARIANT]] = run_id
+            left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run_id not in own
             if left_running:
-                client.set_terminated(run.info.run_id, status="KILLED")
+                self._client.set_terminated(run_id, status="KILLED")
             if TRIAL_KEY in tags:
-                self._shown[tags[TRIAL_KEY]] = (run.info.run_id, "" if left_running else tags.get(CONTENT, ""))
+                seen[tags[TRIAL_KEY]] = (run_id, "" if left_running else tags.get(CONTENT, ""))
+        self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
         """Bring the run of one trial up to date; a run that shows this outcome already is left alone."""
@@ -95,7 +90,7 @@ class Mirror:
         parameters, values = shown.parameters(trial), [value for value in shown.values(trial, outcome) if math.isfinite(value.value)]
         run = self._client.get_run(run_id) if run_id else None
         logged = list(self._logged(run, values)) if run else []
-        if run and (run.data.tags.get(LAYOUT) != str(shown.LAYOUT) or _contradicts(run, parameters, values, logged)):
+        if run and (run.data.tags.get(LAYOUT) != str(LAID_OUT) or _contradicts(run, parameters, values, logged)):
             self._client.delete_run(run_id)
             run, logged = None, []
         duration = int((outcome.train_seconds or 0.0) * 1000)
@@ -201,7 +196,7 @@ class Mirror:
         return {FOLDER: self._folder, "mlflow.source.type": "LOCAL"}
 
     def _create(self, trial: Trial, parent: str, start: int) -> Run:
-        tags = {**self._origin, KIND: "trial", LAYOUT: str(shown.LAYOUT), "mlflow.parentRunId": parent, TRIAL_KEY: trial.key}
+        tags = {**self._origin, KIND: "trial", LAYOUT: str(LAID_OUT), "mlflow.parentRunId": parent, TRIAL_KEY: trial.key}
         tags |= {COLOUR: self._colour(trial.variant.label)}
         return self._client.create_run(self._experiment, start_time=start, run_name=shown.name(trial), tags=tags)
 
@@ -228,17 +223,19 @@ class Mirror:
         """Give a run its parameters, its tags, the trial's file and the sources of what was trained."""
         from mlflow.entities import Param, RunTag
 
+        stored, accepted = self._store.standing(trial.key)
         tags = {
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
             **({"suite.last_step": str(outcome.last_step)} if outcome.last_step is not None else {}),
+            **({"suite.accepted": accepted.why[:500]} if accepted else {}),
             "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
             "mlflow.source.name": f"suite run {self._invocation.plan}",
             NOTE: shown.note(trial, outcome),
         }
         params = [Param(name, value) for name, value in parameters.items()]
         self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.log_artifact(run_id, str(self._store.file("trials", trial.key)))
+        self._client.log_artifact(run_id, str(self._store.file("trials", stored.key if stored else trial.key)))
         registry = discover()
         for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
             if provided and provided.path:

@@ -69,6 +69,11 @@ def result(trial: Trial, outcome: Outcome) -> str:
     return skill + (f"solved at step {step}" if step else "not solved")
 
 
+def opening(plan: str, device: str, count: int, pending: int) -> str:
+    """What is said first of a run."""
+    return f"plan {plan} on {device}: {count} trials, {count - pending} finished before, {pending} to do"
+
+
 class Display:
     """A listener that keeps one live display in the parent, or prints a line for each trial where there is no terminal.
 
@@ -102,8 +107,7 @@ class Display:
         self._hearing.known(recalled(invocation) if invocation.pending else ())
         self._trained = frozenset(key for key, outcome in invocation.finished.items() if outcome.learning)  # only an evaluation is new
         self._pending, count = len(invocation.pending), len(invocation.trials)
-        kept = f"{count - self._pending} finished before, {self._pending} to do"
-        self._say(f"plan {invocation.plan} on {invocation.device}: {count} trials, {kept}")
+        self._say(opening(invocation.plan, invocation.device, count, self._pending))
         self._debugged = not invocation.workers  # a debugger has the terminal for itself
         if self._pending:
             self._show(f"training on {invocation.device}", self._pending, "trials", refreshes=4)

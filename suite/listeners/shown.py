@@ -13,9 +13,6 @@ from ..measures.scores import skill_of
 from ..spec import Point
 from ..trial import Evaluation, Outcome, Trial
 
-LAYOUT = 2
-"""Counts up when metrics get other names or steps, so that runs written before are written anew."""
-
 CLEAN = 0
 """The step of the score without damage on a curve over severities, and of all that has one value: MLflow draws that as a bar."""
 

@@ -37,9 +37,10 @@ class Tracking:
     """A listener that keeps an MLflow experiment per plan, a parent run per invocation, and a run per trial.
 
     All that has to do with MLflow, its import and connecting included, is done in a thread of its own, so that neither the training nor
-    the display waits for a slow server; the run waits for that thread at its end. Where MLflow fails, the mirroring ends and the run goes
-    on: the last hook raises a SuiteError, which the audience notes, and the next invocation mirrors from the trial files what is missing.
-    MLflow is imported only when there is something to mirror.
+    the display waits for a slow server; the run waits for that thread at its end. Where MLflow fails, the mirroring stops and the run goes
+    on; when its report is written, what is missing is tried once more, since the server may be back. Where that fails too, the last hook
+    raises a SuiteError, which the audience notes, and the next invocation mirrors from the trial files what is missing. MLflow is imported
+    only when there is something to mirror.
 
     say: is told at the end what the run waits for, where that takes long
     """
@@ -49,6 +50,7 @@ class Tracking:
         self._aside = Aside("MLflow")
         self._invocation: Invocation | None = None
         self._mirror: Mirror | None = None
+        self._finished: list[tuple[Trial, Outcome]] = []
         self._failed = ""
         self._reported = False
         self._mended = ""
@@ -61,11 +63,13 @@ class Tracking:
 
     @hookimpl(trylast=True)
     def suite_trial_finished(self, trial: Trial, outcome: Outcome) -> None:
+        self._finished.append((trial, outcome))
         self._aside.do(lambda: self._attempt(lambda mirror: mirror.show(trial, outcome)))
 
     @hookimpl(trylast=True)
     def suite_report_written(self, folder: Path) -> None:
         self._reported = True
+        self._aside.do(self._recover)
         self._aside.do(lambda: self._attempt(lambda mirror: self._complete(mirror, folder)))
 
     @hookimpl(trylast=True)
@@ -134,9 +138,16 @@ class Tracking:
             self._mirror = Mirror(database.client(address), self._run)
         return self._mirror
 
+    def _recover(self) -> None:
+        """After a failure, see what came of it, and let what follows be tried."""
+        if self._failed:
+            self._failed = ""
+            if self._mirror is not None:
+                self._attempt(lambda mirror: mirror.look())
+
     def _complete(self, mirror: Mirror, report: Path) -> None:
-        """Mirror what earlier invocations left out, and attach the report."""
-        for trial, outcome in self._earlier():
+        """Mirror what a failure or earlier invocations left out, and attach the report."""
+        for trial, outcome in (*self._earlier(), *self._finished):
             mirror.show(trial, outcome)
         mirror.attach(report)
 
@@ -151,11 +162,9 @@ class Tracking:
 
     def _up_to_date(self) -> bool:
         """Whether a local database shows every finished trial; for a server the answer is no, since only MLflow's client can ask it."""
-        from .mirror import content_of, folder_of
-
         file = database.file_of(database.uri(self._run.runs))
-        contents = {trial.key: content_of(outcome) for trial, outcome in self._earlier()}
-        return file is not None and database.shows(file, self._run.plan, contents, folder_of(self._run.runs))
+        contents = {trial.key: database.content_of(outcome) for trial, outcome in self._earlier()}
+        return file is not None and database.shows(file, self._run.plan, contents, database.folder_of(self._run.runs))
 
     def _catch_up(self) -> None:
         """Mirror what earlier invocations left out, where this one has nothing else to do and nobody holds the store's lock."""

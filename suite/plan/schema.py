@@ -22,8 +22,12 @@ def _choice(value: Any) -> Any:
     return parse_choice(value) if isinstance(value, str) else value
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What the name of a plan may be, which names a folder as well."""
+
+
 def _named(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+    if not NAME.fullmatch(name):
         raise ValueError("names a folder; use letters, digits, '_', '-' and '.'")
     return name
 
@@ -205,19 +209,35 @@ def load(name: str) -> Plan:
 
     Raises SuiteError, naming file and field, for a plan that is not there, not TOML, or not valid.
     """
-    path = Path(name)
-    if path.suffix != ".toml" and "/" not in name:
-        path = PACKAGED / f"{name}.toml"
-        if not path.is_file():
-            raise SuiteError(f"unknown plan '{name}'{nearest(name, packaged())} (or give the path of a .toml file)")
+    path = _file_of(name)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SuiteError(f"{path}: {error.strerror or error}") from None
+        raw = tomllib.loads(text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: not valid TOML: {error}") from None
     raw.setdefault("name", path.stem)
     return check(raw, str(path))
+
+
+def text(name: str) -> str:
+    """What the file of a plan says, a packaged one by name or any by path.
+
+    Raises SuiteError for one that is not there.
+    """
+    path = _file_of(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SuiteError(f"{path}: {error.strerror or error}") from None
+
+
+def _file_of(name: str) -> Path:
+    path = Path(name)
+    if path.suffix == ".toml" or "/" in name:
+        return path
+    path = PACKAGED / f"{name}.toml"
+    if not path.is_file():
+        raise SuiteError(f"unknown plan '{name}'{nearest(name, packaged())} (or give the path of a .toml file)")
+    return path
 
 
 def limited(plan: Plan, **limits: float | None) -> Plan:

@@ -14,11 +14,13 @@ from ..machine import version
 from ..registry.registry import Provided, Registry
 from ..registry.sources import harness_sources
 from ..spec import Section
+from ..store.contents import digest_of, named
 from ..store.selection import Selection
 from ..store.store import Store
+from . import manifest as manifests
 from .portable import portable_plugin
 
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
 
 DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Packages whose version may change a report's bytes."""
@@ -47,7 +49,8 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}
     versions = {package: version(package) for package in DRAWING}
     own = {name: value for module in OWN for name, value in harness_sources(module).items()}
-    return digest([selected, sections, claims, broken, units, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
+    stored = digest_of(named(store, store.ledger()))
+    return digest([selected, sections, claims, broken, units, versions, own, digest_of(_templates()), stored], 64)
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:
@@ -67,39 +70,10 @@ def written(store: Store) -> Written:
 
 def unchanged(store: Store, registry: Registry, selection: Selection | None) -> bool:
     """Whether the report that is there was made from the same inputs, and each of its files is as it was."""
-    try:
-        recorded = json.loads((store.report / MANIFEST).read_bytes())
-        digests = {name: hashlib.sha256((store.report / name).read_bytes()).hexdigest() for name in recorded["sha256"]}
-        whole = bool(digests == recorded["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):  # no report, or not a whole one
-        return False
-    return whole and bool(recorded.get("inputs") == fingerprint(store, registry, selection))
+    recorded = manifests.whole(store.report)
+    return recorded is not None and bool(recorded.get("inputs") == fingerprint(store, registry, selection))
 
 
-def _stored(store: Store) -> Iterator[tuple[str, Path]]:
-    """The ledger, and the store's files that it names."""
-    ledger = store.ledger()
-    yield "ledger", store.folder / "ledger.json"
-    for entry in ledger.cells.values() if ledger else ():
-        yield entry.key, store.file("trials", entry.key)
-        yield from ((key, store.file("evaluations", key)) for key in entry.evaluations.values())
-    for kind, keys in (("timings", ledger.timings), ("grades", ledger.grades)) if ledger else ():
-        yield from ((key, store.file(kind, key)) for key in keys.values())
-
-
-def _templates() -> Iterator[tuple[str, Path]]:
+def _templates() -> Iterator[tuple[str, str]]:
     for root in dropins.ROOTS:
-        yield from ((path.name, path) for path in sorted((root / "reports" / "templates").glob("*")) if path.is_file())
-
-
-def _contents(files: Iterator[tuple[str, Path]]) -> str:
-    """One digest of many files; an absent file is not the same as an empty one."""
-    total = hashlib.sha256()
-    for name, path in files:
-        try:
-            content = path.read_bytes()
-        except OSError:  # a trial that has not been run yet
-            total.update(f"{name} absent\n".encode())
-            continue
-        total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return total.hexdigest()
+        yield from ((path.name, str(path)) for path in sorted((root / "reports" / "templates").glob("*")) if path.is_file())

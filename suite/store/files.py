@@ -1,11 +1,13 @@
-"""Writes files whole or not at all, and turns typed records into JSON and back."""
+"""Writes files whole or not at all, and turns typed records into sealed JSON and back."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +18,12 @@ from pydantic import TypeAdapter
 from ..errors import SuiteError
 
 Record = TypeVar("Record")
+
+FORM = 1
+"""The version of the files of a store. Raise it where an older suite would misread them; files without a form are of form 0."""
+
+_SEAL = re.compile(rb'\{\n "form": (?P<form>\d+),\n "kind": "\w+",\n "sha256": "(?P<digest>[0-9a-f]{64})",\n')
+_NULL_SCORE = re.compile(rb'"scores": \{[^}]*null')
 
 
 def write(path: Path, text: str | bytes) -> None:
@@ -54,19 +62,69 @@ def finite(value: Any) -> Any:
     return [finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def load(path: Path, kind: type[Record], cure: str) -> Record | None:
-    """The record that a file holds; None where there is no file.
+class Spoiled(SuiteError):
+    """A file that was truncated, edited by hand, or holds something else than its record; the message names it and the cure."""
 
-    Raises SuiteError, with the cure, for a file that cannot be read or holds something else.
+
+def seal(kind: str, record: Any) -> str:
+    """A record as the text of its file, which begins with the form, the kind and a digest of all that follows."""
+    body = dump(record).removeprefix("{\n")
+    return f'{{\n "form": {FORM},\n "kind": "{kind}",\n "sha256": "{_digest(body.encode())}",\n{body}'
+
+
+def load(path: Path | str, kind: type[Record], cure: str) -> Record | None:
+    """The record that a file holds; None where there is no file. A file from before there were forms has no seal, and is read as it is.
+
+    Raises Spoiled, with the cure, for a file that is not as it was written, and SuiteError for one that a newer version wrote or that
+    cannot be read at all.
     """
     try:
-        record: Record = _adapter(kind).validate_python(json.loads(path.read_bytes(), object_hook=_scores))
-        return record
+        with open(path, "rb") as file:  # a Path's own way takes twice the time, and there may be tens of thousands of files
+            content = file.read()
     except (FileNotFoundError, NotADirectoryError):  # a folder that is none is told of when it is written
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror}; {cure}") from None
+    try:
+        record: Record = _unsealed(path, content, _adapter(kind))
+        return record
+    except ValueError as error:
         first = str(error).strip().splitlines()[0]
-        raise SuiteError(f"{path}: cannot be read: {first}; {cure}") from None
+        raise Spoiled(f"{path}: cannot be read, since it is truncated or was edited: {first}; {cure}") from None
+
+
+def _unsealed(path: Path | str, content: bytes, adapter: TypeAdapter[Record]) -> Record:
+    """The record of a file's content.
+
+    Raises ValueError where the content is not what the seal says, and SuiteError where its form is newer than the suite.
+    """
+    head = _SEAL.match(content)
+    if head is None:  # an older file, or one that is not laid out as it was written
+        plain = json.loads(content, object_hook=_scores)
+        if not isinstance(plain, dict):
+            raise ValueError("it is no record")
+        _check_form(path, plain.get("form", 0))
+        if "form" in plain:
+            raise ValueError("it is laid out in another way than it was written")
+        return adapter.validate_python(plain)
+    _check_form(path, int(head["form"]))
+    if _digest(content[head.end() :]).encode() != head["digest"]:
+        raise ValueError("its content is not what its digest says")
+    if _NULL_SCORE.search(content):
+        return adapter.validate_python(json.loads(content, object_hook=_scores))
+    return adapter.validate_json(content)
+
+
+def _check_form(path: Path | str, form: object) -> None:
+    if isinstance(form, int) and form > FORM:
+        raise SuiteError(
+            f"{path}: is of form {form}, which a newer version of the suite wrote, and this one reads forms up to {FORM}; "
+            "upgrade the suite (pip install --upgrade recurrent-suite), or use --runs with another folder"
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}

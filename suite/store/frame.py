@@ -17,7 +17,7 @@ from ..trial import Learning
 from .clocked import deployed_rows, growth_rows, timing_rows
 from .ledger import Entry, Ledger, timing_sources
 from .selection import Selection
-from .store import Store, StoredEvaluation, StoredTiming, StoredTrial
+from .store import Accepted, Store, StoredEvaluation, StoredTiming, StoredTrial
 
 COLUMNS = {
     "variant": "label of the variant, with its options",
@@ -99,27 +99,34 @@ class _Reader:
         self._store, self._ledger = store, ledger
         self.missing: list[str] = []
         self.stale: list[Stale] = []
+        self.accepted: dict[str, str] = {}
 
     def trials(self, cells: tuple[str, ...], measures: Mapping[str, Mapping[str, tuple[float, ...]]] | None) -> Iterator[Record]:
         for cell in cells:
             entry = self._ledger.cells.get(cell)
-            stored = self._store.trial(entry.key) if entry else None
+            stored, accepted = self._store.standing(entry.key) if entry else (None, None)
             if entry is None or stored is None:
                 self.missing.append(cell)
-            elif self._current(cell, stored.trial.sources):
+            elif self._current(cell, (accepted or stored).trial.sources):
                 asked = None if measures is None else measures.get(entry.task, {})
-                yield Record(stored, entry, tuple(self._evaluations(cell, entry, stored, asked)))
+                if accepted:
+                    self.accepted[cell] = f"{accepted.why} (changed: {', '.join(accepted.changed)})"
+                yield Record(stored, entry, tuple(self._evaluations(cell, entry, stored, asked, accepted)))
 
     def _evaluations(
-        self, cell: str, entry: Entry, trial: StoredTrial, measures: Mapping[str, tuple[float, ...]] | None
+        self, cell: str, entry: Entry, trial: StoredTrial, measures: Mapping[str, tuple[float, ...]] | None, accepted: Accepted | None
     ) -> Iterator[StoredEvaluation]:
         for measure in entry.evaluations if measures is None else measures:
             key = entry.evaluations.get(measure)
             stored = self._store.evaluation(key) if key else None
+            sources = stored.evaluation.sources if stored else {}
+            if stored is None and accepted and key and key in accepted.evaluations:
+                stored = self._store.evaluation(accepted.evaluations[key])
+                sources = next(asked.sources for asked in accepted.trial.evaluations if asked.key == key)
             if stored is None or (measures is not None and stored.evaluation.at != measures[measure]):
                 if trial.status == "ok":
                     self.missing.append(f"{cell}, {measure}")
-            elif self._current(f"{cell}, {measure}", stored.evaluation.sources):
+            elif self._current(f"{cell}, {measure}", sources):
                 yield stored
 
     def timings(self, cells: tuple[str, ...]) -> Iterator[StoredTiming]:
@@ -169,6 +176,7 @@ def read(store: Store, selection: Selection | None = None) -> Results:
         sources=tuple(sorted({item for record in records for item in record.stored.trial.sources.items() if " " not in item[0]})),
         missing=tuple(reader.missing),
         stale=tuple(reader.stale),
+        accepted=reader.accepted,
         edited=tuple(_edited(ledger, selection)) if selection else (),
     )
     lists = ("variants", "tasks", "seeds", "question")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..errors import SuiteError
 from ..keys import digest
 from ..spec import Grade, Machine, Point
 from ..trial import FAULTS, Evaluation, Grading, Learning, Outcome, Status, Timed, Timing, Trial
-from .files import dump, finite, load, write
+from .files import Spoiled, dump, finite, load, seal, write
 from .ledger import Ledger
 
-CURE = "delete the file and its work is done again"
+CURE = "it counts as not done, and the next run does its work again"
+LEDGER, LEDGER_CURE = "ledger.json", "delete the file and run the plan again: finished trials are kept"
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -59,19 +64,86 @@ class StoredGrade:
     grade: Grade = field(default_factory=Grade)
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """A person's word that a stored result still stands for a trial of the plan, though the code behind it has changed since.
+
+    key, trial: of the trial as the plan had it then, with its evaluations; when the code changes once more, no trial of the plan has this key
+    stands: the key of the stored trial that stands for it; evaluations: keys of those that stand, by keys of those that are asked for
+    changed: the names of what had changed
+    """
+
+    key: str
+    trial: Trial
+    stands: str
+    evaluations: Mapping[str, str]
+    changed: tuple[str, ...]
+    why: str
+
+
+KINDS: Mapping[str, type[Any]] = {
+    "trials": StoredTrial,
+    "evaluations": StoredEvaluation,
+    "timings": StoredTiming,
+    "grades": StoredGrade,
+    "accepted": Accepted,
+}
+"""What each folder of records holds, one in a file; the file's name is the record's key."""
+
+
 class Store:
-    """What one plan has written under ``runs/<plan>/``."""
+    """What one plan has written under ``runs/<plan>/``.
+
+    spoiled: what was found wrong with files that were read, by file; their records count as absent
+    """
 
     def __init__(self, runs: Path, plan: str) -> None:
         self.folder = runs.resolve() / plan
         self.report = self.folder / "report"
+        self.spoiled: dict[Path, str] = {}
+        self._lock_held: tuple[int, int] | None = None
+        self._ledger_kept = False
 
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"
 
     def file(self, kind: str, key: str) -> Path:
-        """The file of a record; `kind` is trials, evaluations, timings or grades."""
-        return self.folder / kind / f"{key}.json"
+        """The file of a record; `kind` is one of KINDS."""
+        return Path(self.path(kind, key))
+
+    def path(self, kind: str, key: str) -> str:
+        """The path of a record's file, as text, which is made much sooner where there are tens of thousands."""
+        return f"{self.folder}/{kind}/{key}.json"
+
+    def keys(self, kind: str) -> list[str]:
+        """The keys of all records of a kind, in order."""
+        return sorted(path.stem for path in (self.folder / kind).glob("*.json") if not path.name.startswith("."))
+
+    def read(self, kind: str, key: str) -> Any:
+        """The record of a kind and key; None where there is none, and where its file is spoiled, which is noted.
+
+        Raises SuiteError where a newer version of the suite wrote the file.
+        """
+        path = self.path(kind, key)
+        try:
+            record = load(path, KINDS[kind], CURE)
+            named = getattr(record, "key", key)
+            if named != key:
+                raise Spoiled(f"{path}: holds the record of another key, {named}; {CURE}")
+        except Spoiled as error:
+            self.spoiled[Path(path)] = str(error)
+            return None
+        if self.spoiled:
+            self.spoiled.pop(Path(path), None)  # it has been written anew
+        return record
+
+    def write(self, kind: str, key: str, record: Any) -> None:
+        """Keep a record.
+
+        Raises SuiteError where it cannot be written, and where the folder that this run holds is gone.
+        """
+        self.check_held()
+        write(self.file(kind, key), seal(kind, record))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -83,8 +155,9 @@ class Store:
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock")
+            lock = filelock.FileLock(self._lock_file)
             lock.acquire(timeout=0)
+            self._lock_held, self._ledger_kept = _identity(self._lock_file), False
         except filelock.Timeout:
             raise SuiteError(f"{self.folder}: another run is at work here; wait for it, or use --runs with another folder") from None
         except OSError as error:
@@ -92,7 +165,19 @@ class Store:
         try:
             yield
         finally:
+            self._lock_held = None
             lock.release()
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.folder / ".lock"
+
+    def check_held(self) -> None:
+        """Raises SuiteError where the folder that this run holds was removed, even if something has made it again since."""
+        if self._lock_held is None:
+            return
+        if _identity(self._lock_file) != self._lock_held or (self._ledger_kept and not (self.folder / LEDGER).is_file()):
+            raise SuiteError(f"{self.folder}: was removed while the run was at work, with all that it held; run again")
 
     # Trials
 
@@ -104,7 +189,7 @@ class Store:
         for evaluation in trial.evaluations:
             if evaluation.key in outcome.evaluations:
                 points = outcome.evaluations[evaluation.key]
-                write(self.file("evaluations", evaluation.key), dump(StoredEvaluation(evaluation.key, evaluation, points)))
+                self.write("evaluations", evaluation.key, StoredEvaluation(evaluation.key, evaluation, points))
         stored = StoredTrial(
             key=trial.key,
             status=outcome.status,
@@ -122,58 +207,91 @@ class Store:
         if earlier is not None:
             costs = {name: getattr(earlier, name) for name in ("train_seconds", "compile_seconds", "members")}
             stored = replace(stored, learning=earlier.learning, machine=earlier.machine, **costs)
-        write(self.file("trials", trial.key), dump(stored))
+        self.write("trials", trial.key, stored)
 
     def trial(self, key: str) -> StoredTrial | None:
-        return load(self.file("trials", key), StoredTrial, CURE)
+        stored: StoredTrial | None = self.read("trials", key)
+        return stored
 
     def evaluation(self, key: str) -> StoredEvaluation | None:
-        return load(self.file("evaluations", key), StoredEvaluation, CURE)
+        stored: StoredEvaluation | None = self.read("evaluations", key)
+        return stored
+
+    def accepted(self, key: str) -> Accepted | None:
+        """Who stands for the trial of a key, by a person's word; None where there is none, or the trial has been trained since."""
+        accepted: Accepted | None = self.read("accepted", key)
+        trained_since = accepted is not None and accepted.stands != key and os.path.isfile(self.path("trials", key))
+        return None if trained_since else accepted
+
+    def standing(self, key: str) -> tuple[StoredTrial | None, Accepted | None]:
+        """What stands for a key: the trial of that key, or the one that was accepted in its place, with the word for it."""
+        accepted = self.accepted(key)
+        return self.trial(accepted.stands if accepted else key), accepted
 
     def get(self, trial: Trial) -> Outcome | None:
-        """The trial's outcome as far as the store has it; None where it was never trained."""
+        """The trial's outcome as far as the store has it, or what was accepted in its place; None where it was never trained."""
         stored = self.trial(trial.key)
-        if stored is None:
-            return None
-        evaluations = [self.evaluation(evaluation.key) for evaluation in trial.evaluations]
-        return Outcome(
-            key=trial.key,
-            status=stored.status,
-            reason=stored.reason,
-            traceback=stored.traceback,
-            last_step=stored.last_step,
-            learning=stored.learning,
-            evaluations={evaluation.key: evaluation.points for evaluation in evaluations if evaluation is not None},
-            train_seconds=stored.train_seconds,
-            compile_seconds=stored.compile_seconds,
-            members=stored.members,
-        )
+        evaluations = {asked.key: self.evaluation(asked.key) for asked in trial.evaluations} if stored else {}
+        if (stored is None or None in evaluations.values()) and (accepted := self.accepted(trial.key)):
+            stored = self.trial(accepted.stands)
+            standing = {asked.key: accepted.evaluations.get(asked.key) for asked in trial.evaluations}
+            evaluations |= {asked: self.evaluation(key) for asked, key in standing.items() if key}
+        return None if stored is None else outcome_of(trial.key, stored, evaluations)
 
     # Timings and grades
 
     def put_timing(self, timing: Timing, timed: Timed) -> None:
-        write(self.file("timings", timing.key), dump(StoredTiming(timing, timed)))
+        self.write("timings", timing.key, StoredTiming(timing, timed))
 
     def timing(self, key: str) -> StoredTiming | None:
-        return load(self.file("timings", key), StoredTiming, CURE)
+        stored: StoredTiming | None = self.read("timings", key)
+        return stored
 
     def put_grade(self, grading: Grading, grade: Grade) -> None:
-        write(self.file("grades", grading.key), dump(StoredGrade(grading, grade)))
+        self.write("grades", grading.key, StoredGrade(grading, grade))
 
     def grade(self, key: str) -> StoredGrade | None:
-        return load(self.file("grades", key), StoredGrade, CURE)
+        stored: StoredGrade | None = self.read("grades", key)
+        return stored
 
     # The ledger
 
     def ledger(self) -> Ledger | None:
         """Which key stands for each cell of the plan; None where nothing was run."""
-        return load(self.folder / "ledger.json", Ledger, "delete the file and run the plan again: finished trials are kept")
+        return load(self.folder / LEDGER, Ledger, LEDGER_CURE)
 
     def keep(self, ledger: Ledger) -> None:
         """Write the ledger where it says something new."""
         before = self.ledger()
         if before is None or dump(ledger) != dump(before):
-            write(self.folder / "ledger.json", dump(ledger))
+            self.check_held()
+            write(self.folder / LEDGER, seal("ledger", ledger))
+        self._ledger_kept = True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from any other that ever had its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def outcome_of(key: str, stored: StoredTrial, evaluations: Mapping[str, StoredEvaluation | None]) -> Outcome:
+    """The outcome of the trial of a key, from what stands for it and its answers, by the keys of the questions."""
+    return Outcome(
+        key=key,
+        status=stored.status,
+        reason=stored.reason,
+        traceback=stored.traceback,
+        last_step=stored.last_step,
+        learning=stored.learning,
+        evaluations={asked: evaluation.points for asked, evaluation in evaluations.items() if evaluation is not None},
+        train_seconds=stored.train_seconds,
+        compile_seconds=stored.compile_seconds,
+        members=stored.members,
+    )
 
 
 def done(trial: Trial, outcome: Outcome | None) -> bool:

@@ -17,7 +17,8 @@ import pytest
 
 from suite import palette
 from suite.listeners import database, tracking, views
-from suite.listeners.mirror import ANSWER, NOTE, folder_of
+from suite.listeners.database import folder_of
+from suite.listeners.mirror import ANSWER, NOTE
 from suite.spec import Plugin
 from suite.trial import Outcome, Trial
 

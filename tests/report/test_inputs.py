@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from suite import SuiteError
 from suite.check.imagined import fill
 from suite.plan import schema
 from suite.registry.registry import Registry
@@ -70,14 +71,21 @@ def first_of(kind: str) -> Callable[[Store], Path]:
     "file",
     [
         *(first_of(kind) for kind in ("trials", "evaluations", "timings")),
-        lambda store: store.folder / "ledger.json",
         lambda store: store.report / "index.html",
         lambda store: store.report / "results.csv",
     ],
-    ids=["trial", "evaluation", "timing", "ledger", "page", "table"],
+    ids=["trial", "evaluation", "timing", "page", "table"],
 )
 def test_a_file_that_changes_changes_it(store: Store, file: Callable[[Store], Path], change: Callable[[Path], None]) -> None:
     change(file(store))
+    assert not inputs.unchanged(store, REGISTRY, None)
+
+
+def test_a_ledger_that_is_gone_changes_it_and_one_that_was_edited_is_told(store: Store) -> None:
+    edit(store.folder / "ledger.json")
+    with pytest.raises(SuiteError, match=r"ledger\.json: cannot be read, since it is truncated or was edited"):
+        inputs.unchanged(store, REGISTRY, None)
+    (store.folder / "ledger.json").unlink()
     assert not inputs.unchanged(store, REGISTRY, None)
 
 

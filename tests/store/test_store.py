@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,11 @@ from hypothesis import strategies as st
 
 from suite import Point, SuiteError
 from suite.check.imagined import MACHINE
+from suite.plan import schema
 from suite.spec import Grade, Plugin
 from suite.store import store as stores
 from suite.store.files import dump, load
+from suite.store.ledger import Entered, entered
 from suite.store.store import Store
 from suite.trial import Cost, Evaluation, Grading, Learning, Outcome, Roof, Rule, Shape, Status, Timed, Timing, Trial, Validation
 
@@ -85,16 +90,18 @@ def test_how_a_trial_ended_comes_back(store: Store, tiny: Trial, status: Status)
     assert not stores.done(tiny, ended)
 
 
-def test_a_file_without_a_last_step_is_read(store: Store, tiny: Trial) -> None:
-    """As it was written before there was one."""
+def test_a_file_of_the_form_before_the_first_is_read(store: Store, tiny: Trial) -> None:
+    """It has no seal, and no last step, which came later."""
     store.put(tiny, outcome(tiny, status="failed"), MACHINE)
     file = store.file("trials", tiny.key)
     record = json.loads(file.read_text())
-    del record["last_step"]
+    for later in ("form", "kind", "sha256", "last_step"):
+        del record[later]
     file.write_text(json.dumps(record))
     found = store.get(tiny)
     assert found is not None
     assert (found.status, found.last_step) == ("failed", None)
+    assert store.spoiled == {}
 
 
 def test_timings_and_grades_come_back(store: Store) -> None:
@@ -146,14 +153,93 @@ def test_differences_are_named(tiny: Trial) -> None:
     assert stores.differences(stored, stored) == []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"key": 1}', "\x00"])
-def test_a_spoiled_file_is_named_with_the_cure(store: Store, tiny: Trial, text: str) -> None:
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def edited(text: str) -> str:
+    assert '"train_seconds": 1.5' in text
+    return text.replace('"train_seconds": 1.5', '"train_seconds": 1.4')
+
+
+def laid_out_anew(text: str) -> str:
+    return json.dumps(json.loads(text))
+
+
+SPOIL: dict[str, Callable[[str], str]] = {
+    "cut": cut,
+    "edited": edited,
+    "laid out anew": laid_out_anew,
+    "emptied": lambda _: "",
+    "of another kind": lambda _: '{"key": 1}',
+    "a list": lambda _: "[]",
+}
+
+
+@pytest.mark.parametrize("how", SPOIL)
+def test_a_spoiled_file_is_named_and_counts_as_not_done(store: Store, tiny: Trial, how: str) -> None:
+    other = replace(tiny, seed=1)
+    for trial in (tiny, other):
+        store.put(trial, outcome(trial), MACHINE)
     file = store.file("trials", tiny.key)
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    with pytest.raises(SuiteError, match=r"trials/.*\.json: cannot be read: .*; delete the file and its work is done again") as caught:
-        store.get(tiny)
+    file.write_text(SPOIL[how](file.read_text()))
+    assert store.get(tiny) is None
+    assert store.get(other) is not None
+    [fault] = store.spoiled.values()
+    assert fault.startswith(f"{file}: cannot be read, since it is truncated or was edited: ")
+    assert fault.endswith("; it counts as not done, and the next run does its work again")
+    assert "\n" not in fault
+    store.put(tiny, outcome(tiny), MACHINE)
+    assert store.get(tiny) == outcome(tiny)
+    assert store.spoiled == {}
+
+
+def test_a_file_under_another_files_name_is_named(store: Store, tiny: Trial) -> None:
+    store.put(tiny, outcome(tiny), MACHINE)
+    file = store.file("trials", tiny.key)
+    file.rename(store.file("trials", "0123"))
+    assert store.trial("0123") is None
+    assert f"holds the record of another key, {tiny.key}" in store.spoiled[store.file("trials", "0123")]
+
+
+@pytest.mark.parametrize("ledger", [False, True])
+def test_a_file_of_a_newer_form_is_refused_by_name_form_and_fix(store: Store, tiny: Trial, ledger: bool) -> None:
+    store.put(tiny, outcome(tiny), MACHINE)
+    store.keep(entered(None, Entered(schema.load("smoke"), schema.Request("smoke"), (tiny,), (), (), MACHINE)))
+    file = store.folder / "ledger.json" if ledger else store.file("trials", tiny.key)
+    file.write_text(file.read_text().replace('"form": 1', '"form": 2'))
+    with pytest.raises(SuiteError) as caught:
+        store.ledger() if ledger else store.get(tiny)
+    assert str(caught.value).startswith(
+        f"{file}: is of form 2, which a newer version of the suite wrote, and this one reads forms up to 1; "
+    )
+    assert "upgrade the suite" in str(caught.value)
+
+
+def test_a_clock_that_is_set_back_changes_nothing(store: Store, tiny: Trial) -> None:
+    """Which record stands is never a question of when its file was written."""
+    trial = asked(tiny, "one")
+    store.put(trial, outcome(trial), MACHINE)
+    store.keep(entered(None, Entered(schema.load("smoke"), schema.Request("smoke"), (trial,), (), (), MACHINE)))
+    before = store.get(trial), store.ledger()
+    for age, file in enumerate(sorted(store.folder.rglob("*.json"))):
+        os.utime(file, (10_000_000 * age, 4_000_000_000 - 10_000_000 * age))
+    assert (store.get(trial), store.ledger()) == before
+    later = outcome(trial, status="failed", reason="no such luck")
+    store.put(trial, later, MACHINE)
+    os.utime(store.file("trials", trial.key), (0, 0))
+    assert store.get(trial) == later
+
+
+def test_a_folder_that_is_removed_is_told_by_the_next_write_even_if_something_made_it_again(store: Store, tiny: Trial) -> None:
+    with store.writing():
+        store.put(tiny, outcome(tiny), MACHINE)
+        shutil.rmtree(store.folder)
+        store.checkpoint(tiny.key).parent.mkdir(parents=True)  # as a worker does that writes its weights
+        with pytest.raises(SuiteError, match="was removed while the run was at work") as caught:
+            store.put(tiny, outcome(tiny), MACHINE)
     assert "\n" not in str(caught.value)
+    assert store.keys("trials") == []
 
 
 scores = st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False), max_size=3)

@@ -1,0 +1,109 @@
+"""Measures planning, `suite status` and a run with nothing to do over stores of many trials, which nobody trained for."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from suite import Point, api, settled
+from suite.plan import schema
+from suite.report import inputs, telling
+from suite.spec import Grade
+from suite.store.ledger import entered
+from suite.trial import Learning, Outcome, Trial, Validation
+
+COUNTS = (100, 1000, 10_000)
+ROUNDS = 3
+FORGOTTEN = "the same, not remembered"
+"""A run that must look for itself, as after an edit that changes no result."""
+
+PLAN = """
+name = "many"
+variants = ["lstm"]
+tasks = [{{ name = "adding", lengths = [4] }}]
+seeds = {seeds}
+[matching]
+hidden_size = 4
+[training]
+learning_rates = [0.01]
+steps = 40
+validate_every = 10
+[evaluations]
+lengths = [2]
+corruptions = ["gaussian_noise"]
+"""
+
+
+def outcome_of(trial: Trial) -> Outcome:
+    """What such a trial could have come to: four validations, and an answer at each point of each evaluation."""
+    loss = 0.1 + trial.seed * 1e-6
+    curve = tuple(Validation(step, {"loss": loss, "train_loss": loss, "within": 0.5}) for step in (10, 20, 30, 40))
+    points = {asked.key: tuple(Point(at, 4, {"loss": loss, "within": 0.5}, 1 / 6, False) for at in asked.at) for asked in trial.evaluations}
+    learning = Learning("loss < 0.01", 1 / 6, curve, 40)
+    return Outcome(trial.key, "ok", learning=learning, evaluations=points, train_seconds=0.5, compile_seconds=0.0, members=2)
+
+
+def fill(folder: Path, count: int) -> Path:
+    """A plan of so many trials, and a store as if it had run, with a report that is only said to be up to date; the plan's file."""
+    plan = folder / "many.toml"
+    plan.write_text(PLAN.format(seeds=list(range(count))))
+    work = api.prepare(schema.load(str(plan)), folder / "runs", "cpu", schema.Request(str(plan)))
+    for trial in work.trials:
+        work.store.put(trial, outcome_of(trial), work.machine)
+    for grading in work.gradings:
+        work.store.put_grade(grading, Grade(True, True))
+    work.store.keep(entered(None, api._entered(work)))
+    work.store.report.mkdir()
+    (work.store.report / "index.html").write_text("not drawn")
+    fingerprint = inputs.fingerprint(work.store, work.registry, work.selection)
+    (work.store.report / inputs.MANIFEST).write_bytes(inputs.manifest({"index.html": b"not drawn"}, fingerprint, ()))
+    (work.store.report / telling.ANSWER).write_text("[]")
+    work = api.prepare(schema.load(str(plan)), folder / "runs", "cpu", schema.Request(str(plan)))
+    settled.remember(work, (), "nothing to compare")
+    return plan
+
+
+def clocked(words: Sequence[str | Path]) -> tuple[float, float]:
+    """Seconds that a command takes, by the wall and of its processor's time in user mode."""
+    begun = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "suite", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    _, ended, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(ended)
+    assert process.returncode == 0, errors.decode()
+    return time.perf_counter() - begun, used.ru_utime
+
+
+def store() -> None:
+    """Planning, `suite status` and a run with nothing to do, by how many trials are finished: seconds, and the exponent of growth."""
+    memory = Path("/dev/shm")  # so that what is measured is the suite, and not how long a disk takes to be sure of a file
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    for count in COUNTS:
+        with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+            begun = time.perf_counter()
+            plan, runs = fill(Path(place), count), Path(place) / "runs"
+            print(f"\n{count} finished trials, {2 * count} evaluations; written in {time.perf_counter() - begun:.1f} s")
+            commands: dict[str, list[str | Path]] = {
+                "planning alone": ["status", plan, "--device", "cpu", "--runs", Path(place) / "empty"],
+                "status": ["status", plan, "--device", "cpu", "--runs", runs],
+                "a run with nothing to do": ["run", plan, "--device", "cpu", "--runs", runs, "--listen", "track=false"],
+                FORGOTTEN: ["run", plan, "--device", "cpu", "--runs", runs, "--listen", "track=false"],
+            }
+            for name, words in commands.items():
+                if name == FORGOTTEN:
+                    (runs / "many" / settled.FILE).unlink()
+                rounds = np.median([clocked(words) for _ in range(ROUNDS)], axis=0)
+                seconds.setdefault(name, []).append((float(rounds[0]), float(rounds[1])))
+                print(f"  {name:26} {rounds[0]:6.2f} s, of which user CPU {rounds[1]:6.2f}", flush=True)
+    print("\n  exponent of the count, user CPU, from the last two")
+    for name, measured in seconds.items():
+        print(f"  {name:26} {math.log(measured[-1][1] / measured[-2][1]) / math.log(COUNTS[-1] / COUNTS[-2]):.2f}", flush=True)
