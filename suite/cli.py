@@ -95,6 +95,9 @@ def run(
     retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
     max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Begin no more trials after N that failed.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no more trials after the first that failed.")] = False,
+    checkpoint: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="So often a training is kept, from where it goes on when interrupted.")
+    ] = None,
     runs: Runs = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it may take.")] = False,
     listen: Annotated[
@@ -116,7 +119,8 @@ def run(
         from . import machine
 
         os.environ.update(machine.ENVIRONMENT)  # before torch is imported
-    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
+    failures = 1 if fail_fast else max_failures
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
     work = prepared(plan, variants, tasks, seeds, runs, device, **limits)
     if dry_run:
         from . import estimate
@@ -377,5 +381,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            typer.echo("interrupted; finished trials are kept, and the same command goes on from there", err=True)
+            typer.echo("interrupted; finished trials are kept, and the same command goes on, also with trainings that had begun", err=True)
         raise

@@ -320,8 +320,8 @@ class Grade:
     """What may be expected of a variant when it is run again.
 
     run_to_run: outputs and gradients of two runs on one device are the same bits; batch_sizes: a row alone gives the same bits as in a batch
-    devices: CPU and CUDA agree to 1e-5 of the largest value; None where there is no second device
-    failed: why there is no grade, where there is none
+    devices: CPU and CUDA agree to 1e-5 of the largest value, None where there is one of them; failed: why there is no grade
+    unresumable: how a training that goes on from a checkpoint departs from one that was never interrupted; empty where it does not
     unsound: what the variant does that forbids comparing it, such as looking ahead while it claims to be causal; empty where nothing was found
     """
 
@@ -330,6 +330,7 @@ class Grade:
     devices: bool | None = None
     failed: str = ""
     unsound: str = ""
+    unresumable: str = ""
 
     def __str__(self) -> str:
         if self.failed:
@@ -356,9 +357,8 @@ class Provenance:
     command: the command line that makes them again; empty where they come from a Plan made in Python
     machine: where the last run took place; machines: every set of machine, commit and versions behind a trial, each once
     failed_timings: reasons by cell; grades: by the variant's label
-    sources: name and SHA-256 of each file behind the learning results
+    sources: name and SHA-256 of each file behind the learning results; units: of a measure's points, by the measure's name
     missing: cells asked for that have no result; edited: fields of the plan that say something else now than when the results were made
-    units: of a measure's points, by the measure's name
     """
 
     command: str

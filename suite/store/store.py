@@ -66,6 +66,11 @@ class Store:
         self.folder = runs.resolve() / plan
         self.report = self.folder / "report"
 
+    @property
+    def unfinished(self) -> Path:
+        """The folder of trainings that are not done."""
+        return self.folder / "unfinished"
+
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"
 
@@ -127,6 +132,11 @@ class Store:
     def trial(self, key: str) -> StoredTrial | None:
         return load(self.file("trials", key), StoredTrial, CURE)
 
+    def learned(self, key: str) -> bool:
+        """Whether a trial's training is done, whatever became of its evaluations."""
+        stored = self.trial(key)
+        return stored is not None and stored.learning is not None
+
     def evaluation(self, key: str) -> StoredEvaluation | None:
         return load(self.file("evaluations", key), StoredEvaluation, CURE)
 
@@ -168,6 +178,12 @@ class Store:
     def ledger(self) -> Ledger | None:
         """Which key stands for each cell of the plan; None where nothing was run."""
         return load(self.folder / "ledger.json", Ledger, "delete the file and run the plan again: finished trials are kept")
+
+    @property
+    def standing(self) -> frozenset[str]:
+        """The keys of the trials that stand for a cell."""
+        ledger = self.ledger()
+        return frozenset(entry.key for entry in ledger.cells.values()) if ledger else frozenset()
 
     def keep(self, ledger: Ledger) -> None:
         """Write the ledger where it says something new."""
