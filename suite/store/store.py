@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from ..errors import SuiteError
@@ -59,6 +62,23 @@ class StoredGrade:
     grade: Grade = field(default_factory=Grade)
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who is at work in a plan's folder: a process, its machine, and since when."""
+
+    process: int
+    machine: str
+    since: str
+
+
+def described(file: Path) -> str:
+    """Whom the file of a holder names, in brackets; nothing where it names none that is known."""
+    with contextlib.suppress(SuiteError):
+        if holder := load(file, Holder, CURE):
+            return f" (process {holder.process} on {holder.machine}, since {holder.since})"
+    return ""
+
+
 class Store:
     """What one plan has written under ``runs/<plan>/``."""
 
@@ -80,23 +100,29 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the plan's folder for one run.
+        """Hold the plan's folder for one run; the system lets go of it when the run ends, however it does.
 
         Raises SuiteError when another run holds it or it cannot be written.
         """
         import filelock
 
+        holder = self.folder / ".holder"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock")
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise SuiteError(f"{self.folder}: another run is at work here; wait for it, or use --runs with another folder") from None
+            raise SuiteError(
+                f"{self.folder}: another run is at work here{described(holder)}; wait for it, or use --runs with another folder"
+            ) from None
         except OSError as error:
             raise SuiteError(f"{self.folder}: cannot be written: {error.strerror}; use --runs with another folder") from None
         try:
+            write(holder, dump(Holder(os.getpid(), platform.node(), f"{datetime.now():%Y-%m-%d %H:%M}")))
             yield
         finally:
+            with contextlib.suppress(OSError):  # the lock alone decides, and the next run names itself
+                holder.unlink(missing_ok=True)
             lock.release()
 
     # Trials
