@@ -14,6 +14,7 @@ from .execution.run import Work
 from .plan import schema
 from .registry.finder import discover
 from .registry.registry import Provided, Registry
+from .store import unfinished
 from .store.ledger import Ledger
 from .store.store import Store, differences, done, learning_digest
 from .trial import Outcome, Trial
@@ -46,12 +47,14 @@ class TrialStatus:
 
 def status(work: Work) -> list[TrialStatus]:
     """The state of each trial of a plan, in the plan's order."""
-    ledger = work.store.ledger()
-    return [_status(work, ledger, trial, work.outcomes.get(trial.key)) for trial in work.trials]
+    ledger, begun = work.store.ledger(), unfinished.steps(work.store.unfinished)
+    return [_status(work, ledger, begun, trial, work.outcomes.get(trial.key)) for trial in work.trials]
 
 
-def _status(work: Work, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+def _status(work: Work, ledger: Ledger | None, begun: Mapping[str, int], trial: Trial, outcome: Outcome | None) -> TrialStatus:
     state, reason = _state(work, ledger, trial, outcome)
+    if outcome is None and trial.key in begun:
+        state, reason = "pending", f"begun; it goes on after step {begun[trial.key]} of {trial.training.steps}"
     return TrialStatus(
         key=trial.key,
         variant=trial.variant.label,

@@ -108,9 +108,7 @@ class Keeper:
             unfinished.keep(self._keeping.folder, self._keys, snapshot.step, content)
         if raised:
             reason = getattr(raised.error, "strerror", None) or raised.reason
-            self._note(
-                f"{self._keeping.folder}: no checkpoint can be written: {reason}; the training goes on, and begins anew if interrupted"
-            )
+            self._note(f"{self._keeping.folder}: a training could not be kept: {reason}; it goes on, and an interruption costs more of it")
         end = time.monotonic()
         self._next = end + max(self._keeping.interval, (end - start) / MOST_SHARE)
 

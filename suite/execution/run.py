@@ -70,8 +70,8 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
     """
     training = _Training(work, invocation, executor, audience)
-    unfinished.clear(work.store.unfinished)
     training.tidy()
+    unfinished.clear(work.store.unfinished)
     jobs = list(_jobs(work, workers, executor))
     tell_schedule(work, [job.trials for job in jobs], workers, audience)
     for job in jobs:
@@ -127,6 +127,7 @@ class _Training:
                 self._end(self._futures.pop(future), future)
             if self._stopped:
                 self._skip_the_rest()
+        unfinished.clear(self._store.unfinished)
         return self._outcomes
 
     def tidy(self) -> None:

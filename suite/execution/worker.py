@@ -135,7 +135,7 @@ def _step(error: BaseException) -> int | None:
 
 def _do(job: Job, ended: _Ended) -> None:
     first = job.trials[0]
-    trainer.prepare(first.device, first.seed)
+    trainer.prepare(first.device)
     send = sender(job.channel)
     parts = parts_of(job.trials, job.keeping, lambda sentence: send(Event(first.key, note=sentence))) if job.train else []
     begun = {place: part.begun.step for part in parts if part.begun for place in part.places}

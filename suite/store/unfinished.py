@@ -74,22 +74,27 @@ def found(folder: Path) -> Iterator[Unfinished]:
     yield from sorted(files, key=lambda file: -file.header.step)
 
 
+def steps(folder: Path) -> dict[str, int]:
+    """How far the trials have come that are not done, by their keys."""
+    return {key: file.header.step for file in reversed(list(found(folder))) for key in file.header.keys}
+
+
 def tidy(folder: Path, done: Callable[[str], bool]) -> None:
-    """Remove the files of which every trial is done, by its key, those that cannot be read, and the folder where nothing is left."""
+    """Remove the files of which every trial is done, by its key, and those that cannot be read."""
     for path in folder.glob(f"*{SUFFIX}"):
         header = _header(path)
         if header is None or all(map(done, header.keys)):
             with contextlib.suppress(OSError):  # a folder that cannot be written to keeps them
                 path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others are in it
-        folder.rmdir()
 
 
 def clear(folder: Path) -> None:
-    """Remove what writers have left behind that were killed while they wrote; called while nobody writes."""
+    """Remove what writers have left behind that were killed while they wrote, and an empty folder; called while nobody writes."""
     for partial in folder.glob(f".*{SUFFIX}.*"):
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there is something in it
+        folder.rmdir()
 
 
 def _header(path: Path) -> Header | None:

@@ -46,12 +46,9 @@ class Trained:
     diverged: str = ""
 
 
-def prepare(device: str, seed: int = 0) -> None:
-    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32.
-
-    The seed is for dropout and its like, which know only the process's generator.
-    """
-    torch.manual_seed(dropout_seed(seed))
+def prepare(device: str) -> None:
+    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32."""
+    torch.manual_seed(0)  # for what draws outside of a training, in which each trial has a generator of its own
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if not gc.get_freeze_count():  # else the objects of a long recurrence set off search after search through all that torch has made
@@ -66,7 +63,7 @@ def prepare(device: str, seed: int = 0) -> None:
 
 
 def dropout_seed(seed: int) -> int:
-    """The seed of what a trial's model draws in training, apart from that of its data and its weights."""
+    """The seed of what a trial's model draws in training, as dropout does: apart from that of its data and its weights."""
     return int(data.generator("dropout", seed).integers(2**62))
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from suite.execution import events, worker
+from suite.execution import events, processes, worker
 from suite.execution.keeping import MOST_SHARE, Keeper, Keeping, parts_of
-from suite.ops.engines import REFERENCE, VENDOR
+from suite.execution.local import LocalExecutor
 from suite.registry.finder import discover
 from suite.store import unfinished
 from suite.training import trainer
@@ -143,7 +145,7 @@ def test_no_room_costs_a_sentence_and_no_training(
     assert learned(worker.work(job(trials, tmp_path, keeping))) == learned(whole)
     notes = {event.note for event in heard(tmp_path) if event.note}
     assert len(notes) == 1
-    assert "no checkpoint can be written: No space left on device; the training goes on" in notes.pop()
+    assert "a training could not be kept: No space left on device; it goes on" in notes.pop()
 
 
 def test_a_plugin_that_removes_the_folder_loses_nothing(trials: list[Trial], keeping: Keeping, tmp_path: Path) -> None:
@@ -189,15 +191,23 @@ def test_writing_takes_a_small_part_of_the_time(tiny: Trial, keeping: Keeping, m
     assert min(waits) >= 2 / MOST_SHARE  # writing took two seconds
 
 
-def test_dropout_goes_on_alike_whoever_leads_the_population(tiny: Trial) -> None:
-    """The state of a member's generator is its own seed's, which no company changes."""
-    members = trainer.gather(
-        trainer.build([replace(tiny, engine=VENDOR.name)], discover().variant("gru").noun, discover().task("adding").noun), REFERENCE.name
-    )
-    members.seed([trainer.dropout_seed(5)])
-    state = members.random(0)
-    before = torch.get_rng_state()
-    trainer.prepare("cpu", 5)
-    assert state is not None
-    assert torch.equal(state, torch.get_rng_state())
-    torch.set_rng_state(before)
+@pytest.mark.skipif(sys.platform != "linux", reason="masks of signals are seen in /proc")
+def test_a_run_that_ends_has_its_trainings_kept_first(trials: list[Trial], keeping: Keeping, tmp_path: Path) -> None:
+    """A worker has a moment for that, whatever ended the run; and Ctrl-C does not reach what workers are forked from."""
+    long = [replace(trial, training=replace(trial.training, steps=1_000_000)) for trial in trials]
+    with LocalExecutor(1) as executor:
+        whole = job(long, tmp_path, replace(keeping, interval=1000.0))
+        executor.submit(worker.work, replace(whole, channel=executor.channel))
+        steps = [0]
+        while steps[-1] < 100:
+            executor.wait([], 0.05)
+            steps += [event.validation.step for event in executor.events() if event.validation]
+        assert not keeping.folder.exists()
+        [server] = [pid for pid in processes.descendants(os.getpid()) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()][:1]
+        [blocked] = [line for line in Path(f"/proc/{server}/status").read_text().splitlines() if line.startswith("SigBlk:")]
+        assert int(blocked.split()[1], 16) & 1 << signal.SIGINT - 1
+    [(members, step)] = steps_kept(keeping)
+    assert members == 3
+    assert step >= steps[-1]
+    [part] = parts_of(long, keeping, pytest.fail)
+    assert part.begun is not None

@@ -23,9 +23,9 @@ def test_the_last_two_are_kept_and_the_last_comes_first(folder: Path) -> None:
     for step in (5, 10, 100):
         unfinished.keep(folder, ["a", "b"], step, f"at {step}\n".encode())
     assert kept(folder) == [(100, b"at 100\n"), (10, b"at 10\n")]
-    assert {file.header.keys for file in unfinished.found(folder)} == {("a", "b")}
-    unfinished.keep(folder, ["b", "a"], 7, b"another company")
+    unfinished.keep(folder, ["b", "a", "c"], 7, b"another company")
     assert kept(folder) == [(100, b"at 100\n"), (10, b"at 10\n"), (7, b"another company")]
+    assert unfinished.steps(folder) == {"a": 100, "b": 100, "c": 7}
 
 
 def test_what_came_after_the_step_was_damaged_and_is_removed(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_file_that_says_nothing_is_not_found_and_goes(folder: Path, line: byte
     (folder / f"odd{unfinished.SUFFIX}").write_bytes(line)
     assert kept(folder) == []
     unfinished.tidy(folder, lambda _key: False)
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
 
 
 def test_another_form_is_not_used(folder: Path) -> None:
@@ -66,7 +66,9 @@ def test_a_file_goes_when_all_its_trials_are_done(folder: Path) -> None:
     unfinished.keep(folder, ["c"], 5, b"")
     unfinished.tidy(folder, lambda key: key in "ac")
     assert [file.header.keys for file in unfinished.found(folder)] == [("a", "b")]
+    unfinished.clear(folder)
     unfinished.tidy(folder, lambda _key: True)
+    unfinished.clear(folder)
     assert not folder.exists()
     unfinished.tidy(folder, lambda _key: True)
 
