@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import SuiteError, nearest
-from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants
+from .options import Checkpoint, Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants
 
 if TYPE_CHECKING:
     from .api import Executed
@@ -95,9 +95,7 @@ def run(
     retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
     max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Begin no more trials after N that failed.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no more trials after the first that failed.")] = False,
-    checkpoint: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="So often a training is kept, from where it goes on when interrupted.")
-    ] = None,
+    checkpoint: Checkpoint = None,
     runs: Runs = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it may take.")] = False,
     listen: Annotated[
