@@ -17,7 +17,7 @@ help:
 	@echo 'make test       install what tests need and run them'
 	@echo 'make check      ruff (lint, format) and mypy'
 	@echo 'make bench      measure the suite itself: ratios, interleaved, medians'
-	@echo 'make validate   measure the report'\''s statistics on planted truth: false claims, coverage, power, bias'
+	@echo 'make validate   measure the report'\''s statistics on planted truth, and kill runs to see that nothing is lost'
 	@echo 'make install    make .venv and install the suite there (the others do this first)'
 	@echo 'make clean      remove .venv and caches; runs/ stays'
 
@@ -52,6 +52,7 @@ bench: install
 validate: install
 	$(BIN)/python -m tests.validate
 	$(BIN)/python -m tests.clones
+	$(BIN)/python -m tests.kills
 
 dashboard: install
 	@$(BIN)/suite dashboard --port $(PORT)

@@ -74,6 +74,7 @@ def grades(results: Results) -> DataFrame:
             "Across batch sizes": "failed" if grade.failed else MARKS[grade.batch_sizes],
             "Across devices": "failed" if grade.failed else MARKS[grade.devices],
             "Contract": grade.unsound or ("–" if grade.failed else "sound"),
+            "When interrupted": f"begins anew: {grade.unresumable}" if grade.unresumable else "–" if grade.failed else "goes on exactly",
         }
         for name, grade in results.provenance.grades.items()
     )

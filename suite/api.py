@@ -293,6 +293,7 @@ def run(
     retries: int | None = None,
     max_failures: int | None = None,
     fail_fast: bool = False,
+    checkpoint: float | None = None,
     runs: str | Path = "runs",
     whole: bool = False,
     **options: Value,
@@ -304,6 +305,7 @@ def run(
     variables must be set for that)
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
     died, and after how many failures no trial is begun; fail_fast: after the first
+    checkpoint: seconds in place of the plan's between two moments from which an interrupted training goes on
     whole: return all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow and ``progress=True`` to see them
 
@@ -322,7 +324,8 @@ def run(
         raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
-    loaded = schema.limited(loaded, timeout=timeout, memory=memory, retries=retries, max_failures=1 if fail_fast else max_failures)
+    failures = 1 if fail_fast else max_failures
+    loaded = schema.limited(loaded, timeout=timeout, memory=memory, retries=retries, max_failures=failures, checkpoint=checkpoint)
     work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
     for fault in work.store.spoiled.values():
         warnings.warn(fault, stacklevel=2)

@@ -15,7 +15,7 @@ import typer
 
 from . import keeping
 from .errors import SuiteError, nearest
-from .options import Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
+from .options import Checkpoint, Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
 
 if TYPE_CHECKING:
     from .execution.run import Work
@@ -68,6 +68,7 @@ def run(
     retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
     max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Begin no more trials after N that failed.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no more trials after the first that failed.")] = False,
+    checkpoint: Checkpoint = None,
     runs: Runs = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it may take.")] = False,
     listen: Annotated[
@@ -80,7 +81,8 @@ def run(
 ) -> None:
     """Run what a plan, or the part of it that is asked for, still lacks, then write its report."""
     options = {**listener_options(listen), **journal_options(events)}
-    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": 1 if fail_fast else max_failures}
+    failures = 1 if fail_fast else max_failures
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
     if workers == 0:
         from . import machine
 
@@ -389,5 +391,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            typer.echo("interrupted; finished trials are kept, and the same command goes on from there", err=True)
+            typer.echo("interrupted; finished trials are kept, and the same command goes on, also with trainings that had begun", err=True)
         raise

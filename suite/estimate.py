@@ -16,6 +16,7 @@ from .plan import state
 from .registry.registry import Registry
 from .report.lint import Remark
 from .training import data, trainer
+from .training.optimizer import Optimizer
 from .trial import TOLERANCE, Timing, Trial
 
 LENGTHS = (8, 24)
@@ -79,7 +80,7 @@ def paces(trial: Trial, members: int, registry: Registry) -> Paces:
     group = [replace(trial, seed=seed, engine=engine, training=few, test_samples=few.evaluation_samples) for seed in range(count)]
     with contained():  # a plugin's own failure, which its trials will record
         models = trainer.gather(trainer.build(group, variant, task), engine)
-        optimizer = trainer.Optimizer(models, group)
+        optimizer = Optimizer(models, group)
 
         def training(length: int) -> float:
             clock = [time.perf_counter()]

@@ -35,6 +35,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N−1 instead of the plan's.")]
+Checkpoint = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="So often a training is kept, from where it goes on when interrupted.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SearchPath = Annotated[
     list[Path] | None,

@@ -320,8 +320,8 @@ class Grade:
     """What may be expected of a variant when it is run again.
 
     run_to_run: outputs and gradients of two runs on one device are the same bits; batch_sizes: a row alone gives the same bits as in a batch
-    devices: CPU and CUDA agree to 1e-5 of the largest value; None where there is no second device
-    failed: why there is no grade, where there is none
+    devices: CPU and CUDA agree to 1e-5 of the largest value, None where there is one of them; failed: why there is no grade
+    unresumable: how a training that goes on from a checkpoint departs from one that was never interrupted; empty where it does not
     unsound: what the variant does that forbids comparing it, such as looking ahead while it claims to be causal; empty where nothing was found
     """
 
@@ -330,6 +330,7 @@ class Grade:
     devices: bool | None = None
     failed: str = ""
     unsound: str = ""
+    unresumable: str = ""
 
     def __str__(self) -> str:
         if self.failed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import settled
 from .errors import SuiteError, contained
 from .plan import schema
+from .store import unfinished
 from .store.ledger import Entry, Ledger
 from .store.store import Store, differences, done, learning_digest, outcome_of
 from .trial import Outcome, Trial
@@ -47,8 +48,8 @@ class TrialStatus:
 
 def status(work: Work) -> list[TrialStatus]:
     """The state of each trial of a plan, in the plan's order."""
-    ledger = work.store.ledger()
-    return [_status(work.store, ledger, trial, work.outcomes.get(trial.key)) for trial in work.trials]
+    ledger, begun = work.store.ledger(), unfinished.steps(work.store.unfinished)
+    return [_status(work.store, ledger, trial, work.outcomes.get(trial.key), begun) for trial in work.trials]
 
 
 def remembered(plan: schema.Plan, request: schema.Request, runs: Path, device: str) -> list[TrialStatus] | None:
@@ -64,7 +65,7 @@ def remembered(plan: schema.Plan, request: schema.Request, runs: Path, device: s
         known = _known(store, entries[key]) if key in entries else None
         if known is None:
             return None
-        rows.append(_status(store, ledger, *known))
+        rows.append(_status(store, ledger, *known, begun={}))
     return rows
 
 
@@ -78,8 +79,11 @@ def _known(store: Store, entry: Entry) -> tuple[Trial, Outcome] | None:
     return replace(stored.trial, evaluations=asked), outcome_of(entry.key, stored, evaluations)
 
 
-def _status(store: Store, ledger: Ledger | None, trial: Trial, outcome: Outcome | None) -> TrialStatus:
+def _status(store: Store, ledger: Ledger | None, trial: Trial, outcome: Outcome | None, begun: Mapping[str, int]) -> TrialStatus:
+    """The state of a trial; begun: the step that a training which is not done has come to, by the trial's key."""
     state, reason = _state(store, ledger, trial, outcome)
+    if outcome is None and trial.key in begun:
+        state, reason = "pending", f"begun; it goes on after step {begun[trial.key]} of {trial.training.steps}"
     return TrialStatus(
         key=trial.key,
         variant=trial.variant.label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -275,7 +276,8 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     plan = slow_plan(tmp_path)
     with started("run", plan, cwd=tmp_path) as process:
         wait_for_trials(tmp_path, 1, process)
-        assert "another run is at work here" in suite("run", plan, cwd=tmp_path, code=2).stderr
+        refused = suite("run", plan, cwd=tmp_path, code=2).stderr
+        assert f"another run is at work here (process {process.pid} on {platform.node()}, since " in refused
 
 
 def test_a_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 
+from ..measures.resumption import departure
 from ..measures.soundness import looking_ahead, mixing_rows, noise
 from ..ops.engines import COMPILED, DERIVED, REFERENCE, Engine
 from ..ops.scan import observed, scan
@@ -277,6 +278,16 @@ def state_dict(subject: Subject[Variant]) -> None:
     file.seek(0)
     fresh.load_state_dict(torch.load(file, weights_only=True))
     require(torch.equal(forward(subject, written, x), forward(subject, fresh, x)), "a module read from a file gives other outputs")
+
+
+@check(
+    "Let forward depend on weights, buffers and its input alone: count nothing on self, and draw with torch's own generator; "
+    "until then, an interrupted training begins anew."
+)
+def resumption(subject: Subject[Variant]) -> None:
+    """A training that goes on from a file in a fresh module ends with the same bits as one that was never interrupted."""
+    difference = departure(subject.noun, subject.options, "cuda" if torch.cuda.is_available() else "cpu")
+    require(not difference, f"its training {difference}")
 
 
 @check(

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,22 @@ class _Call:
     request: bytes
 
 
+def _begin_server() -> None:
+    """Begin the process that wardens are forked from, deaf to Ctrl-C, which would interrupt it while it imports torch."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["suite.execution.preload"])
+    resource_tracker.ensure_running()  # which the server would begin otherwise, and which lets Ctrl-C through afterwards
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Warden:
     """The near end of a process that watches over a worker, and the call that it is at, if any."""
 
     def __init__(self, folder: Path, room: int) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["suite.execution.preload"])
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=warden.watch, args=(theirs, folder, room), daemon=True)
         self._process.start()
@@ -99,6 +111,7 @@ class LocalExecutor:
             resources.enter_context(_surroundings())
             resources.callback(self._end_wardens)
             self._room = int(FOLDER_SHARE * shutil.disk_usage(self._folder).free / self._workers)
+            _begin_server()
             for number in range(self._workers):
                 self._wardens.append(self._warden(number))
             self._bell, self._ringing = multiprocessing.Pipe(duplex=False)

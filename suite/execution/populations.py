@@ -38,7 +38,7 @@ def populations(trials: Sequence[Trial], workers: int) -> list[tuple[Trial, ...]
     groups = [group for every in together.values() for group in _parted(tuple(every), workers)]
     while len(groups) < workers:
         largest = max(groups, key=len)
-        if len(largest) == 1 or not _splits(largest[0]):
+        if len(largest) == 1 or not splits(largest[0]):
             break
         groups.remove(largest)
         groups += [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
@@ -63,7 +63,7 @@ def _parted(group: tuple[Trial, ...], workers: int) -> list[tuple[Trial, ...]]:
     return [group[start : start + size] for start in range(0, len(group), size)]
 
 
-def _splits(trial: Trial) -> bool:
+def splits(trial: Trial) -> bool:
     """Whether a trial's numbers are the same in whatever company it is trained: promised on a CPU alone."""
     return trial.device == "cpu"
 
@@ -74,7 +74,7 @@ def _cost(group: Sequence[Trial]) -> int:
 
 def companions(pending: Sequence[Trial], planned: Sequence[Trial]) -> list[Trial]:
     """The trials to train: those pending, and where numbers depend on the company, with the whole company they were planned in."""
-    wanted = {_alike(trial) for trial in pending if not _splits(trial)}
+    wanted = {_alike(trial) for trial in pending if not splits(trial)}
     keys = {trial.key for trial in pending}
     return [trial for trial in planned if trial.key in keys or _alike(trial) in wanted]
 

@@ -11,12 +11,14 @@ from ..listeners.announce import Audience
 from ..plan.schema import Limits, Plan, Request
 from ..registry.registry import Registry
 from ..spec import Grade, Machine
+from ..store import unfinished
 from ..store.selection import Selection
 from ..store.store import Store, done
 from ..trial import BASELINE, FAULTS, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
 from .events import Event
 from .executor import POLL_SECONDS, Died, Executor, answer, bounds_of
+from .keeping import Keeping
 from .outcomes import outcomes_of, tried_again
 from .populations import companions, lacking, populations, trained_before
 
@@ -62,6 +64,12 @@ class Work:
     def ungraded(self) -> tuple[Grading, ...]:
         return tuple(grading for grading in self.gradings if grading.key not in self.grades or self.grades[grading.key].failed)
 
+    @property
+    def resumable(self) -> frozenset[str]:
+        """The variants, by their labels, whose training is known to go on from a checkpoint to the same bits."""
+        graded = ((grading.variant.label, self.grades.get(grading.key)) for grading in self.gradings)
+        return frozenset(label for label, grade in graded if grade and not grade.failed and not grade.unresumable)
+
 
 def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience, workers: int) -> dict[str, Outcome]:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
@@ -69,6 +77,8 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
     """
     training = _Training(work, invocation, executor, audience)
+    training.tidy()
+    unfinished.clear(work.store.unfinished)
     jobs = list(_jobs(work, workers, executor))
     tell_schedule(work, [job.trials for job in jobs], workers, audience)
     for job in jobs:
@@ -78,14 +88,16 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
 
 def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
     """The pending trials as jobs: populations to train, and trained ones that lack an evaluation."""
-    store, outcomes = work.store, work.outcomes
+    store, outcomes, resumable = work.store, work.outcomes, work.resumable
+    keeping = Keeping(store.unfinished, work.plan.limits.checkpoint)
     trained = {trial.key for trial in work.pending if trained_before(outcomes.get(trial.key), store, trial.key)}
     untrained = companions([trial for trial in work.pending if trial.key not in trained], work.trials)
     unasked = [lacking(trial, outcomes.get(trial.key)) for trial in work.pending if trial.key in trained]
     for train, trials in ((True, untrained), (False, unasked)):
         for group in populations(trials, max(1, workers)) if trials else ():
             checkpoints = tuple(store.checkpoint(trial.key) for trial in group)
-            yield worker.Job(group, train, checkpoints, executor.channel)
+            kept = keeping if group[0].variant.label in resumable else None
+            yield worker.Job(group, train, checkpoints, executor.channel, keeping=kept)
 
 
 def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: int, audience: Audience) -> None:
@@ -100,9 +112,10 @@ class _Training:
         self._store, self._limits, self._machine = work.store, work.plan.limits, invocation.machine
         self._executor, self._audience = executor, audience
         self._waiting = {trial.key: trial for trial in work.pending}
+        self._standing = {trial.key for trial in work.trials} | work.store.ledger_keys
         self._outcomes = dict(work.outcomes)
         self._futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
-        self._validated: dict[str, int] = {}  # the step of the last validation that was told of, by key
+        self._validated: dict[str, int] = {}  # the step of the last validation that was told of, or that it goes on after, by key
         self._faults = 0
 
     def submit(self, job: worker.Job) -> None:
@@ -125,14 +138,27 @@ class _Training:
                 self._end(self._futures.pop(future), future)
             if self._stopped:
                 self._skip_the_rest()
+        unfinished.clear(self._store.unfinished)
         return self._outcomes
+
+    def tidy(self) -> None:
+        """Remove what was kept of trainings that are done, or that stand for nothing in the plan any more."""
+        unfinished.tidy(self._store.unfinished, self._superfluous)
+
+    def _superfluous(self, key: str) -> bool:
+        return key not in self._standing or self._store.learned(key)
 
     @property
     def _stopped(self) -> bool:
         return self._limits.max_failures is not None and self._faults >= self._limits.max_failures
 
     def _hear(self, event: Event) -> None:
-        if event.validation is None:
+        if event.note:
+            self._audience.note("checkpoint", event.note)
+            return
+        if event.begun:
+            self._validated[event.key] = event.begun
+        elif event.validation is None:
             self._validated.pop(event.key, None)
         else:
             self._validated[event.key] = event.validation.step
@@ -154,6 +180,7 @@ class _Training:
                 self._outcomes[trial.key] = self._store.get(trial) or outcome
                 self._faults += outcome.status in FAULTS
                 self._audience.tell("suite_trial_finished", trial=trial, outcome=self._outcomes[trial.key])
+        self.tidy()
 
     def _skip_the_rest(self) -> None:
         """Begin no further job; those that are at work end by themselves."""
@@ -169,7 +196,7 @@ class _Training:
 
 def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     if event.validation is None:
-        audience.tell("suite_trial_started", trial=trial)
+        audience.tell("suite_trial_started", trial=trial, step=event.begun)
         return
     if event.cut:
         audience.note(

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,9 +27,29 @@ FIRST_TO_GO = "500"
 
 
 class _Process:
-    """Whether this process is to do no further call."""
+    """Whether this process is a worker, and whether it is to do no further call."""
 
+    serves = False
     retired = False
+
+
+@contextlib.contextmanager
+def asked_to_end(ask: Callable[[], None]) -> Iterator[None]:
+    """While this lasts, a worker that is told to end (SIGTERM) calls this function and goes on, and ends itself by `leave`."""
+    if not _Process.serves:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: ask())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def leave() -> None:
+    """End this worker as the signal would have that told it to."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def retire() -> None:
@@ -51,6 +72,7 @@ def serve(connection: Connection, output: int, folder: Path) -> NoReturn:
 
 
 def _prepare(output: int, folder: Path) -> None:
+    _Process.serves = True
     os.setsid()
     processes.die_with_parent()
     processes.adopt_orphans()

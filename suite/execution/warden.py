@@ -33,6 +33,9 @@ FOLDER_FILES = 10_000
 STACK_SECONDS = 0.3
 """So long a worker that is to be ended has to write where it stands."""
 
+LEAVE_SECONDS = 1.0
+"""So long a worker whose run is gone has to keep how far its training has come."""
+
 GONE_SECONDS = 1.0
 """A worker that has hung up should have ended after so long."""
 
@@ -142,6 +145,12 @@ class Worker:
             if wait([self.printed.descriptor], timeout=0.05):
                 self.printed.read()
 
+    def let_go(self) -> None:
+        """Tell it to end, and wait for that a moment."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        self.exit_code(LEAVE_SECONDS)
+
     def exit_code(self, seconds: float) -> int | None:
         """How the worker ended, negative for a signal; None where it has not after so long."""
         until = time.monotonic() + seconds
@@ -249,6 +258,7 @@ def attend(run: Connection, worker: Worker, bounds: Bounds, request: bytes) -> t
         if worker.printed.descriptor in ready:
             worker.printed.read()
         if run in ready:
+            worker.let_go()
             raise HungUp
         if worker.connection in ready:
             return _heard(worker)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +16,17 @@ import torch
 from ..errors import Raised, SuiteError, contained
 from ..measures import repeatability, timing
 from ..measures.evaluate import evaluate
-from ..ops.engines import compile_seconds
 from ..registry.finder import discover
 from ..registry.registry import Registry
 from ..registry.sources import changed
 from ..spec import Corruption, Grade, Point, Task, Variant
 from ..store.files import write
 from ..training import model, trainer
-from ..trial import Grading, Learning, Outcome, Status, Timing, Trial
+from ..training.snapshot import never
+from ..trial import Grading, Learning, Outcome, Status, Timing, Trial, Validation
 from . import serve
 from .events import Event
+from .keeping import Keeper, Keeping, Part, parts_of, spending
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """What torch says where memory was refused and the exception has no type of its own for that."""
@@ -40,6 +41,7 @@ class Job:
 
     checkpoints: where the weights of each are, or are to be
     attempt: which one it is, from 1 on
+    keeping: where and how often its training is kept; None where it could not go on to the same bits
     """
 
     trials: tuple[Trial, ...]
@@ -47,6 +49,7 @@ class Job:
     checkpoints: tuple[Path, ...]
     channel: Path
     attempt: int = 1
+    keeping: Keeping | None = None
 
     def parted(self, size: int) -> list[Job]:
         """The same work as jobs of so many trials, the last one perhaps smaller."""
@@ -60,34 +63,43 @@ def sender(channel: Path) -> Callable[[Event], None]:
     descriptor = os.open(channel, os.O_WRONLY)
 
     def send(event: Event) -> None:
-        os.write(descriptor, event.line())
+        with contextlib.suppress(BrokenPipeError):  # the run is gone, and this process is about to end
+            os.write(descriptor, event.line())
 
     return send
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What a trial's training took: its share of the seconds, of those of compiling, and how many were trained as one program."""
+
+    train_seconds: float
+    compile_seconds: float
+    members: int
+
+
 @dataclass
 class _Ended:
-    """How far a job has come: what each trial has learned, and the answers of its evaluations."""
+    """How far a job has come: what each trial has learned at what cost, and the answers of its evaluations."""
 
     diverged: dict[str, str]
     learning: dict[str, Learning]
     points: dict[str, dict[str, tuple[Point, ...]]]
-    train_seconds: float | None = None
-    compile_seconds: float | None = None
+    costs: dict[str, _Cost]
 
 
 def work(job: Job) -> tuple[Outcome, ...]:
     """Train and evaluate trials as one program; whatever a plugin raises becomes the outcomes' reason."""
-    ended = _Ended({}, {}, {trial.key: {} for trial in job.trials})
+    ended = _Ended({}, {}, {trial.key: {} for trial in job.trials}, {})
     with contained() as raised:
         _do(job, ended)
     if raised:
         serve.retire()  # the traceback is all that is kept of what the plugin has left behind
-    return tuple(_outcome(trial, ended, len(job.trials), raised) for trial in job.trials)
+    return tuple(_outcome(trial, ended, raised) for trial in job.trials)
 
 
-def _outcome(trial: Trial, ended: _Ended, members: int, raised: Raised) -> Outcome:
-    learning = ended.learning.get(trial.key)
+def _outcome(trial: Trial, ended: _Ended, raised: Raised) -> Outcome:
+    learning, cost = ended.learning.get(trial.key), ended.costs.get(trial.key)
     validated = learning.curve[-1].step if learning and learning.curve else None
     if trial.key in ended.diverged:
         return Outcome(trial.key, "diverged", reason=ended.diverged[trial.key], last_step=validated, learning=learning)
@@ -99,9 +111,9 @@ def _outcome(trial: Trial, ended: _Ended, members: int, raised: Raised) -> Outco
         last_step=(_step(raised.error) or validated) if raised.error else None,
         learning=learning,
         evaluations=ended.points[trial.key],
-        train_seconds=ended.train_seconds,
-        compile_seconds=ended.compile_seconds,
-        members=None if ended.train_seconds is None else members,
+        train_seconds=cost.train_seconds if cost else None,
+        compile_seconds=cost.compile_seconds if cost else None,
+        members=cost.members if cost else None,
     )
 
 
@@ -123,10 +135,12 @@ def _step(error: BaseException) -> int | None:
 
 def _do(job: Job, ended: _Ended) -> None:
     first = job.trials[0]
-    trainer.prepare(first.device, first.seed)
+    trainer.prepare(first.device)
     send = sender(job.channel)
-    for trial in job.trials:
-        send(Event(trial.key))
+    parts = parts_of(job.trials, job.keeping, lambda sentence: send(Event(first.key, note=sentence))) if job.train else []
+    begun = {place: part.begun.step for part in parts if part.begun for place in part.places}
+    for place, trial in enumerate(job.trials):
+        send(Event(trial.key, begun=begun.get(place, 0)))
     registry = discover()
     check_unedited(*(trial.sources for trial in job.trials), *(asked.sources for trial in job.trials for asked in trial.evaluations))
     variant, task = registry.variant(first.variant.name).noun, registry.task(first.task.name).noun
@@ -134,7 +148,10 @@ def _do(job: Job, ended: _Ended) -> None:
     states = None if job.train else [_stored_weights(checkpoint, net) for checkpoint, net in zip(job.checkpoints, models, strict=True)]
     if states is None or any(state is None for state in states):
         corruption = registry.corruption(first.training.corruption).noun if first.training.corruption else None
-        states = _train(job, ended, task, models, send, corruption)
+        trained: dict[int, Mapping[str, torch.Tensor]] = {}
+        for part in parts or [Part(tuple(range(len(models))))]:
+            trained |= _train(job, part, ended, task, models, send, corruption)
+        states = [trained[place] for place in range(len(models))]
     for net, state in zip(models, states, strict=True):
         if state:  # a member that diverged before its first validation has none
             net.load_state_dict(state)
@@ -142,22 +159,39 @@ def _do(job: Job, ended: _Ended) -> None:
 
 
 def _train(
-    job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], send: Callable[[Event], None], corruption: Corruption | None
-) -> list[Mapping[str, torch.Tensor] | None]:
-    """Train the models; the best weights of each, which then lie in its checkpoint too."""
-    start, compiling = time.perf_counter(), compile_seconds()
-    members = trainer.gather(models, job.trials[0].engine)
-    trained = trainer.learn(job.trials, task, members, lambda trial, validation: send(Event(trial.key, validation)), corruption)
-    compiling = compile_seconds() - compiling
-    share = 1 / len(job.trials)
-    ended.train_seconds, ended.compile_seconds = share * (time.perf_counter() - start - compiling), share * compiling
-    for trial, checkpoint, result in zip(job.trials, job.checkpoints, trained, strict=True):
-        ended.learning[trial.key] = result.learning
+    job: Job,
+    part: Part,
+    ended: _Ended,
+    task: Task,
+    models: Sequence[model.Model],
+    send: Callable[[Event], None],
+    corruption: Corruption | None,
+) -> dict[int, Mapping[str, torch.Tensor]]:
+    """Train a part of the models; the best weights of each, by its place, which then lie in its checkpoint too."""
+    trials = [job.trials[place] for place in part.places]
+    spent = spending(len(trials), part.begun)
+    members = trainer.gather([models[place] for place in part.places], trials[0].engine)
+
+    def tell(trial: Trial, validation: Validation) -> None:
+        send(Event(trial.key, validation))
+
+    with contextlib.ExitStack() as at_work:
+        keeper = None
+        if job.keeping:
+            keeper = Keeper(job.keeping, trials, part.begun, lambda sentence: send(Event(trials[0].key, note=sentence)))
+            at_work.enter_context(serve.asked_to_end(keeper.end))
+        trained = trainer.learn(trials, task, members, tell, corruption, part.begun, keeper or never)
+        if keeper:
+            keeper.finish()
+    seconds, compiling = spent()
+    for place, result in zip(part.places, trained, strict=True):
+        key = job.trials[place].key
+        ended.costs[key], ended.learning[key] = _Cost(seconds, compiling, len(trials)), result.learning
         if result.diverged:
-            ended.diverged[trial.key] = result.diverged
+            ended.diverged[key] = result.diverged
         else:
-            write(checkpoint, _bytes(result.state))
-    return [result.state for result in trained]
+            write(job.checkpoints[place], _bytes(result.state))
+    return {place: result.state for place, result in zip(part.places, trained, strict=True)}
 
 
 def _evaluate(job: Job, ended: _Ended, task: Task, models: Sequence[model.Model], registry: Registry) -> None:

@@ -57,8 +57,8 @@ class Journal:
         self._write("scheduled", workers=workers, populations=keys, timings=len(timings))
 
     @hookimpl
-    def suite_trial_started(self, trial: Trial) -> None:
-        self._write("trial_started", **named(trial), steps=trial.training.steps)
+    def suite_trial_started(self, trial: Trial, step: int) -> None:
+        self._write("trial_started", **named(trial), step=step, steps=trial.training.steps)
 
     @hookimpl
     def suite_validated(self, trial: Trial, validation: Validation) -> None:

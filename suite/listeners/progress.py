@@ -122,8 +122,8 @@ class Display:
         self._hearing.scheduled(Layout(groups, workers, self._trained, tuple(timings), compiling), self._clock())
 
     @hookimpl
-    def suite_trial_started(self, trial: Trial) -> None:
-        self._running[trial.key] = Running(trial)
+    def suite_trial_started(self, trial: Trial, step: int) -> None:
+        self._running[trial.key] = Running(trial, step)
         self._hearing.started(trial.key, self._clock())
 
     @hookimpl

@@ -7,10 +7,11 @@ import warnings
 import torch
 from torch import Tensor
 
+from ..errors import contained
 from ..ops.engines import BATCHED, COMPILED, Engine, engines_of
 from ..spec import Grade, Options, Variant
 from ..training import model
-from . import soundness
+from . import resumption, soundness
 
 BATCH, STEPS, INPUT_SIZE = 8, 50, 8
 DEVICE_TOLERANCE = 1e-5
@@ -37,8 +38,15 @@ def grade(variant: Variant, options: Options, input_size: int, hidden_size: int,
             if other == "cpu" or torch.cuda.is_available():
                 elsewhere = _gradients(variant, options, hidden_size, x, engine, other)
                 devices += [_relative(tensor, wanted) <= DEVICE_TOLERANCE for tensor, wanted in zip(elsewhere, first, strict=True)]
-    unsound = soundness.fault(variant, options, device)
-    return Grade(all(repeats), all(rows), all(devices) if devices else None, unsound=unsound)
+    unsound, unresumable = soundness.fault(variant, options, device), _unresumable(variant, options, device)
+    return Grade(all(repeats), all(rows), all(devices) if devices else None, unsound=unsound, unresumable=unresumable)
+
+
+def _unresumable(variant: Variant, options: Options, device: str) -> str:
+    """How a resumed training departs; where the variant cannot be trained at all, that is for its trials to tell."""
+    with contained() as raised:
+        return resumption.departure(variant, options, device)
+    return raised.reason
 
 
 def _gradients(variant: Variant, options: Options, hidden_size: int, x: Tensor, engine: Engine, device: str) -> list[Tensor]:

@@ -152,12 +152,14 @@ class Limits(Strict):
     memory: GiB of host memory for each process that trains, with all processes that it begins
     retries: how often a trial whose process died is tried again in the same run; what raises, or goes beyond a limit, is not
     max_failures: after so many trials that failed, crashed or went beyond a limit, no other is begun
+    checkpoint: seconds between two moments at which a training is kept, from which an interrupted one goes on
     """
 
     timeout: Amount | None = None
     memory: Amount | None = None
     retries: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
     max_failures: Positive | None = None
+    checkpoint: Amount = 60.0
 
 
 class Plan(Strict):

@@ -50,8 +50,8 @@ def suite_scheduled(populations: Sequence[Sequence[Trial]], workers: int, timing
 
 
 @hookspec
-def suite_trial_started(trial: Trial) -> None:
-    """Hear that a worker took up a trial."""
+def suite_trial_started(trial: Trial, step: int) -> None:
+    """Hear that a worker took up a trial, and after which step its training goes on: 0 where it begins."""
 
 
 @hookspec

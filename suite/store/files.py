@@ -27,24 +27,35 @@ _NULL_SCORE = re.compile(rb'"scores": \{[^}]*null')
 
 
 def write(path: Path, text: str | bytes) -> None:
-    """Replace a file as a whole: what is read there is the old content or the new, never a part.
+    """Replace a file as a whole, as `put` does.
 
     Raises SuiteError where the disk is full or the folder cannot be written.
+    """
+    try:
+        put(path, text if isinstance(text, bytes) else text.encode())
+    except FileNotFoundError:  # it was made a moment ago
+        raise SuiteError(f"{path}: cannot be written: its folder was removed while the run was at work; run again") from None
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be written: {error.strerror}; finished trials are kept, run again once there is room") from None
+
+
+def put(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: what is read there is the old content or the new, never a part.
+
+    Raises OSError where that cannot be done; what was there before stays.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(text if isinstance(text, bytes) else text.encode())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except FileNotFoundError:  # it was made a moment ago
-        raise SuiteError(f"{path}: cannot be written: its folder was removed while the run was at work; run again") from None
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):  # what is left of it is a hidden file that nothing reads
             partial.unlink(missing_ok=True)
-        raise SuiteError(f"{path}: cannot be written: {error.strerror}; finished trials are kept, run again once there is room") from None
+        raise
 
 
 def dump(record: Any) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +93,23 @@ KINDS: Mapping[str, type[Any]] = {
 """What each folder of records holds, one in a file; the file's name is the record's key."""
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who is at work in a plan's folder: a process, its machine, and since when."""
+
+    process: int
+    machine: str
+    since: str
+
+
+def described(file: Path) -> str:
+    """Whom the file of a holder names, in brackets; nothing where it names none that is known."""
+    with contextlib.suppress(SuiteError):
+        if holder := load(file, Holder, CURE):
+            return f" (process {holder.process} on {holder.machine}, since {holder.since})"
+    return ""
+
+
 class Store:
     """What one plan has written under ``runs/<plan>/``.
 
@@ -103,6 +122,11 @@ class Store:
         self.spoiled: dict[Path, str] = {}
         self._lock_held: tuple[int, int] | None = None
         self._ledger_kept = False
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder of trainings that are not done."""
+        return self.folder / "unfinished"
 
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"
@@ -147,25 +171,31 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the plan's folder for one run.
+        """Hold the plan's folder for one run; the system lets go of it when the run ends, however it does.
 
         Raises SuiteError when another run holds it or it cannot be written.
         """
         import filelock
 
+        holder = self.folder / ".holder"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self._lock_file)
             lock.acquire(timeout=0)
             self._lock_held, self._ledger_kept = _identity(self._lock_file), False
         except filelock.Timeout:
-            raise SuiteError(f"{self.folder}: another run is at work here; wait for it, or use --runs with another folder") from None
+            raise SuiteError(
+                f"{self.folder}: another run is at work here{described(holder)}; wait for it, or use --runs with another folder"
+            ) from None
         except OSError as error:
             raise SuiteError(f"{self.folder}: cannot be written: {error.strerror}; use --runs with another folder") from None
         try:
+            write(holder, dump(Holder(os.getpid(), platform.node(), f"{datetime.now():%Y-%m-%d %H:%M}")))
             yield
         finally:
             self._lock_held = None
+            with contextlib.suppress(OSError):  # the lock alone decides, and the next run names itself
+                holder.unlink(missing_ok=True)
             lock.release()
 
     @property
@@ -213,6 +243,11 @@ class Store:
         stored: StoredTrial | None = self.read("trials", key)
         return stored
 
+    def learned(self, key: str) -> bool:
+        """Whether a trial's training is done, whatever became of its evaluations."""
+        stored = self.trial(key)
+        return stored is not None and stored.learning is not None
+
     def evaluation(self, key: str) -> StoredEvaluation | None:
         stored: StoredEvaluation | None = self.read("evaluations", key)
         return stored
@@ -259,6 +294,12 @@ class Store:
     def ledger(self) -> Ledger | None:
         """Which key stands for each cell of the plan; None where nothing was run."""
         return load(self.folder / LEDGER, Ledger, LEDGER_CURE)
+
+    @property
+    def ledger_keys(self) -> frozenset[str]:
+        """The keys of the trials that stand for a cell."""
+        ledger = self.ledger()
+        return frozenset(entry.key for entry in ledger.cells.values()) if ledger else frozenset()
 
     def keep(self, ledger: Ledger) -> None:
         """Write the ledger where it says something new."""

@@ -72,6 +72,26 @@ class Members(ABC):
         for model in self.models:
             model.train(training)
 
+    @abstractmethod
+    def seed(self, seeds: Sequence[int]) -> None:
+        """Let each member draw its dropout and the like from a generator of its own seed, where it may draw at all."""
+
+    @abstractmethod
+    def random(self, row: int) -> Tensor | None:
+        """The state of a member's generator, on the CPU; None where members draw nothing."""
+
+    @abstractmethod
+    def set_random(self, row: int, state: Tensor | None) -> None:
+        """Let a member draw on from there."""
+
+    @abstractmethod
+    def fixed(self, row: int) -> dict[str, Tensor]:
+        """What a member's model uses and does not train, as it is now, on the CPU."""
+
+    @abstractmethod
+    def set_fixed(self, row: int, values: Mapping[str, Tensor]) -> None:
+        """Let a member's model use these."""
+
     def state(self, row: int, weights: Tensor) -> dict[str, Tensor]:
         """A member's state_dict, on the CPU, where a row ``(N,)`` stands for its trained weights."""
         state = {name: value.detach().cpu().clone() for name, value in self.models[row].state_dict().items()}
@@ -125,6 +145,22 @@ class Stacked(Members):
     def train(self, training: bool) -> None:
         self._model.train(training)
 
+    def seed(self, seeds: Sequence[int]) -> None:
+        """Nothing: ``torch.vmap`` refuses what draws at random."""
+
+    def random(self, row: int) -> None:  # noqa: ARG002
+        return None
+
+    def set_random(self, row: int, state: Tensor | None) -> None:
+        """Nothing, for the same reason."""
+
+    def fixed(self, row: int) -> dict[str, Tensor]:
+        return {name: stacked[row].detach().cpu().clone() for name, stacked in self._fixed.items()}
+
+    def set_fixed(self, row: int, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._fixed[name][row].copy_(value)
+
 
 class InTurn(Members):
     """Members that run one after another, on an engine that knows no stacked weights."""
@@ -152,6 +188,31 @@ class InTurn(Members):
             losses.append(value.detach())
             self._random[row] = _random_state(self.block.device)
         return torch.stack(losses)
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        device = self.block.device
+        self._random = [torch.Generator(device).manual_seed(seed).get_state() for seed in seeds]
+
+    def random(self, row: int) -> Tensor | None:
+        return self._random[row].clone()
+
+    def set_random(self, row: int, state: Tensor | None) -> None:
+        if state is not None:
+            self._random[row] = state.clone()
+
+    def fixed(self, row: int) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in _fixed(self.models[row])}
+
+    @torch.no_grad()
+    def set_fixed(self, row: int, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            holder, _, own = name.rpartition(".")
+            part = self.models[row].get_submodule(holder)
+            tensor: Tensor = getattr(part, own)
+            if (tensor.shape, tensor.dtype) == (value.shape, value.dtype):
+                tensor.copy_(value)
+            else:  # a forward has put another one there
+                setattr(part, own, value.to(self.block.device, copy=True))
 
 
 def _places(model: nn.Module) -> Iterator[tuple[str, torch.Size, int]]:

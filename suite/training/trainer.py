@@ -10,23 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import SuiteError
 from ..ops.engines import engine
 from ..ops.replay import Replay
-from ..spec import Array, Batch, Corruption, Task, Variant
+from ..spec import Array, Batch, Corruption, Goal, Task, Variant
 from ..trial import Learning, Trial, Validation
 from . import data, model
 from .data import Targets
 from .members import InTurn, Members, Stacked
 from .memory import set_memory
 from .model import Model
-
-OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
-
-COUNTING = {"adam", "rmsprop"}
-"""Those of them that count their steps."""
+from .optimizer import Optimizer
+from .snapshot import Snapshot, Standing, Take, never
 
 DIVERGED = 1e6
 """A loss of so many times the baseline will not come back, though it may still be finite."""
@@ -49,12 +46,9 @@ class Trained:
     diverged: str = ""
 
 
-def prepare(device: str, seed: int = 0) -> None:
-    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32.
-
-    The seed is for dropout and its like, which know only the process's generator.
-    """
-    torch.manual_seed(int(data.generator("dropout", seed).integers(2**62)))
+def prepare(device: str) -> None:
+    """Set the process up for results that are the same to the bit: one thread, deterministic kernels, no TF32."""
+    torch.manual_seed(0)  # for what draws outside of a training, in which each trial has a generator of its own
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if not gc.get_freeze_count():  # else the objects of a long recurrence set off search after search through all that torch has made
@@ -66,6 +60,11 @@ def prepare(device: str, seed: int = 0) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
+
+
+def dropout_seed(seed: int) -> int:
+    """The seed of what a trial's model draws in training, as dropout does: apart from that of its data and its weights."""
+    return int(data.generator("dropout", seed).integers(2**62))
 
 
 def initial_seed(trial: Trial) -> int:
@@ -132,35 +131,10 @@ def score(members: Members, task: Task, trial: Trial, batches: Iterable[tuple[Ar
     return scores
 
 
-class Optimizer:
-    """Takes a step with each member's own learning rate; its gradient is clipped by its own norm first.
+def drawn(trials: Sequence[Trial], task: Task, corruption: Corruption | None = None, done: int = 0) -> Iterator[tuple[Tensor, Targets]]:
+    """The steps after those that are done, each with its inputs ``(P, B, T, D)``, damaged by the corruption where there is one, and targets.
 
-    torch's optimizers are linear in the learning rate: theirs is 1, and their step is scaled. On CUDA they keep their count of steps
-    on the device, as a recorded step must (pytorch#77862).
-    """
-
-    def __init__(self, members: Members, trials: Sequence[Trial]) -> None:
-        self._members, self._clip = members, trials[0].training.clip
-        self.rates = members.block.new_tensor([[trial.training.learning_rate] for trial in trials])
-        self._direction = nn.Parameter(torch.zeros_like(members.block))
-        self._direction.grad = members.gradients
-        kind = trials[0].training.optimizer
-        counting = {"capturable": True} if members.block.is_cuda and kind in COUNTING else {}
-        self._optimizer = OPTIMIZERS[kind]([self._direction], lr=1.0, **counting)
-
-    @torch.no_grad()
-    def step(self) -> None:
-        norms = torch.linalg.vector_norm(self._members.gradients, dim=1, keepdim=True)
-        self._members.gradients.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0))
-        self._direction.zero_()
-        self._optimizer.step()
-        self._members.block.addcmul_(self._direction, self.rates)
-
-
-def drawn(trials: Sequence[Trial], task: Task, corruption: Corruption | None = None) -> Iterator[tuple[Tensor, Targets]]:
-    """Each step's inputs ``(P, B, T, D)``, damaged by the corruption where there is one, and targets; learning rates of one seed share theirs.
-
-    They are drawn ahead in a thread, so that a GPU need not wait for them.
+    Learning rates of one seed share theirs. They are drawn ahead in a thread, so that a GPU need not wait for them.
     """
     first = trials[0]
     training = first.training
@@ -175,9 +149,11 @@ def drawn(trials: Sequence[Trial], task: Task, corruption: Corruption | None = N
         x = torch.stack([data.inputs(features, dtype, "cpu") for features in met])
         return x[place].to(first.device), data.targets(task, [batches[index] for index in place.tolist()], dtype, first.device)
 
+    if done >= training.steps:
+        return
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = pool.submit(draw, 1)
-        for step in range(1, training.steps + 1):
+        ahead = pool.submit(draw, done + 1)
+        for step in range(done + 1, training.steps + 1):
             now = ahead.result()
             if step < training.steps:
                 ahead = pool.submit(draw, step + 1)
@@ -201,53 +177,139 @@ class Progress:
         return Trained(replace(self.learning, curve=tuple(self.curve)), self.state, self.diverged)
 
 
+@dataclass(frozen=True)
+class Population:
+    """All that changes while a population is trained; `losses` ``(P,)`` are those since the last validation, added up."""
+
+    everyone: Sequence[Progress]
+    members: Members
+    optimizer: Optimizer
+    losses: Tensor
+
+    @property
+    def ended(self) -> bool:
+        return all(member.ended for member in self.everyone)
+
+    def snapshot(self, step: int) -> Snapshot:
+        """The population as it is after a step."""
+        members = {member.trial.key: self._standing(row, member) for row, member in enumerate(self.everyone)}
+        return Snapshot(step, self.optimizer.counted, members)
+
+    def _standing(self, row: int, member: Progress) -> Standing:
+        return Standing(
+            weights=self.members.block[row].cpu().clone(),
+            remembered=self.optimizer.remembered(row),
+            fixed=self.members.fixed(row),
+            random=self.members.random(row),
+            losses=self.losses[row].cpu().clone(),
+            curve=tuple(member.curve),
+            state=member.state,
+            best=member.best,
+            best_step=member.learning.best_step,
+            steps_to_solve=member.learning.steps_to_solve,
+            met_at=member.met_at,
+            ended=member.ended,
+            diverged=member.diverged,
+        )
+
+    @torch.no_grad()
+    def restore(self, begun: Snapshot) -> None:
+        """Bring the population to where it was when the snapshot was taken."""
+        standings = [begun.members[member.trial.key] for member in self.everyone]
+        self.optimizer.restore(begun.counted, [standing.remembered for standing in standings])
+        for row, (member, standing) in enumerate(zip(self.everyone, standings, strict=True)):
+            self.members.block[row].copy_(standing.weights)
+            self.members.set_fixed(row, standing.fixed)
+            self.members.set_random(row, standing.random)
+            self.losses[row].copy_(standing.losses)
+            member.learning = replace(member.learning, best_step=standing.best_step, steps_to_solve=standing.steps_to_solve)
+            member.best, member.curve, member.state = standing.best, list(standing.curve), standing.state
+            member.met_at, member.diverged = standing.met_at, standing.diverged
+            if standing.ended:
+                self.end(row)
+
+    def end(self, row: int) -> None:
+        """Let a member move no more."""
+        self.everyone[row].ended = True
+        self.optimizer.rates[row] = 0
+
+
 def learn(
-    trials: Sequence[Trial], task: Task, members: Members, tell: Callable[[Trial, Validation], None], corruption: Corruption | None = None
+    trials: Sequence[Trial],
+    task: Task,
+    members: Members,
+    tell: Callable[[Trial, Validation], None],
+    corruption: Corruption | None = None,
+    begun: Snapshot | None = None,
+    keep: Callable[[Take], None] = never,
 ) -> list[Trained]:
     """Train a population on fresh data every step and validate on a fixed stream, both damaged by the corruption where there is one.
 
     Each member keeps its curve, the first of two successive validations that met the goal, and the weights that validated best. One
     that diverges (its loss is not finite, or more than a million times the baseline) keeps its curve up to there and does not move any
     more, as one that has solved the task where the plan stops then. `tell` hears of each validation as it is made.
+
+    begun: where the training goes on from, to the same bits as without the interruption; `tell` hears of later validations alone
+    keep: is handed, after each step, what takes a snapshot
     """
     first = trials[0]
     training, goal, baseline = first.training, task.solved(first.length, **first.task.options), baseline_of(task, first)
     stream = validation_stream(task, first, corruption)
     ideal = data.ideal_loss(task, first.task.options, stream())
     everyone = [Progress(trial, Learning(str(goal), baseline, ideal=ideal)) for trial in trials]
-    optimizer = Optimizer(members, trials)
-    running = torch.zeros(len(trials), device=members.block.device, dtype=members.block.dtype)
-    members.train(True)
+    losses = torch.zeros(len(trials), device=members.block.device, dtype=members.block.dtype)
+    population = Population(everyone, members, Optimizer(members, trials), losses)
+    done = begun.step if begun else 0
 
     def take_step(x: Tensor, y: Tensor, weight: Tensor | None) -> None:
-        running.add_(members.learn(x, lambda output, row: member_loss(task, output, Targets(y, weight), row)))
-        optimizer.step()
+        losses.add_(members.learn(x, lambda output, row: member_loss(task, output, Targets(y, weight), row)))
+        population.optimizer.step()
 
     advance = Replay(take_step) if engine(first.engine).replays else take_step
-    for step, (x, wanted) in enumerate(drawn(trials, task, corruption), 1):
-        advance(x, *wanted)
-        if step % training.validate_every and step != training.steps:
-            continue  # losses are looked at only when validating: reading them each step would stall a GPU
-        since = (step - 1) % training.validate_every + 1
-        train_losses = (running / since).tolist()
-        running.zero_()
-        for row, scores in enumerate(score(members, task, first, stream())):
-            member = everyone[row]
-            if member.ended:
-                continue
-            validation = Validation(step, {"train_loss": train_losses[row], **scores})
-            member.diverged = _divergence({"training": train_losses[row], "validation": scores["loss"]}, DIVERGED * baseline, step)
-            if member.diverged:
-                member.ended = True
-            else:
-                _advance(member, validation, goal.met(validation.scores), members, row)
-                tell(member.trial, validation)
-                member.ended = training.stop == "solved" and member.learning.steps_to_solve is not None
-            if member.ended:
-                optimizer.rates[row] = 0
-        if all(member.ended for member in everyone):
-            break
+    with torch.random.fork_rng(devices=["cuda"] if members.block.is_cuda else []):
+        members.seed([dropout_seed(trial.seed) for trial in trials])
+        if begun:
+            population.restore(begun)
+        members.train(True)
+        for step, (x, wanted) in enumerate(drawn(trials, task, corruption, done), done + 1):
+            if population.ended:
+                break
+            advance(x, *wanted)
+            if step % training.validate_every == 0 or step == training.steps:
+                _validate(population, task, goal, step, stream(), tell)
+            keep(lambda step=step: population.snapshot(step))  # type: ignore[misc]
     return [member.trained() for member in everyone]
+
+
+def _validate(
+    population: Population,
+    task: Task,
+    goal: Goal,
+    step: int,
+    stream: Iterable[tuple[Array, Batch]],
+    tell: Callable[[Trial, Validation], None],
+) -> None:
+    """Enter what a validation says of each member that has not ended, which may end it.
+
+    Losses of training are looked at only here: reading them each step would stall a GPU.
+    """
+    first = population.everyone[0].trial
+    training = first.training
+    since = (step - 1) % training.validate_every + 1
+    train_losses = (population.losses / since).tolist()
+    population.losses.zero_()
+    for row, scores in enumerate(score(population.members, task, first, stream)):
+        member = population.everyone[row]
+        if member.ended:
+            continue
+        validation = Validation(step, {"train_loss": train_losses[row], **scores})
+        losses = {"training": train_losses[row], "validation": scores["loss"]}
+        member.diverged = _divergence(losses, DIVERGED * member.learning.baseline, step)
+        if not member.diverged:
+            _advance(member, validation, goal.met(validation.scores), population.members, row)
+            tell(member.trial, validation)
+        if member.diverged or (training.stop == "solved" and member.learning.steps_to_solve is not None):
+            population.end(row)
 
 
 def member_loss(task: Task, output: Tensor, wanted: Targets, row: int | None) -> Tensor:

@@ -200,6 +200,18 @@ class TakesItByPosition(Sound):
         self.depth = depth
 
 
+class CountsItsSteps(Sound):
+    """Halves its outputs after a thousand steps, which no short training reaches."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        return super().forward(x) / (2 if self.steps > 1000 else 1)
+
+
 def mixes_gates(module: Any, x: Tensor) -> Tensor:
     return ops.vendor_rnn(x, module.weight_x, module.weight_h.T.contiguous(), module.bias)
 
@@ -223,6 +235,7 @@ FAULTY: dict[str, tuple[Variant, set[str]]] = {
     "parameters() that hides one": (Variant("v", HidesWeightsFromParameters), {"parameters"}),
     "idle parameters": (Variant("v", CountsWeightsItNeverUses), {"parameters"}),
     "state kept between calls": (Variant("v", KeepsItsState), {"state"}),
+    "count of its steps": (Variant("v", CountsItsSteps), {"resumption"}),
     "step that is not forward": (Variant("v", StepsOtherwise), {"step"}),
     "broken state_dict": (Variant("v", LosesAWeightInItsFile), {"state_dict"}),
     "NaN at T=2,000": (Variant("v", GrowsWithoutBound), {"long_sequence"}),

@@ -38,7 +38,7 @@ def test_each_line_says_what_happened_to_what(tiny: Trial, this_machine: Machine
     events = journal.Journal(tmp_path / "events.jsonl", lambda: float(next(moments)))
     events.suite_plan_started(invocation)
     events.suite_scheduled([[trial, other]], 2, [TIMING])
-    events.suite_trial_started(trial)
+    events.suite_trial_started(trial, 3)
     events.suite_validated(trial, Validation(5, {"loss": 0.5, "accuracy": math.nan}))
     events.suite_trial_finished(trial, learned(trial))
     events.suite_trial_finished(other, Outcome(other.key, "failed", reason="no\nluck"))
@@ -69,7 +69,7 @@ def test_each_line_says_what_happened_to_what(tiny: Trial, this_machine: Machine
         "populations": [[trial.key, other.key]],
         "timings": 1,
     }
-    assert lines[2] == {"time": 2.0, "what": "trial_started", **place, "steps": 20}
+    assert lines[2] == {"time": 2.0, "what": "trial_started", **place, "step": 3, "steps": 20}
     assert lines[3] == {"time": 3.0, "what": "validated", **place, "step": 5, "scores": {"loss": 0.5, "accuracy": None}}
     assert lines[4] == {"time": 4.0, **ended, **place, "compile_seconds": None, "members": None}
     assert lines[5]["status"] == "failed"
@@ -96,8 +96,8 @@ def test_a_later_run_appends(tiny: Trial, this_machine: Machine, tmp_path: Path)
 def test_a_full_disk_is_told_once(tiny: Trial) -> None:
     events = journal.Journal(Path("/dev/full"))
     with pytest.raises(SuiteError, match="--events /dev/full: No space left on device; nothing more is written to it, and the run goes on"):
-        events.suite_trial_started(tiny)
-    events.suite_trial_started(tiny)
+        events.suite_trial_started(tiny, 0)
+    events.suite_trial_started(tiny, 0)
     events.suite_plan_finished()
 
 

@@ -41,7 +41,7 @@ def test_plain_lines_tell_of_each_trial(tiny: Trial, this_machine: Machine, tmp_
     invocation = plan.invocation(tuple(others), (first,))
     shown, stream = display(terminal=False)
     shown.suite_plan_started(invocation)
-    shown.suite_trial_started(trials[1])
+    shown.suite_trial_started(trials[1], 0)
     shown.suite_validated(trials[1], Validation(5, {"loss": 0.5}))
     shown.suite_trial_finished(*others[0])
     shown.suite_trial_finished(trials[2], Outcome(trials[2].key, "failed", reason="no such luck"))
@@ -65,7 +65,7 @@ def test_a_terminal_shows_what_is_running_and_keeps_what_failed(tiny: Trial, thi
     shown.suite_plan_started(invocation)
     shown.suite_scheduled([trials[:2], trials[2:]], 1, [])
     for trial in trials[:2]:
-        shown.suite_trial_started(trial)
+        shown.suite_trial_started(trial, 0)
     for step in (5, 10):
         clock.now += 500.0
         for trial in trials[:2]:
@@ -96,7 +96,7 @@ def test_a_display_goes_on_by_itself_while_nothing_is_told(tiny: Trial, this_mac
     shown, stream = display(terminal=True, clock=clock)
     shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(((trial, learned(trial)),), ()))
     shown.suite_scheduled([[trial]], 1, [])
-    shown.suite_trial_started(trial)
+    shown.suite_trial_started(trial, 0)
     for step in (5, 10):
         clock.now += 100.0
         shown.suite_validated(trial, Validation(step, {"loss": 1.0}))
@@ -115,7 +115,7 @@ def test_where_there_is_no_terminal_the_time_left_is_said_now_and_then(tiny: Tri
     shown.suite_plan_started(Pretended(tmp_path, this_machine).invocation(tuple((trial, learned(trial)) for trial in trials), ()))
     shown.suite_scheduled([[trial] for trial in trials], 1, [])
     for trial in trials:
-        shown.suite_trial_started(trial)
+        shown.suite_trial_started(trial, 0)
         for step in (5, 10, 15, 20):
             clock.now += 100.0
             shown.suite_validated(trial, Validation(step, {"loss": 1.0}))

@@ -258,3 +258,19 @@ def test_an_absent_file_is_none_and_a_folder_in_its_place_is_told(tmp_path: Path
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(SuiteError, match="cannot be read"):
         load(tmp_path / "folder.json", Learning, "mend it")
+
+
+def test_who_holds_the_folder_is_told_and_one_that_is_gone_holds_nothing(store: Store) -> None:
+    def refused() -> str:
+        with pytest.raises(SuiteError) as caught, Store(store.folder.parent, "mine").writing():
+            pass
+        return str(caught.value)
+
+    with store.writing():
+        assert f"another run is at work here (process {os.getpid()} on " in refused()
+        held = (store.folder / ".holder").read_text()
+    (store.folder / ".holder").write_text(held)  # as a killed run leaves it, with a lock that the system has let go of
+    with store.writing():
+        (store.folder / ".holder").write_text("{")
+        assert "another run is at work here; wait for it" in refused()
+    assert [path.name for path in store.folder.iterdir()] == [".lock"]

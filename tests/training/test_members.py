@@ -18,6 +18,7 @@ from suite.registry.finder import discover
 from suite.spec import Plugin
 from suite.training import data, trainer
 from suite.training.members import InTurn, Members, Stacked
+from suite.training.optimizer import OPTIMIZERS, Optimizer
 from suite.training.trainer import Trained
 from suite.trial import Trial, Validation
 
@@ -180,7 +181,7 @@ def test_a_member_that_has_solved_does_not_move_while_others_go_on(tiny: Trial, 
 # The optimizer
 
 
-@pytest.mark.parametrize(("name", "optimizer"), trainer.OPTIMIZERS.items())
+@pytest.mark.parametrize(("name", "optimizer"), OPTIMIZERS.items())
 @pytest.mark.parametrize("clip", [0.02, 100.0])
 def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, optimizer: Callable[..., Any], clip: float) -> None:
     """Also where the gradient is clipped in most steps, and for the member that is not the first."""
@@ -188,7 +189,7 @@ def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, optimizer: C
     models = trainer.build(trials, GRU, ADDING)
     net = copy.deepcopy(models[3])
     members = trainer.gather(models, BATCHED.name)
-    ours = trainer.Optimizer(members, trials)
+    ours = Optimizer(members, trials)
     theirs = optimizer(net.parameters(), lr=trials[3].training.learning_rate)
     clipped = 0
     for x, wanted in trainer.drawn([change(trial, steps=20) for trial in trials], ADDING):
