@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from ..keys import digest
 from ..machine import version
 from ..registry.registry import Provided, Registry
 from ..registry.sources import harness_sources
-from ..spec import Section
+from ..spec import Origin, Section
 from ..store.selection import Selection
 from ..store.store import Store
-from .portable import portable_plugin
+from .portable import portable, portable_plugin
 
 MANIFEST = "manifest.json"
 
@@ -45,9 +45,20 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
     claims = [asdict(provided.noun) for provided in registry.claims.values()]
     broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}
+    files = [(name, provided.source, provided.noun.paper, dict(provided.digests)) for name, provided in registry.variants.items()]
     versions = {package: version(package) for package in DRAWING}
     own = {name: value for module in OWN for name, value in harness_sources(module).items()}
-    return digest([selected, sections, claims, broken, units, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
+    return digest([selected, sections, claims, broken, units, files, versions, own, _contents(_templates()), _contents(_stored(store))], 64)
+
+
+def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
+    """Where each variant is from, by the plugin's name, with the text of its file where that has one of these digests."""
+    found = {}
+    for name, provided in registry.variants.items():
+        content = provided.path.read_bytes() if provided.path is not None and provided.path.is_file() else b""
+        text = content.decode(errors="replace") if hashlib.sha256(content).hexdigest() in digests else ""
+        found[name] = Origin(provided.noun.paper, portable(provided.source), text)
+    return found
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:

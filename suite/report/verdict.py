@@ -13,8 +13,10 @@ from .. import trial
 from ..ops.engines import ENGINES
 from ..plan import state
 from ..plan.fairness import Aspect, Fairness, Given, compare
+from . import answer as answers
 from . import stats
-from .answer import Answer, Row, answer
+from .answer import Answer, Row
+from .bars import bars
 from .claims import QUANTITIES, Found, Ruled, rulings
 from .counted import (
     apart,
@@ -37,9 +39,11 @@ from .counted import (
     vendor_sizes,
 )
 from .horizon import REACHES, GradientHorizon, Lag, MemoryHorizon, gradient_horizons, gradients, memory_horizons, over_seeds
+from .rests import answered, rests
 from .solving import LEAST_SEEDS, Solving, solving
 from .stats import Interval
 from .telling import MARKS, columns, marked, signed
+from .worth import Worth, worth
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -69,9 +73,12 @@ __all__ = [
     "Solving",
     "Summary",
     "Trust",
+    "Worth",
     "answer",
+    "answered",
     "apart",
     "at_longest",
+    "bars",
     "best_available",
     "columns",
     "comparable",
@@ -90,6 +97,7 @@ __all__ = [
     "over_seeds",
     "pooled",
     "ratios",
+    "rests",
     "retained",
     "rulings",
     "scores",
@@ -104,6 +112,7 @@ __all__ = [
     "trust",
     "variants",
     "vendor_sizes",
+    "worth",
 ]
 
 BASELINE = trial.BASELINE.label
@@ -210,6 +219,20 @@ class Losses:
     @property
     def asked(self) -> int:
         return self.well + self.lost
+
+
+# What was found
+
+
+_ANSWERED: list[tuple[Results, Answer]] = []
+"""The last results that were answered, with the answer: sections ask one after another for that of the same results."""
+
+
+def answer(results: Results) -> Answer:
+    """The answer of all results, worked out once for each `Results`."""
+    if not _ANSWERED or _ANSWERED[0][0] is not results:
+        _ANSWERED[:] = [(results, answers.answer(results))]
+    return _ANSWERED[0][1]
 
 
 # What was equal

@@ -170,6 +170,7 @@ def read(store: Store, selection: Selection | None = None) -> Results:
         missing=tuple(reader.missing),
         stale=tuple(reader.stale),
         edited=tuple(_edited(ledger, selection)) if selection else (),
+        ended=max((record.stored.ended for record in records), default=""),
     )
     lists = ("variants", "tasks", "seeds", "question")
     plan = {**ledger.plan, **{name: selection.plan[name] for name in lists}} if selection else ledger.plan
