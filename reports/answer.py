@@ -16,11 +16,12 @@ def draw(results: Results) -> Iterator[Prose | Table | Plot | Part]:
     names = list(dict.fromkeys(row.variant for row in answer.rows))
     if names:
         worths = [verdict.worth(answer, name) for name in names]
-        judged = {
+        table = {
             "Variant": [look[name].label for name in names],
+            **verdict.bars(answer, names),
             "Worth it?": [f"**{each.word}**: {each.sentence}" for each in worths],
         }
-        yield Table(pd.DataFrame({**judged, **verdict.bars(answer, names)}), CAPTION, name="answer", rests=verdict.answered(results))
+        yield Table(pd.DataFrame(table), CAPTION, name="answer", rests=verdict.answered(results))
         yield from front(answer, names, look)
     yield Prose(short_trust(results, answer))
     said = {f"`{look[name].label}`": " ".join(findings(name, answer)) for name in names}

@@ -104,19 +104,17 @@ def kept_by_cell(rows: DataFrame, look: Looks) -> Plot:
     shown = seen if len(seen) else rows
     means = stats.spreads(shown, ["panel", "variant"])
     told = figures.told(nothing, everything, "marks").replace("\n", ", ") if len(seen) else ""
-    least, most = means.loc[means["mean"].idxmin()], means.loc[means["mean"].idxmax()]
+    places = zip(means["mean"], means["variant"], means["panel"], strict=True)
+    ordered = sorted((float(mean), f"{look[name].label}, {panel}".replace("\n", ", ")) for mean, name, panel in places)
+    (least, worst), (most, best) = ordered[0], ordered[-1]
     return Plot(
         "robustness_cells",
         dotted(means, shown, look),
         f"The part of the clean skill that is kept, by task and length.{told}",
-        finding=f"From {least['mean']:.2f} ({place(least, look)}) to {most['mean']:.2f} ({place(most, look)}) of the clean skill is kept",
+        finding=f"From {least:.2f} ({worst}) to {most:.2f} ({best}) of the clean skill is kept",
         data=means,
         rests=verdict.rests(rows),
     )
-
-
-def place(row: Series[str], look: Looks) -> str:
-    return f"{look[row['variant']].label}, {row['panel']}".replace("\n", ", ")
 
 
 def dotted(means: DataFrame, rows: DataFrame, look: Looks) -> Figure:

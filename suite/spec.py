@@ -416,6 +416,7 @@ class Provenance:
     sources: name and SHA-256 of each file behind the learning results
     missing: cells asked for that have no result; edited: fields of the plan that say something else now than when the results were made
     units: of a measure's points, by the measure's name; origins: of variants, by the plugin's name
+    options: of variants and tasks that differ from their defaults, by label
     ended: the day on which the last trial ended, as ``2026-01-31``; empty where no trial says
     """
 
@@ -431,6 +432,7 @@ class Provenance:
     edited: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    options: Mapping[str, Options] = field(default_factory=dict)
     ended: str = ""
 
 

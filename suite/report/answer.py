@@ -19,6 +19,7 @@ from ..trial import BASELINE, BOTH, FAULTS
 from . import inference
 from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, ratios, retained, times, trials
 from .inference import Finding, Scores
+from .once import once
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Answer:
         return tuple(dict.fromkeys(row.engine for row in self.rows if row.axis == "speed"))
 
 
+@once
 def answer(results: Results) -> Answer:
     """The answer of all results."""
     names = [name for name in listed(results, timed=True) if name != BASELINE.label]

@@ -89,13 +89,9 @@ def _curve(axis: Axes, curve: DataFrame, look: Look, seeds: DataFrame | None) ->
         f"{look.label} at {x:g}: {Interval(mean, low, high, 2).text()}{f', n = {n:.0f}' if n == n else ''}"
         for x, mean, low, high, n in zip(*(curve[name] for name in ("x", "mean", "low", "high")), _counts(curve), strict=True)
     ]
-    (line,) = axis.plot(curve["x"], curve["mean"], zorder=front, **{**look.line, "marker": "none"})
-    named(line, look.name, values[-1])
-    marked = range(len(curve)) if len(curve) <= FEW else [len(curve) - 1]
-    for place in marked:
-        point = curve.iloc[place]
-        (mark,) = axis.plot(point["x"], point["mean"], zorder=front, **{**look.line, "linestyle": "none"})
-        named(mark, look.name, values[place])
+    marked = list(range(len(curve))) if len(curve) <= FEW else [len(curve) - 1]
+    (line,) = axis.plot(curve["x"], curve["mean"], zorder=front, markevery=marked, **look.line)
+    named(line, look.name, *(values[place] for place in marked))
 
 
 def _counts(curve: DataFrame) -> list[float]:

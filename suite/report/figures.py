@@ -107,19 +107,17 @@ def dots(
 def _seeds(axis: Axes, points: DataFrame, place: int, look: Look) -> None:
     """Draw the values of the seeds below the row's mean, spread a little in height so that equal values do not hide one another."""
     spread = 0.28 / max(len(points), 4)
-    hollow: dict[str, Any] = {
-        "marker": ">",
-        "markersize": 4.5,
-        "markerfacecolor": GROUND,
-        "markeredgecolor": look.colour,
-        "clip_on": False,
+    kinds: dict[bool, dict[str, Any]] = {
+        True: {"marker": ">", "markersize": 4.5, "markerfacecolor": GROUND, "markeredgecolor": look.colour, "clip_on": False},
+        False: {"marker": "o", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0},
     }
-    full: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0}
     censored = list(points["censored"]) if "censored" in points else [False] * len(points)
-    for index, (value, beyond) in enumerate(zip(points["value"], censored, strict=True)):
-        height = place + 0.3 + spread * (index - (len(points) - 1) / 2)
-        (seed,) = axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
-        named(seed, look.name, f"{look.label}: {'beyond ' if beyond else ''}{value:.3g}")
+    heights = [place + 0.3 + spread * (index - (len(points) - 1) / 2) for index in range(len(points))]
+    for beyond, style in kinds.items():
+        own = [(value, height) for value, height, past in zip(points["value"], heights, censored, strict=True) if bool(past) == beyond]
+        if own:
+            (seeds,) = axis.plot(*zip(*own, strict=True), linestyle="none", zorder=5, **style)
+            named(seeds, look.name, *(f"{look.label}: {'beyond ' if beyond else ''}{value:.3g}" for value, _ in own))
 
 
 STATES = {"found": "#029e73", "contradicted": "#d55e00", "open": LEVEL}
@@ -142,7 +140,7 @@ def effects(rows: DataFrame) -> Figure:
         (bar,) = axis.plot([low, high], [place, place], color=STATES[state], linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
         (mark,) = axis.plot(mean, place, marker="o", markersize=8, color=STATES[state], zorder=4)
         for artist in (bar, mark):
-            named(artist, title=f"{label}: {Interval(mean, low, high, 2).text()}")
+            named(artist, "", f"{label}: {Interval(mean, low, high, 2).text()}")
         if expected:
             arrow = ">" if expected == 1 else "<"
             axis.plot(1.08 * expected * span, place, marker=arrow, markersize=6, color=SMALL, clip_on=False)

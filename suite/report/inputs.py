@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import LATER, dropins
 from ..keys import digest
@@ -65,10 +66,20 @@ def in_order(registry: Registry) -> list[Provided[Section]]:
     return sorted(registry.sections.values(), key=lambda provided: (provided.noun.order, provided.noun.name))
 
 
-def manifest(files: Mapping[str, bytes], inputs: str, stale: Sequence[str]) -> bytes:
-    """The manifest of a report: the digest of each file, the fingerprint it was made from, and what was left out of it as stale."""
+def manifest(
+    files: Mapping[str, bytes], inputs: str, stale: Sequence[str], rests: Mapping[str, Any], sources: Sequence[tuple[str, str]]
+) -> bytes:
+    """The manifest of a report: the digest of each file, the fingerprint it was made from, what was left out of it as stale, and what it rests on.
+
+    rests: the keys of trials and timings behind each table and figure, by its place in the page and by variant
+    sources: the digests of each file behind the learning results, more than one where it was changed meanwhile
+    """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    return (json.dumps({"inputs": inputs, "sha256": digests, "stale": list(stale)}, indent=1) + "\n").encode()
+    versions: dict[str, list[str]] = {}
+    for name, value in sources:
+        versions.setdefault(name, []).append(value)
+    told = {"inputs": inputs, "sha256": digests, "stale": list(stale), "sources": versions, "rests": dict(rests)}
+    return (json.dumps(told, indent=1) + "\n").encode()
 
 
 def written(store: Store) -> Written:

@@ -19,15 +19,16 @@ import jinja2
 from markupsafe import Markup
 
 from .. import dropins
-from ..errors import SuiteError, contained
+from ..errors import SuiteError, contained, nearest
 from ..registry.registry import Provided, Registry
 from ..spec import Results, Section
 from ..store import frame
 from ..store.files import write as write_file
 from ..store.selection import Selection
-from . import elements, figures, inputs, telling, verdict
-from .elements import Folded, Picture, Shown, flat
+from . import elements, figures, formats, inputs, telling, verdict
+from .elements import Folded, Grid, Picture, Rests, Shown, flat
 from .portable import portable, portable_plugin
+from .vector import classed
 
 if TYPE_CHECKING:
     from ..store.store import Store
@@ -51,6 +52,11 @@ class Drawn:
         return (element for element in flat(self.elements) if isinstance(element, Picture))
 
     @property
+    def rests(self) -> dict[str, Rests]:
+        """What each of the section's tables and figures rests on, by its place in the page."""
+        return {element.place: element.rests for element in flat(self.elements) if isinstance(element, Grid | Picture) and element.rests}
+
+    @property
     def figures(self) -> dict[str, bytes]:
         """The files of the section's figures, by name."""
         return {picture.name: picture.content for picture in self.pictures}
@@ -70,20 +76,45 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> inpu
     fingerprint = inputs.fingerprint(
         store, registry, selection
     )  # taken first, so that it does not fit what changes while sections are drawn
-    results = presentable(frame.read(store, selection), registry)
-    with figures.theme():
-        sections = [draw(provided, results) for provided in inputs.in_order(registry)]
-    sections = list(_without_repeats(sections))
+    results, sections = drawn(store, registry, selection)
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
-    files["results.csv"] = results.frame.to_csv(index=False, lineterminator="\n").encode()
+    files |= {f"figures/{picture.name}.csv": picture.data for section in sections for picture in section.pictures if picture.data}
+    files["results.csv"] = formats.csv(formats.table_of(results))
     answered = verdict.answer(results)
     files[telling.ANSWER] = (json.dumps(telling.plain(answered), indent=1) + "\n").encode()
     files[telling.MARKDOWN] = telling.markdown(answered, results.plan["question"]).encode(errors="backslashreplace")
     files["index.html"] = _page(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
-    stale = tuple(f"{stale.what} ({', '.join(stale.changed)})" for stale in results.provenance.stale)
-    files[inputs.MANIFEST] = inputs.manifest(files, fingerprint, stale)
+    stale = _stale(results)
+    rests = {place: {row: list(own) for row, own in behind.items()} for section in sections for place, behind in section.rests.items()}
+    files[inputs.MANIFEST] = inputs.manifest(files, fingerprint, stale, rests, results.provenance.sources)
     _replace(store.report, files)
     return inputs.Written(store.report, stale)
+
+
+def export(store: Store, registry: Registry, selection: Selection | None, form: str) -> inputs.Written:
+    """Write what the report holds in another of ``formats.FORMATS``, into a folder beside it that is replaced as a whole.
+
+    Raises SuiteError for a format that is not known, where there are no results, or the folder cannot be written.
+    """
+    if form not in formats.FORMATS:
+        raise SuiteError(
+            f"--format {form}: there is no such format{nearest(form, formats.FORMATS)}; use html, {', '.join(formats.FORMATS)}"
+        )
+    results, sections = drawn(store, registry, selection)
+    folder = store.folder / "exports" / form
+    _replace(folder, formats.FORMATS[form](results, sections))
+    return inputs.Written(folder, _stale(results))
+
+
+def drawn(store: Store, registry: Registry, selection: Selection | None) -> tuple[Results, list[Drawn]]:
+    """What the selection asks for, and every section of it."""
+    results = presentable(frame.read(store, selection), registry)
+    with figures.theme():
+        return results, list(_without_repeats([draw(provided, results) for provided in inputs.in_order(registry)]))
+
+
+def _stale(results: Results) -> tuple[str, ...]:
+    return tuple(f"{stale.what} ({', '.join(stale.changed)})" for stale in results.provenance.stale)
 
 
 def presentable(results: Results, registry: Registry) -> Results:
@@ -146,8 +177,18 @@ def _page(results: Results, sections: list[Drawn]) -> str:
         loader=jinja2.FileSystemLoader(folders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["inline"] = _inline
+    pictures = [picture for section in sections for picture in section.pictures]
+    drawings, rules = classed([str(picture.svg) for picture in pictures])
+    svgs = {picture.name: Markup(drawing) for picture, drawing in zip(pictures, drawings, strict=True)}
     return environment.get_template("index.html").render(
-        plan=results.plan, sections=sections, short=elements.SHORT, about=_about(results), **_behind(results, sections)
+        svgs=svgs,
+        rules=Markup(rules),
+        plan=results.plan,
+        sections=sections,
+        short=elements.SHORT,
+        about=_about(results),
+        names=_names(results),
+        **_behind(results, sections),
     )
 
 
@@ -159,6 +200,13 @@ def _about(results: Results) -> Iterator[str]:
         yield f"last trial {results.provenance.ended}"
     yield f"{machine.device} ({machine.device_model}), {machine.cpu}"
     yield f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
+def _names(results: Results) -> dict[str, list[str]]:
+    """What tables and figures can be narrowed to by a reader."""
+    labels = [look.label for look in figures.looks(results, timed=True).values()]
+    tasks, lengths = (list(dict.fromkeys(map(str, results.trials[name]))) for name in ("task", "length"))
+    return {"variant": labels, "task": tasks, "length": lengths}
 
 
 def _behind(results: Results, sections: list[Drawn]) -> dict[str, Mapping[str, object]]:

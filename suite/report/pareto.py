@@ -46,7 +46,7 @@ def front(points: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label:
     causal = points[[look[name].causal for name in points["variant"]]]
     on_line = causal[causal["variant"].isin(unbeaten(causal))].sort_values("x", kind="stable")
     (line,) = axis.plot(on_line["x"], on_line["y"], drawstyle="steps-post", color=LEVEL, linewidth=5, alpha=0.35, zorder=1)
-    named(line, title="the front: nobody is both faster and better")
+    named(line, "", "the front: nobody is both faster and better")
     columns = [points[column].astype(float) for column in ("x", "x_low", "x_high", "y", "y_low", "y_high")]
     for name, x, x_low, x_high, y, y_low, y_high in zip(points["variant"], *columns, strict=True):
         style = look[name]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,15 @@ THEMED: Mapping[str, str] = {
 
 COLOUR = re.compile("|".join(map(re.escape, THEMED)))
 GROUP = re.compile(r'<g id="(mark|panel)\.([0-9a-f]*)\.([0-9a-f]*)">')
+USE = re.compile(r"(<use [^>]*)/>")
+
+BETWEEN = "\x1f"
+"""Stands between what the marks of one line say."""
 
 
-def named(artist: Artist, variant: str = "", title: str = "") -> None:
-    """Let a mark say in the SVG whose it is, and what it says when pointed at."""
-    artist.set_gid(f"mark.{variant.encode().hex()}.{title.encode(errors='replace').hex()}")
+def named(artist: Artist, variant: str = "", *titles: str) -> None:
+    """Let marks say in the SVG whose they are, and what they say when pointed at: all of them the one title, or each its own."""
+    artist.set_gid(f"mark.{variant.encode().hex()}.{BETWEEN.join(titles).encode(errors='replace').hex()}")
 
 
 def panelled(axis: Axes, title: str) -> None:
@@ -47,16 +52,26 @@ def panelled(axis: Axes, title: str) -> None:
 
 def marked(text: str) -> str:
     """The SVG of a figure with the fonts that may stand in for its own, and with what its marks and panels say."""
-    return GROUP.sub(_group, text.replace("'DejaVu Sans'", FONTS))
+    text = text.replace("'DejaVu Sans'", FONTS)
+    groups = list(GROUP.finditer(text))
+    starts = [*(group.start() for group in groups), len(text)]
+    return text[: starts[0]] + "".join(_group(group, text[group.end() : end]) for group, end in zip(groups, starts[1:], strict=True))
 
 
-def _group(found: re.Match[str]) -> str:
-    """The opening of a group with what its name says."""
-    kind, (variant, title) = found[1], (bytes.fromhex(found[place]).decode() for place in (2, 3))
+def _group(found: re.Match[str], content: str) -> str:
+    """The opening of a group with what its name says, and what follows it up to the next."""
+    kind, (variant, said) = found[1], (bytes.fromhex(found[place]).decode() for place in (2, 3))
     if kind == "panel":
-        return f'<g class="panel" data-panel="{escape(variant)}">'
+        return f'<g class="panel" data-panel="{escape(variant)}">{content}'
+    titles = said.split(BETWEEN) if said else []
     owner = f' data-variant="{escape(variant)}"' if variant else ""
-    return f'<g class="mark"{owner}>' + (f"<title>{escape(title)}</title>" if title else "")
+    if len(titles) == 1:
+        return f'<g class="mark"{owner}><title>{escape(titles[0])}</title>{content}'
+    told = iter(titles)
+    content = (
+        USE.sub(lambda use: f"{use[1]}><title>{escape(next(told, ''))}</title></use>", content, count=len(titles)) if titles else content
+    )
+    return f'<g class="mark"{owner}>{content}'
 
 
 def inline(content: str, name: str, label: str) -> str:
@@ -78,7 +93,20 @@ def _terse(content: str) -> str:
     content = re.sub(r"(?<=\d)\.(\d\d)\d+(?=[^\d%])", r".\1", content)
     content = re.sub(r"\s*\n\s*", " ", content)
     content = re.sub(r"> <", "><", content)
-    return re.sub(r"<g>(<use [^>]*/>)</g>", r"\1", content)
+    for _ in range(3):  # groups within groups
+        content = re.sub(r"<g>((?:<use [^>]*/>|<path [^>]*/>|<text[^>]*>[^<]*</text>)*)</g>", r"\1", content)
+    return content
+
+
+STYLE = re.compile(r' style="([^"]*)"')
+
+
+def classed(pictures: Sequence[str]) -> tuple[list[str], str]:
+    """Pictures of a page whose repeated styles are classes, and the rules of these classes."""
+    counts = Counter(style for picture in pictures for style in STYLE.findall(picture))
+    classes = {style: f"f{place}" for place, style in enumerate(style for style, count in counts.items() if count > 1)}
+    short = [STYLE.sub(lambda style: f' class="{classes[style[1]]}"' if style[1] in classes else style[0], picture) for picture in pictures]
+    return short, "\n".join(f".{name} {{ {style} }}" for style, name in classes.items())
 
 
 def _themed(style: re.Match[str]) -> str:

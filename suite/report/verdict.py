@@ -13,9 +13,8 @@ from .. import trial
 from ..ops.engines import ENGINES
 from ..plan import state
 from ..plan.fairness import Aspect, Fairness, Given, compare
-from . import answer as answers
 from . import stats
-from .answer import Answer, Row
+from .answer import Answer, Row, answer
 from .bars import bars
 from .claims import QUANTITIES, Found, Ruled, rulings
 from .counted import (
@@ -219,20 +218,6 @@ class Losses:
     @property
     def asked(self) -> int:
         return self.well + self.lost
-
-
-# What was found
-
-
-_ANSWERED: list[tuple[Results, Answer]] = []
-"""The last results that were answered, with the answer: sections ask one after another for that of the same results."""
-
-
-def answer(results: Results) -> Answer:
-    """The answer of all results, worked out once for each `Results`."""
-    if not _ANSWERED or _ANSWERED[0][0] is not results:
-        _ANSWERED[:] = [(results, answers.answer(results))]
-    return _ANSWERED[0][1]
 
 
 # What was equal

@@ -170,6 +170,7 @@ def read(store: Store, selection: Selection | None = None) -> Results:
         missing=tuple(reader.missing),
         stale=tuple(reader.stale),
         edited=tuple(_edited(ledger, selection)) if selection else (),
+        options={plugin.label: plugin.options for record in records for plugin in (record.stored.trial.variant, record.stored.trial.task)},
         ended=max((record.stored.ended for record in records), default=""),
     )
     lists = ("variants", "tasks", "seeds", "question")
