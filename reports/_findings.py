@@ -113,15 +113,16 @@ def furthest(rows: DataFrame, look: Looks) -> str:
         length = own["length"].max()
         shares = own[own["length"] == length].groupby("variant", sort=False)["solved"].mean()
         names = [name for name in look if name in shares.index and shares[name] >= HALF]
-        who = (
-            "everybody solves"
-            if len(names) == len(shares) > 1
-            else f"{labelled(names, look)} solve" + ("s" if len(names) == 1 else "")
-            if names
-            else "nobody solves"
-        )
+        others = [name for name in look if name in shares.index and name not in names]
+        if not names:
+            who = "nobody solves"
+        elif len(others) <= len(names) and len(shares) > 2:
+            who = f"everybody{f' but {labelled(others, look)}' if others else ''} solves"
+        else:
+            who = f"{labelled(names, look)} solve{'s' if len(names) == 1 else ''}"
         texts.append(f"{who} {task} at T\u00a0=\u00a0{length}")
-    return _sentence("; ".join(texts)) + ", with half of the seeds or more"
+    told = "; ".join(texts)
+    return (told[:1].upper() + told[1:] if told.startswith(("everybody", "nobody")) else told) + ", with half of the seeds or more"
 
 
 def beyond(rows: DataFrame, look: Looks) -> str:
@@ -179,7 +180,3 @@ def shortest_gradient(horizons: Sequence[verdict.GradientHorizon], look: Looks) 
     if least.trained.median >= least.trained.longest:
         return "Every gradient reaches the first step"
     return f"{look[least.variant].label}'s gradient reaches the least far back: lag {least.trained.median:.0f} in {cell}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

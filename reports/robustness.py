@@ -83,13 +83,16 @@ def wrapped(names: list[str]) -> str:
 def kept(rows: DataFrame, results: Results, look: Looks) -> Plot:
     """The part of its skill that each variant keeps, a panel for each corruption."""
     rows = rows.assign(panel=[name.replace("_", " ") for name in rows["condition"]])
-    means = stats.spreads(rows, ["panel", "variant"])
-    figure = dotted(means, rows, look)
+    seen, nothing, everything = figures.apart(rows, ["value"])
+    seen = seen if len(seen) else rows
+    means = stats.spreads(seen, ["panel", "variant"])
+    figure = dotted(means, seen, look)
+    told = figures.told(nothing, everything, "marks") if len(seen) < len(rows) else ""
     return Plot(
         "robustness_kept",
         figure,
         "Area under the skill curve, from the clean input to the harshest severity, over the clean skill: each trial that solved its task, their mean and "
-        "range over all tasks and lengths. Who solved less has fewer marks here; the answer pairs them.",
+        f"range over all tasks and lengths. Who solved less has fewer marks here; the answer pairs them.{told}",
         finding=_findings.on_axis(verdict.answer(results), look, "robustness", "more robust", "less robust"),
         data=means,
         rests=verdict.rests(rows),
