@@ -160,7 +160,9 @@ def _median(rows: Sequence[verdict.Solving], name: str) -> float:
 
 def climbing(learning: int, trials: int) -> str:
     """How many were still learning when their steps ended."""
-    return f"{learning or 'None'} of {trials} trials {'was' if learning == 1 else 'were'} still learning when the steps ended, unsolved"
+    if not learning:
+        return "No trial was still learning, unsolved, when its steps ended"
+    return f"{learning} of {trials} trials {'was' if learning == 1 else 'were'} still learning when the steps ended, unsolved"
 
 
 def fields(solved: Sequence[int], counts: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from suite import Listing, Part, Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
@@ -21,16 +21,19 @@ def draw(results: Results) -> Iterator[Prose | Part]:
     if not names:
         yield Prose("There is no variant beside the baseline.")
         return
-    for place, name in enumerate(names):
-        yield Part(anchor(name), look[name].label, tuple(told(results, name, place, look, answer)))
+    for place, (name, anchor) in enumerate(zip(names, anchors(names), strict=True)):
+        yield Part(anchor, look[name].label, tuple(told(results, name, place, look, answer, f"{anchor}-keys")))
 
 
-def anchor(name: str) -> str:
-    """The place of a variant's part in the page."""
-    return "variant-" + re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+def anchors(names: Sequence[str]) -> list[str]:
+    """The place of each variant's part in the page, such as ``variant-gru``."""
+    plain = ["variant-" + re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
+    return [f"{anchor}-{place}" if anchor in plain[:place] else anchor for place, anchor in enumerate(plain)]
 
 
-def told(results: Results, name: str, place: int, look: Looks, answer: verdict.Answer) -> Iterator[Prose | Table | Plot | Listing]:
+def told(
+    results: Results, name: str, place: int, look: Looks, answer: verdict.Answer, table: str
+) -> Iterator[Prose | Table | Plot | Listing]:
     import pandas as pd
 
     plugin = name.partition("(")[0]
@@ -46,9 +49,7 @@ def told(results: Results, name: str, place: int, look: Looks, answer: verdict.A
     yield from source(results, plugin)
     trials = results.trials[results.trials["variant"] == name]
     if len(trials):
-        yield Table(
-            keys(trials), "The keys of its trials, a seed each in the plan's order; `suite log KEY` shows one.", name=f"{anchor(name)}-keys"
-        )
+        yield Table(keys(trials), "The keys of its trials, a seed each in the plan's order; `suite log KEY` shows one.", name=table)
 
 
 def curves(results: Results, name: str, place: int, look: Looks) -> Iterator[Plot]:

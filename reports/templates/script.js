@@ -3,13 +3,13 @@
 const main = document.querySelector("main"), names = JSON.parse(main.dataset.names), state = new URLSearchParams();
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, text, more = {}) => Object.assign(document.createElement(tag), {textContent: text}, more);
-const text = cell => cell.textContent.trim();
+const text = cell => cell.textContent.trim(), bare = label => label.replace(/ †$/, "");
 
 // Which variant, task and length a row or a panel is about; null where it does not say
 function about(texts, head = []) {
   const cell = texts.map(t => t.match(/^(.+), T\s=\s(\d+)/)).find(Boolean), place = head.indexOf("T");
   return {
-    variant: texts.find(t => names.variant.includes(t)) ?? null,
+    variant: texts.map(bare).find(t => names.variant.includes(t)) ?? null,
     task: cell?.[1] ?? texts.find(t => names.task.includes(t)) ?? null,
     length: cell?.[2] ?? texts[place] ?? null,
   };
@@ -82,7 +82,7 @@ function furnish() {
     label.append(select);
     tools.append(label);
   }
-  document.querySelector("nav").after(tools);
+  document.querySelector("nav").before(tools);
   for (const figure of all("figure.table")) {
     const table = figure.querySelector("table"), take = figure.querySelector(".take");
     take.append(" · ", copier("copy as Markdown", () => markdown(table)), " ", copier("copy as LaTeX", () => latex(table)));

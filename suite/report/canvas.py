@@ -175,7 +175,7 @@ def label_ends(axis: Axes, ends: Sequence[tuple[Look, float]], height: float) ->
 
 
 def spread_out(wanted: Sequence[tuple[float, int]], step: float) -> list[tuple[float, int]]:
-    """Heights in ascending order, at least `step` apart, as near to those wanted as that allows: neighbours that touch share their middle."""
+    """Heights from 0 to 1 in ascending order, at least `step` apart, as near to those wanted as that allows: neighbours that touch share their middle."""
     groups: list[tuple[float, list[int]]] = []
     for height, place in wanted:
         centre, members = height, [place]
@@ -183,8 +183,14 @@ def spread_out(wanted: Sequence[tuple[float, int]], step: float) -> list[tuple[f
             other, before = groups.pop()
             centre = (other * len(before) + centre * len(members)) / (len(before) + len(members))
             members = [*before, *members]
+            centre = _within(centre, step * (len(members) - 1) / 2)
         groups.append((centre, members))
     return [(centre + step * (rank - (len(members) - 1) / 2), place) for centre, members in groups for rank, place in enumerate(members)]
+
+
+def _within(centre: float, half: float) -> float:
+    """The centre moved so that what reaches so far on either side stays between 0 and 1, where it can."""
+    return min(max(centre, half), 1 - half) if half <= 0.5 else 0.5
 
 
 def legend(figure: Figure, shown: list[Look], **style: Any) -> None:

@@ -204,15 +204,20 @@ def _about(results: Results) -> Iterator[str]:
 
 def _names(results: Results) -> dict[str, list[str]]:
     """What tables and figures can be narrowed to by a reader."""
-    labels = [look.label for look in figures.looks(results, timed=True).values()]
+    variants = list(figures.looks(results, timed=True))
     tasks, lengths = (list(dict.fromkeys(map(str, results.trials[name]))) for name in ("task", "length"))
-    return {"variant": labels, "task": tasks, "length": lengths}
+    return {"variant": variants, "task": tasks, "length": lengths}
 
 
 def _behind(results: Results, sections: list[Drawn]) -> dict[str, Mapping[str, object]]:
     """What the page says of the trials behind a table or figure, by variant: its part of the page, its source's digest, and how many are stale."""
     names = set(results.trials["variant"]) | set(results.frame["variant"])
-    parts = {element.title: element.place for section in sections for element in section.elements if isinstance(element, Folded)}
+    parts = {
+        element.title.removesuffix(f" {figures.MARK}"): element.place
+        for section in sections
+        for element in section.elements
+        if isinstance(element, Folded)
+    }
     stale = Counter(stale.what.partition(" | ")[0] for stale in results.provenance.stale)
     digests = {source.rpartition(".")[2]: value[:12] for source, value in results.provenance.sources}
     origins = {name: digests.get(name.partition("(")[0], "") for name in names}

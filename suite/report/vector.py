@@ -42,12 +42,16 @@ BETWEEN = "\x1f"
 
 def named(artist: Artist, variant: str = "", *titles: str) -> None:
     """Let marks say in the SVG whose they are, and what they say when pointed at: all of them the one title, or each its own."""
-    artist.set_gid(f"mark.{variant.encode().hex()}.{BETWEEN.join(titles).encode(errors='replace').hex()}")
+    artist.set_gid(f"mark.{_hex(variant)}.{_hex(BETWEEN.join(titles))}")
 
 
 def panelled(axis: Axes, title: str) -> None:
     """Let an axis say in the SVG which panel it is."""
-    axis.set_gid(f"panel.{title.encode().hex()}.")
+    axis.set_gid(f"panel.{_hex(title)}.")
+
+
+def _hex(text: str) -> str:
+    return text.encode(errors="replace").hex()
 
 
 def marked(text: str) -> str:
@@ -84,13 +88,17 @@ def inline(content: str, name: str, label: str) -> str:
     return content.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
+PLACED = re.compile(r' (?:d|x|y|transform)="[^"]*"')
+DIGITS = re.compile(r"\.(\d\d)\d+")
+
+
 def _terse(content: str) -> str:
     """The same drawing in fewer letters: no name that nothing refers to, no turn by nothing, no digit that no screen shows."""
     content = content.replace(f"; font-family: {FONTS}", "")
     content = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", content)
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', content))
     content = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", content)
-    content = re.sub(r"(?<=\d)\.(\d\d)\d+(?=[^\d%])", r".\1", content)
+    content = PLACED.sub(lambda placed: DIGITS.sub(r".\1", placed[0]), content)
     content = re.sub(r"\s*\n\s*", " ", content)
     content = re.sub(r"> <", "><", content)
     for _ in range(3):  # groups within groups

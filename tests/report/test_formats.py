@@ -36,7 +36,7 @@ def plain(_results: Results) -> Iterator[Element]:
 def taken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Results, list[Drawn]]:
     """A store with a variant's option, and what its report is drawn from."""
     variants: list[str | tuple[str, dict[str, object]]] = ["lstm", ("attention", {"depth": 2}), "gru"]
-    store = fill(tmp_path_factory.mktemp("runs"), variants=variants, tasks=["adding"], lengths=[10], times=TIMES)  # type: ignore[arg-type]
+    store = fill(tmp_path_factory.mktemp("runs"), variants=variants, tasks=["adding"], lengths=[10], times=TIMES)
     return store, *page.drawn(store, with_sections(provided("plain", plain)), None)
 
 

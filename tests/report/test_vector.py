@@ -82,6 +82,7 @@ def test_a_figure_without_marks_stays_as_it_is() -> None:
 def test_labels_are_moved_apart_and_no_further() -> None:
     places = {place: height for height, place in spread_out([(0.5, 0), (0.5, 1), (0.9, 2)], 0.1)}
     assert places == {0: pytest.approx(0.45), 1: pytest.approx(0.55), 2: pytest.approx(0.9)}
+    assert [height for height, _ in spread_out([(1.0, 0), (1.0, 1), (1.0, 2)], 0.1)] == [pytest.approx(at) for at in (0.8, 0.9, 1.0)]
     crowded = [height for height, _ in spread_out([(0.5, 0), (0.52, 1), (0.58, 2)], 0.1)]
     assert crowded == [pytest.approx(0.4333, abs=1e-3), pytest.approx(0.5333, abs=1e-3), pytest.approx(0.6333, abs=1e-3)]
 
