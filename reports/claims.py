@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
+from suite import Part, Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,7 +16,7 @@ RULINGS = {"supported": "▲ supported", "refuted": "▼ refuted", "undecided": 
 STATES = {"found": "as claimed", "contradicted": "the contrary", "open": "undecided", "absent": "not asked"}
 
 
-def draw(results: Results) -> Iterator[Prose | Table | Plot]:
+def draw(results: Results) -> Iterator[Prose | Table | Plot | Part]:
     import pandas as pd
 
     ruled = verdict.rulings(results)
@@ -24,19 +24,9 @@ def draw(results: Results) -> Iterator[Prose | Table | Plot]:
     if not asked:
         yield Prose("This plan trains none of the pairs of variants that a claim is about." if ruled else "No claim is known here.")
         return
-    yield Table(
-        pd.DataFrame([{"Claim": each.claim.sentence, "On this plan": RULINGS[each.ruling], "Found": found(each), "Mind": each.claim.caveat} for each in asked]),
-        "Each sentence of the field against this plan's own tasks, lengths and budgets. It is supported where all is found that it says, refuted where "
-        "the contrary of a part is found, undecided else. A difference is found where p < 5 %, adjusted by Holm for all claims here; times, and what must "
-        "be no worse, are judged by their 95 % intervals. No interval here means that the effect is large, nor does undecided mean that there is none.",
-    )  # fmt: skip
-    rows = differences(asked)
-    if len(rows):
-        yield Plot(
-            "claims",
-            figures.effects(rows),
-            "Differences that the claims are about, each with its 95 % interval: what the claim expects lies on the side of the arrow.",
-        )
+    fields = [{"Claim": each.claim.sentence, "On this plan": RULINGS[each.ruling], "Found": found(each)} for each in asked]
+    yield Table(pd.DataFrame(fields), CAPTION, finding=counted(asked))
+    yield Part("claims-more", "Effects, caveats, and where each claim is from", tuple(more(asked)))
     absent = [each for each in ruled if each.ruling == "not asked"]
     if absent:
         reasons = "; ".join(
@@ -44,11 +34,40 @@ def draw(results: Results) -> Iterator[Prose | Table | Plot]:
             for each in absent
         )
         yield Prose(f"Not asked by this plan: {reasons}.")
-    yield Prose(
-        "Where each is from: "
-        + "; ".join(f"{each.claim.sentence.rstrip('.')}: {each.claim.paper}" for each in asked if each.claim.paper)
-        + "."
+
+
+CAPTION = (
+    "Each sentence of the field against this plan's own tasks, lengths and budgets: supported where all is found that it says, refuted where "
+    "the contrary of a part is found, undecided else. A difference is found where p < 5 %, adjusted by Holm for all claims here; times, and what must "
+    "be no worse, are judged by their 95 % intervals."
+)
+
+
+def more(asked: list[verdict.Ruled]) -> Iterator[Table | Plot]:
+    """The effects, and what each claim cannot say."""
+    import pandas as pd
+
+    rows = differences(asked)
+    if len(rows):
+        yield Plot(
+            "claims",
+            figures.effects(rows),
+            "Differences that the claims are about, each with its 95 % interval: what the claim expects lies on the side of the arrow. No interval here "
+            "means that the effect is large, nor does undecided mean that there is none.",
+            finding=counted(asked),
+            data=rows,
+        )
+    yield Table(
+        pd.DataFrame([{"Claim": each.claim.sentence, "Mind": each.claim.caveat or "–", "From": each.claim.paper or "–"} for each in asked]),
+        "What each comparison cannot say, or where it is not even, and where the claim is from.",
     )
+
+
+def counted(asked: list[verdict.Ruled]) -> str:
+    """How many of the claims that this plan asks fared how."""
+    rulings = [each.ruling for each in asked]
+    told = ", ".join(f"{rulings.count(ruling)} {ruling}" for ruling in ("supported", "refuted", "undecided") if ruling in rulings)
+    return f"Of {len(asked)} {'claim' if len(asked) == 1 else 'claims'} {told}"
 
 
 def found(ruled: verdict.Ruled) -> str:

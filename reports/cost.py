@@ -99,9 +99,17 @@ def roofs(costs: DataFrame, look: Looks) -> Iterator[Plot | Table]:
             figures.roofline(points, look, operations, moved),
             "Under the roof (grey): who is left of its edge waits for memory, where nothing is kept in caches; bytes are those of the plain "
             "loop's operations. Far below it, time goes into starting operations.",
+            finding=most_used(points, operations, look),
+            data=points,
         )
+
+
+def most_used(points: DataFrame, operations: float, look: Looks) -> str:
+    """Who reaches the most of what the device can."""
+    rate, name = max(zip(points["rate"], points["variant"], strict=True), key=lambda pair: float(pair[0]))
+    return f"{look[name].label} uses the most of the device: {100 * rate / operations:.0f} % of its operations a second"
 
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("cost", "What speed is made of", draw, order=25)
+    yield Section("cost", "What speed is made of", draw, order=54, folded=True)

@@ -75,4 +75,4 @@ def capped(table: DataFrame, caption: str) -> Table:
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("failures", "Failures", draw, order=60)
+    yield Section("failures", "Failures", draw, order=60, folded=True)

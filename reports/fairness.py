@@ -52,4 +52,4 @@ def shown(aspect: verdict.Aspect, *, first: bool) -> str:
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("fairness", "Fairness", draw, order=65)
+    yield Section("fairness", "Fairness", draw, order=65, folded=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from suite import Plot, Prose, Results, Section, figures, hookimpl, stats, verdict
 
+from . import _findings
+
 
 def draw(results: Results) -> Iterator[Prose | Plot]:
     skills = verdict.scores(results, "learning", "skill")
@@ -13,17 +15,16 @@ def draw(results: Results) -> Iterator[Prose | Plot]:
         yield Prose("No trial has a learning curve.")
         return
     skills = skills.assign(x=skills["at"], panel=figures.cells(skills))
-    figure = figures.lines(
-        stats.spreads(skills, ["panel", "variant", "x"]),
-        figures.looks(results),
-        x_label="training step",
-        y_label="validation skill",
-    )
+    means, limits = stats.spreads(skills, ["panel", "variant", "x"]), verdict.trust(results)
+    figure = figures.lines(means, figures.looks(results), x_label="training step", y_label="validation skill", points=skills)
     yield Plot(
         "learning_curves",
         figure,
         "Skill on the validation stream, mean and range over seeds. A curve that still climbs at its end had too few steps to show what it can do. "
         "The weights of each trial's best step are the ones tested.",
+        finding=_findings.climbing(limits.learning, len(verdict.trials(results))),
+        data=means,
+        rests=verdict.rests(skills),
     )
 
 

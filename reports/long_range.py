@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
+from suite import Part, Plot, Prose, Results, Section, Table, figures, hookimpl, stats, verdict
+
+from . import _findings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def draw(results: Results) -> Iterator[Prose | Plot | Table]:
+def draw(results: Results) -> Iterator[Prose | Plot | Table | Part]:
     trials = verdict.trials(results)
     if trials.empty:
         yield Prose("No trial is finished.")
@@ -20,9 +22,13 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
     scored = trials[trials["value"].notna()]
     if not scored.empty:
         yield trained(scored, look)
-    yield Table(memory(results, look), MEMORY)
     if nobody := nobody_solved(results):
         yield Prose(f"Nobody solved {'; '.join(nobody)}: there every variant remembers equally little, and it enters no mean.")
+    yield Part("long-range-more", "Memory horizons, lengths never trained, and how far gradients reach", tuple(more(results, look)))
+
+
+def more(results: Results, look: dict[str, figures.Look]) -> Iterator[Plot | Table]:
+    yield Table(memory(results, look), MEMORY, rests=verdict.rests(verdict.trials(results)))
     elsewhere = verdict.scores(results, "long_range", "skill")
     if elsewhere["at"].nunique() > 1:
         yield untrained(elsewhere, look)
@@ -31,17 +37,24 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
 
 def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
     rows = scored.assign(panel=scored["task"], x=scored["length"].astype(float))
+    means = stats.spreads(rows, ["panel", "variant", "x"])
+    seen, nothing, everything = figures.apart(means)
     figure = figures.lines(
-        stats.spreads(rows, ["panel", "variant", "x"]),
+        seen if len(seen) else means,
         look,
         x_label="sequence length T, trained and tested",
         y_label="test skill",
         log=("x",),
+        points=rows,
     )
+    told = figures.told(nothing, everything, "skills") if len(seen) else ""
     return Plot(
         "long_range_skill",
         figure,
-        "Skill on the test stream of the trained length; bands are the range over seeds, a diverged trial counts as 0.",
+        f"Skill on the test stream of the trained length; bands are the range over seeds (thin lines: few seeds), a diverged trial counts as 0.{told}",
+        finding=_findings.furthest(scored, look),
+        data=means,
+        rests=verdict.rests(scored),
     )
 
 
@@ -85,17 +98,22 @@ def untrained(rows: DataFrame, look: dict[str, figures.Look]) -> Plot:
     factors = sorted(set(rows["at"]))
     place = {factor: float(index) for index, factor in enumerate(factors)}
     rows = rows.assign(x=rows["at"].map(place), panel=figures.cells(rows))
+    means = stats.spreads(rows, ["panel", "variant", "x"])
     figure = figures.lines(
-        stats.spreads(rows, ["panel", "variant", "x"]),
+        means,
         look,
         x_label="tested length, as a multiple of the trained length T",
         y_label="test skill",
         ticks={place[factor]: f"{factor:g}×" for factor in factors},
+        points=rows,
     )
     return Plot(
         "long_range_untrained",
         figure,
         "Skill on sequences longer than any seen in training. A line at 0 does no better than not looking at the input.",
+        finding=_findings.beyond(rows, look),
+        data=means,
+        rests=verdict.rests(rows),
     )
 
 
@@ -120,6 +138,8 @@ def reached(results: Results, look: dict[str, figures.Look]) -> Iterator[Plot | 
             figure,
             f"The norm of ∂loss/∂x_t against the lag, {when}, as a part of that at lag 0: geometric mean over samples and seeds, and the range over seeds. "
             "A straight fall is a gradient that vanishes by the same factor each step; the grey line is one hundredth, where the gradient horizon ends.",
+            finding=_findings.shortest_gradient(horizons, look) if metric == "gradient" else "With the first weights",
+            data=shares,
         )
     yield Table(
         gradient_table(horizons, look),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite import Prose, Results, Section, Table, hookimpl
+from suite import Listing, Prose, Results, Section, Table, hookimpl
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 MARKS = {True: "yes", False: "no", None: "one device only"}
 
 
-def draw(results: Results) -> Iterator[Prose | Table]:
+def draw(results: Results) -> Iterator[Prose | Table | Listing]:
     import pandas as pd
 
     provenance = results.provenance
     if provenance.command:
-        yield Prose(f"Made again by `{provenance.command}`")
+        yield Listing(provenance.command, "Made again by")
     else:
         yield Prose("The plan below was made in Python, and is run by `suite.run`.")
     if provenance.edited:
@@ -111,4 +111,4 @@ def text(value: Any) -> str:
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("provenance", "Provenance", draw, order=70)
+    yield Section("provenance", "Provenance", draw, order=70, folded=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
 
+from . import _findings
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
@@ -31,6 +33,7 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
         f"Time is forward and backward at the longest timed length, as a multiple of {verdict.BASELINE}'s on the same engine, with an interval of the median over rounds. "
         "State is how many numbers are carried from step to step, for one sequence. "
         f"⚑ marks parameters more than {100 * verdict.TOLERANCE:g} % off the budget of a task, {figures.MARK} a variant that is not causal.",
+        rests=verdict.answered(results),
     )
     if len(trials) and trust.untuned:
         yield Prose(
@@ -48,6 +51,9 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
             skills(trials, figures.looks(results)),
             f"Test skill of each variant on each task and trained length: mean over seeds, and how many of them solved the task. "
             f"Darker is better; {figures.MARK} stands below the causal variants.",
+            finding=filled(trials),
+            data=trials[["variant", "task", "length", "seed", "value", "solved"]],
+            rests=verdict.rests(trials),
         )
 
 
@@ -99,6 +105,11 @@ def learning_rates(trials: DataFrame, look: dict[str, figures.Look]) -> DataFram
     return table
 
 
+def filled(trials: DataFrame) -> str:
+    by_field = trials.groupby(["variant", "task", "length"], sort=False)["solved"]
+    return _findings.fields([int(own) for own in by_field.sum()], [int(own) for own in by_field.size()])
+
+
 def skills(trials: DataFrame, look: dict[str, figures.Look]) -> Figure:
     import pandas as pd
 
@@ -115,4 +126,4 @@ def skills(trials: DataFrame, look: dict[str, figures.Look]) -> Figure:
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("scoreboard", "Scoreboard", draw, order=10)
+    yield Section("scoreboard", "Scoreboard", draw, order=52, folded=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
 
+from . import _findings
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -52,6 +54,8 @@ def curves(place: int, task: str, rows: Sequence[verdict.Solving], look: Looks) 
         figure,
         f"{task}: what part of the seeds had solved it by which step (Kaplan and Meier), with a pointwise 95 % interval, beside {verdict.BASELINE} in black. "
         "Further left is sooner, higher is more seeds; half by says when half of the seeds had.",
+        finding=f"{task}: {_findings.soonest(rows, look)[:1].lower()}{_findings.soonest(rows, look)[1:]}",
+        data=points(rows),
     )
 
 
@@ -126,4 +130,4 @@ def caption(task: str) -> str:
 
 @hookimpl
 def suite_sections() -> Iterator[Section]:
-    yield Section("solving", "Steps to solve", draw, order=45)
+    yield Section("solving", "Steps to solve", draw, order=53, folded=True)

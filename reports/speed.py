@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
+from suite import Part, Plot, Prose, Results, Section, Table, figures, hookimpl, verdict
+
+from . import _findings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def draw(results: Results) -> Iterator[Prose | Plot | Table]:
+def draw(results: Results) -> Iterator[Prose | Plot | Table | Part]:
     timed = verdict.times(results)
     if timed.empty:
         yield Prose("Nothing was timed.")
         return
     look = figures.looks(results, timed=True)
-    yield Prose(method(results))
     timed = timed.assign(panel=[f"{name} engine" for name in timed["engine"]])
     longest = verdict.at_longest(timed)
     compared = verdict.comparable(longest)
     where = f"T = {' or '.join(f'{length:g}' for length in sorted(set(longest['x'])))}"
+    both, rests = compared[compared["condition"] == verdict.BOTH], verdict.rests(results.frame[results.frame["axis"].eq("speed")])
     yield Plot(
         "speed_ratio",
         figures.dots(
-            compared[compared["condition"] == verdict.BOTH],
+            both,
             look,
             x_label=f"time of forward and backward at {where}, as a multiple of {verdict.BASELINE}'s (left is faster)",
             log=True,
@@ -33,12 +35,23 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
             blank="not timed on this engine, or not comparable",
         ),
         "Median over rounds with its interval, no narrower than what tells two copies of one model apart.",
+        finding=_findings.faster(verdict.answer(results), look),
+        data=both,
+        rests=rests,
     )
+    yield Part(
+        "speed-more", "How times are taken, with length, milliseconds, and what one would deploy", tuple(more(results, timed, look, where))
+    )
+
+
+def more(results: Results, timed: DataFrame, look: dict[str, figures.Look], where: str) -> Iterator[Prose | Plot | Table]:
+    yield Prose(method(results))
     if timed["x"].nunique() > 1:
+        rows = verdict.comparable(timed[timed["condition"] == verdict.BOTH])
         yield Plot(
             "speed_length",
             figures.lines(
-                verdict.comparable(timed[timed["condition"] == verdict.BOTH]),
+                rows,
                 look,
                 x_label="sequence length T",
                 y_label=f"time, as a multiple of {verdict.BASELINE}'s",
@@ -47,13 +60,16 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table]:
                 level=1,
             ),
             "Whether an advantage grows or shrinks with length: forward and backward, median over rounds with its interval.",
+            finding=_findings.scaling(rows, look),
+            data=rows,
         )
     yield Table(
         deployed(results, look),
         f"What one would deploy: the fastest engine of each, and its time as a multiple of {verdict.BASELINE}'s on its own fastest.",
     )
     yield Table(
-        milliseconds(longest, look), f"Milliseconds a call at {where}, median over rounds. {setting(results)}{kernels(results, look)}"
+        milliseconds(verdict.at_longest(timed), look),
+        f"Milliseconds a call at {where}, median over rounds. {setting(results)}{kernels(results, look)}",
     )
 
 

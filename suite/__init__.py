@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from .claim import Claim, Expectation
 from .errors import SuiteError, Unavailable
 from .spec import (
+    Bar,
     Batch,
     Corruption,
     Element,
     Goal,
     Listener,
+    Listing,
     Measure,
+    Part,
     Plot,
     Point,
     Prose,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from .training.data import test_stream
 
 __all__ = [
+    "Bar",
     "Batch",
     "Claim",
     "Corruption",
@@ -40,7 +44,9 @@ __all__ = [
     "Expectation",
     "Goal",
     "Listener",
+    "Listing",
     "Measure",
+    "Part",
     "Plot",
     "Point",
     "Prose",

@@ -249,14 +249,16 @@ def _executor(workers: int) -> Executor:
     return LocalExecutor(workers) if workers else InlineExecutor()
 
 
-def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False, warn: Callable[[str], None] = warnings.warn) -> Written:
+def report(
+    plan: Plan, runs: Path, request: Request, *, whole: bool = False, form: str = "html", warn: Callable[[str], None] = warnings.warn
+) -> Written:
     """The report of what is asked for of a plan, or of all that the plan's store holds; trains nothing.
 
-    It is written where it is not there or older than what it is made of.
+    The page is written where it is not there or older than what it is made of; in any other of ``report.formats.FORMATS`` it is always written.
 
     warn: is told of files of the store that are spoiled, whose results are left out
 
-    Raises SuiteError where there are no results.
+    Raises SuiteError where there are no results, or the format is not known.
     """
     from .report import inputs
 
@@ -264,11 +266,11 @@ def report(plan: Plan, runs: Path, request: Request, *, whole: bool = False, war
     ledger = store.ledger()
     check_origin(ledger, request, store.folder)
     selection = None if whole else _selection(plan, request, registry, ledger)
-    if ledger is not None and inputs.unchanged(store, registry, selection):
+    if form == "html" and ledger is not None and inputs.unchanged(store, registry, selection):
         return inputs.written(store)
     from .report import page
 
-    written = page.write(store, registry, selection)
+    written = page.write(store, registry, selection) if form == "html" else page.export(store, registry, selection, form)
     for fault in store.spoiled.values():
         warn(fault)
     return written

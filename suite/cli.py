@@ -167,6 +167,9 @@ def report(
     tasks: Tasks = None,
     seeds: Seeds = None,
     whole: Annotated[bool, typer.Option("--all", help="All that the plan's store holds, beyond the plan too.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="html (the page), md, latex, csv, parquet or pdf-figures.")
+    ] = "html",
     runs: Runs = Path("runs"),
     _path: SearchPath = None,
 ) -> None:
@@ -180,9 +183,9 @@ def report(
         raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, request, whole=whole, warn=warn)
+    written = api.report(loaded, runs, request, whole=whole, form=form, warn=warn)
     warn_of_stale(written.stale)
-    say(str(written.folder / "index.html"))
+    say(str(written.folder / "index.html" if form == "html" else written.folder))
 
 
 @app.command()

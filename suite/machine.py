@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import SuiteError
@@ -34,6 +35,11 @@ DECIDING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR")
 """Those of them that decide the last bits of what a CPU computes."""
 
 PACKAGES = ("recurrent-suite", "torch", "numpy", "mlflow", "pandas", "pluggy")
+
+
+def today() -> str:
+    """The day by the clock of this machine, in UTC: ``2026-01-31``."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def resolve_device(asked: str) -> str:

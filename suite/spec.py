@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -254,22 +254,70 @@ class Prose:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure in a report section; `name` is its file name, `caption` says what to see."""
+    """A figure in a report section; `name` is its file name, `caption` tells how it was made.
+
+    finding: what it shows, in a sentence that stands above it; data: what is drawn, as a table beside the figure's file
+    rests: the keys of the trials and timings behind what is drawn, by variant
+    """
 
     name: str
     figure: Figure
     caption: str
+    finding: str = ""
+    data: DataFrame | None = None
+    rests: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A cell of a table with a small bar beside its text: where a value and its interval lie, from 0 to 1 along the width of the column.
+
+    level: where lies what it is compared with; verdict: ``better``, ``worse``, ``undecided`` or ``not comparable``, which colours it
+    """
+
+    text: str
+    mean: float
+    low: float
+    high: float
+    level: float
+    verdict: str = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a report section, cells shown as they are."""
+    """A table in a report section, cells shown as they are, a `Bar` with its bar.
+
+    name: of its place in the page, given by the section where it is empty; finding and rests: as of a `Plot`
+    """
 
     frame: DataFrame
     caption: str = ""
+    name: str = ""
+    finding: str = ""
+    rests: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-Element: TypeAlias = Prose | Plot | Table
+@dataclass(frozen=True)
+class Listing:
+    """Text in a report section that is shown letter by letter and can be copied, such as a command; `caption` says what it is."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Elements of a report section under a title of their own, folded until a reader opens them; `name` is its place in the page."""
+
+    name: str
+    title: str
+    elements: tuple[Prose | Plot | Table | Listing, ...]
+
+
+Element: TypeAlias = Prose | Plot | Table | Listing | Part
 
 
 @dataclass(frozen=True)
@@ -340,6 +388,15 @@ class Grade:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a variant is from: its paper, the file that it stands in, and the text of that file, where it is still what the trials rest on."""
+
+    paper: str
+    source: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Stale:
     """Something left out of a report, since the code behind it has changed in the meantime.
 
@@ -359,6 +416,8 @@ class Provenance:
     failed_timings: reasons by cell; grades: by the variant's label; units: of a measure's points, by the measure's name
     sources: name and SHA-256 of each file behind the learning results; accepted: why some stand though their code has changed, by cell
     missing: cells asked for that have no result; edited: fields of the plan that say something else now than when the results were made
+    origins: of variants, by the plugin's name; options: of variants and tasks that differ from their defaults, by label
+    ended: the day on which the last trial ended, as ``2026-01-31``; empty where no trial says
     """
 
     command: str
@@ -373,6 +432,9 @@ class Provenance:
     edited: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     accepted: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    options: Mapping[str, Options] = field(default_factory=dict)
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -393,9 +455,13 @@ class Results:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: `draw(results)` yields its elements in order; sections stand by `order`, then name."""
+    """A part of the report: `draw(results)` yields its elements in order; sections stand by `order`, then name.
+
+    folded: whether only its title is seen until a reader opens it
+    """
 
     name: str
     title: str
     draw: Callable[[Results], Iterator[Element]]
     order: int = 50
+    folded: bool = False

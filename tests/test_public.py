@@ -26,7 +26,7 @@ PUBLIC = {
         "Expectation",
         "Goal",
     ),  # what plugins provide
-    *("Results", "Element", "Prose", "Plot", "Table"),  # what report sections take and give
+    *("Results", "Element", "Prose", "Plot", "Table", "Bar", "Listing", "Part"),  # what report sections take and give
     *("SuiteError", "Unavailable", "hookimpl"),
     *("ops", "stats", "figures", "verdict"),  # modules that plugins build on
     *("run", "load", "test_stream"),

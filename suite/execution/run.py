@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from .. import machine
 from ..listeners.announce import Audience
 from ..plan.schema import Limits, Plan, Request
 from ..registry.registry import Registry
@@ -176,7 +177,7 @@ class _Training:
         for outcome in () if again else outcomes:
             if outcome.key in self._waiting:
                 trial = self._waiting.pop(outcome.key)
-                self._store.put(trial, outcome, self._machine)
+                self._store.put(trial, outcome, self._machine, machine.today())
                 self._outcomes[trial.key] = self._store.get(trial) or outcome
                 self._faults += outcome.status in FAULTS
                 self._audience.tell("suite_trial_finished", trial=trial, outcome=self._outcomes[trial.key])

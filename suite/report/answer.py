@@ -20,6 +20,7 @@ from . import inference
 from .counted import apart, at_longest, best_available, comparable, engines, kept, listed, paired, ratios, retained, times, trials
 from .exchange import Scores, fitted_sign_flip
 from .inference import Finding
+from .once import once
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Answer:
         return tuple(dict.fromkeys(row.engine for row in self.rows if row.axis == "speed"))
 
 
+@once
 def answer(results: Results) -> Answer:
     """The answer of all results."""
     names = [name for name in listed(results, timed=True) if name != BASELINE.label]

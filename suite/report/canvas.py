@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from .vector import GRID, GROUND, INK, LEVEL, marked, named, panelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 # matplotlib and seaborn are imported inside the functions: every section file imports this module, and listing them must be quick.
 
-PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+PAPER: dict[str, Any] = {"facecolor": GROUND, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 """The box behind small print that lines may cross."""
 
 WIDTH = 9.4
@@ -24,20 +26,26 @@ WIDTH = 9.4
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": GROUND,
+    "axes.facecolor": GROUND,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.labelsize": 9.5,
-    "axes.edgecolor": "#9a9a9a",
+    "axes.edgecolor": LEVEL,
     "axes.linewidth": 0.8,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9.5,
     "legend.frameon": False,
-    "grid.color": "#e4e4e4",
+    "grid.color": GRID,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
     "text.parse_math": False,  # a plugin's name may hold a dollar sign
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "axes.unicode_minus": True,
 }
 
@@ -55,7 +63,7 @@ class Look:
     @property
     def line(self) -> dict[str, Any]:
         """Keywords for a matplotlib line; a variant that is not causal is dashed and hollow."""
-        face = self.colour if self.causal else "white"
+        face = self.colour if self.causal else GROUND
         dash = "-" if self.causal else (0, (4, 2))
         return {"color": self.colour, "marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "linestyle": dash}
 
@@ -80,6 +88,14 @@ def svg(figure: Figure, name: str) -> bytes:
     buffer = io.BytesIO()
     with theme(), matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return marked(buffer.getvalue().decode()).encode()
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF, the same bytes each time."""
+    buffer = io.BytesIO()
+    with theme():
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return buffer.getvalue()
 
 
@@ -93,6 +109,7 @@ def small_multiples(panels: list[str], height: float, share_y: bool = False, col
     axes = list(grid.flat)
     for axis, panel in zip(axes, panels, strict=False):
         axis.set_title(panel, loc="left")
+        panelled(axis, panel)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     for axis in axes[len(panels) :]:
@@ -130,6 +147,50 @@ def outer_labels(figure: Figure, x_label: str, y_label: str) -> None:
     figure.supxlabel(x_label, fontsize=RC["axes.labelsize"])
     if y_label:
         figure.supylabel(y_label, fontsize=RC["axes.labelsize"])
+
+
+AT_ENDS = 9
+"""Of more variants than these, or labels of more than `LONGEST` characters, a legend above says which line is whose."""
+
+LONGEST = 18
+
+
+def ends_labelled(shown: Sequence[Look]) -> bool:
+    """Whether the lines of these variants are labelled at their ends."""
+    return len(shown) <= AT_ENDS and all(len(look.label) <= LONGEST for look in shown)
+
+
+def label_ends(axis: Axes, ends: Sequence[tuple[Look, float]], height: float) -> None:
+    """Write each variant's name beside the end of its line, at the height given in data, moved apart where two are close.
+
+    height: of the panel in inches
+    """
+    (left, _), _ = axis.get_xlim(), axis.get_ylim()  # which sets the limits that the data ask for
+    size, to_axes = 8.0, axis.transScale + axis.transLimits
+    places = [float(to_axes.transform((left, value))[1]) for _, value in ends]
+    wanted = sorted((min(1.0, max(0.0, value)), place) for place, value in enumerate(places))
+    for level, place in spread_out(wanted, 1.2 * size / (72 * height)):
+        look = ends[place][0]
+        named(axis.text(1.015, level, look.label, transform=axis.transAxes, fontsize=size, color=look.colour, va="center"), look.name)
+
+
+def spread_out(wanted: Sequence[tuple[float, int]], step: float) -> list[tuple[float, int]]:
+    """Heights from 0 to 1 in ascending order, at least `step` apart, as near to those wanted as that allows: neighbours that touch share their middle."""
+    groups: list[tuple[float, list[int]]] = []
+    for height, place in wanted:
+        centre, members = height, [place]
+        while groups and centre - step * len(members) / 2 < groups[-1][0] + step * len(groups[-1][1]) / 2:
+            other, before = groups.pop()
+            centre = (other * len(before) + centre * len(members)) / (len(before) + len(members))
+            members = [*before, *members]
+            centre = _within(centre, step * (len(members) - 1) / 2)
+        groups.append((centre, members))
+    return [(centre + step * (rank - (len(members) - 1) / 2), place) for centre, members in groups for rank, place in enumerate(members)]
+
+
+def _within(centre: float, half: float) -> float:
+    """The centre moved so that what reaches so far on either side stays between 0 and 1, where it can."""
+    return min(max(centre, half), 1 - half) if half <= 0.5 else 0.5
 
 
 def legend(figure: Figure, shown: list[Look], **style: Any) -> None:

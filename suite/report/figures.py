@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .. import palette
 from . import verdict
-from .canvas import PAPER, WIDTH, Look, legend, outer_labels, scales, small_multiples, svg, theme
+from .canvas import PAPER, WIDTH, Look, legend, outer_labels, pdf, scales, small_multiples, svg, theme
+from .curves import lines, rising
+from .edges import apart, told
+from .pareto import front
+from .stats import Interval
+from .vector import GROUND, LEVEL, SMALL, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,18 +21,14 @@ if TYPE_CHECKING:
 
     from ..spec import Results
 
-__all__ = ["MARK", "Look", "cell", "cells", "dots", "effects", "heat", "lines", "looks", "rising", "roofline", "svg", "theme"]
+__all__ = [
+    "MARK", "Look", "apart", "cell", "cells", "dots", "effects", "front", "heat", "lines", "looks", "pdf", "rising", "roofline", "svg", "theme", "told",
+]  # fmt: skip
 
 MARK = "†"
 """Follows the name of a variant that is not causal."""
 
-COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#7f7f7f")
-"""Colours that differ for any kind of colour vision: seaborn's "colorblind" palette without its two palest."""
-
-MARKERS = ("s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
-
-ABREAST = 6
-"""A row of step curves has at most so many panels."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 
 
 def looks(results: Results, *, timed: bool = False) -> dict[str, Look]:
@@ -35,9 +37,8 @@ def looks(results: Results, *, timed: bool = False) -> dict[str, Look]:
     timed: whether variants belong to it that were only timed, not trained
     """
     causal = verdict.variants(results)
-    styles = {verdict.BASELINE: ("#000000", "o")}  # black, since all others are compared with it
-    others = [name for name in causal if name != verdict.BASELINE]
-    styles |= {name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, name in enumerate(others)}
+    colours = palette.colours(causal)
+    styles = {name: (colour, MARKERS[place % len(MARKERS)]) for place, (name, colour) in enumerate(colours.items())}
     labels = {name: name if causal[name] else f"{name} {MARK}" for name in causal}
     return {name: Look(name, labels[name], causal[name], *styles[name]) for name in verdict.listed(results, timed=timed)}
 
@@ -50,48 +51,6 @@ def cell(task: object, length: object) -> str:
 def cells(frame: DataFrame) -> list[str]:
     """The title of each row's panel, by its task and length."""
     return [cell(task, length) for task, length in zip(frame["task"], frame["length"], strict=True)]
-
-
-def lines(
-    frame: DataFrame,
-    look: Mapping[str, Look],
-    *,
-    x_label: str,
-    y_label: str,
-    ticks: Mapping[float, str] | None = None,
-    log: Iterable[str] = (),
-    y_range: tuple[float, float] | None = (-0.04, 1.04),
-    level: float | None = None,
-    notes: Mapping[str, str] | None = None,
-) -> Figure:
-    """A line with its interval as a band for each variant, small multiples by panel.
-
-    frame: columns panel, variant, x, mean, low, high; panels stand in their order there
-    ticks: labels by position on the x axis; log: which of the axes "x" and "y" are logarithmic (x then has its ticks at the data)
-    level: where a grey line is drawn for comparison; notes: small print by panel
-    """
-    panels = list(dict.fromkeys(frame["panel"]))
-    figure, axes = small_multiples(panels, height=2.35)
-    few = len(set(frame["x"])) <= 12
-    for panel, axis in zip(panels, axes, strict=True):
-        rows = frame[frame["panel"] == panel]
-        if level is not None:
-            axis.axhline(level, color="#8a8a8a", linewidth=1)
-        for name, style in look.items():
-            curve = rows[rows["variant"] == name].sort_values("x", kind="stable")
-            if len(curve):
-                front = 4 if name == verdict.BASELINE else 3
-                axis.fill_between(curve["x"], curve["low"], curve["high"], color=style.colour, alpha=0.13, linewidth=0)
-                axis.plot(curve["x"], curve["mean"], markevery=1 if few else [len(curve) - 1], zorder=front, **style.line)
-        positions = sorted(set(rows["x"]))
-        scales(axis, log, ticks or ({x: f"{x:g}" for x in positions} if "x" in log and len(positions) <= 8 else None))
-        if y_range:
-            axis.set_ylim(*y_range)
-        if notes and notes.get(panel):
-            axis.text(0.03, 0.1, notes[panel], transform=axis.transAxes, fontsize=8, color="#555555", va="bottom", zorder=5, bbox=PAPER)
-    outer_labels(figure, x_label, y_label)
-    legend(figure, [style for name, style in look.items() if name in set(frame["variant"])])
-    return figure
 
 
 def dots(
@@ -120,17 +79,22 @@ def dots(
     figure, axes = small_multiples(panels, height=0.6 + 0.25 * len(names), share_y=True, columns=columns)
     for panel, axis in zip(panels, axes, strict=True):
         if level is not None:
-            axis.axvline(level, color="#8a8a8a", linewidth=1)
+            axis.axvline(level, color=LEVEL, linewidth=1)
         for place, name in enumerate(names):
             style = look[name]
             if points is not None:
                 _seeds(axis, points[(points["panel"] == panel) & (points["variant"] == name)], place, style)
             if blank and not ((every["panel"] == panel) & (every["variant"] == name)).any():
-                axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color="#6b6b6b", va="center", bbox=PAPER)
+                axis.text(0.03, place, blank, transform=axis.get_yaxis_transform(), fontsize=8, color=SMALL, va="center", bbox=PAPER)
             row = summary[(summary["panel"] == panel) & (summary["variant"] == name)].dropna(subset=["mean"])
             for mean, low, high in zip(row["mean"], row["low"], row["high"], strict=True):
-                axis.plot([low, high], [place, place], color=style.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
-                axis.plot(mean, place, markersize=8, zorder=4, **{**style.line, "linestyle": "none"})
+                said = f"{style.label}: {Interval(mean, low, high, 2).text()}"
+                (bar,) = axis.plot(
+                    [low, high], [place, place], color=style.colour, linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3
+                )
+                (mark,) = axis.plot(mean, place, markersize=8, zorder=4, **{**style.line, "linestyle": "none"})
+                named(bar, name, said)
+                named(mark, name, said)
         axis.set_yticks(range(len(names)), [look[name].label for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
@@ -143,21 +107,20 @@ def dots(
 def _seeds(axis: Axes, points: DataFrame, place: int, look: Look) -> None:
     """Draw the values of the seeds below the row's mean, spread a little in height so that equal values do not hide one another."""
     spread = 0.28 / max(len(points), 4)
-    hollow: dict[str, Any] = {
-        "marker": ">",
-        "markersize": 4.5,
-        "markerfacecolor": "white",
-        "markeredgecolor": look.colour,
-        "clip_on": False,
+    kinds: dict[bool, dict[str, Any]] = {
+        True: {"marker": ">", "markersize": 4.5, "markerfacecolor": GROUND, "markeredgecolor": look.colour, "clip_on": False},
+        False: {"marker": "o", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0},
     }
-    full: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": look.colour, "markeredgewidth": 0}
     censored = list(points["censored"]) if "censored" in points else [False] * len(points)
-    for index, (value, beyond) in enumerate(zip(points["value"], censored, strict=True)):
-        height = place + 0.3 + spread * (index - (len(points) - 1) / 2)
-        axis.plot(value, height, linestyle="none", zorder=5, **(hollow if beyond else full))
+    heights = [place + 0.3 + spread * (index - (len(points) - 1) / 2) for index in range(len(points))]
+    for beyond, style in kinds.items():
+        own = [(value, height) for value, height, past in zip(points["value"], heights, censored, strict=True) if bool(past) == beyond]
+        if own:
+            (seeds,) = axis.plot(*zip(*own, strict=True), linestyle="none", zorder=5, **style)
+            named(seeds, look.name, *(f"{look.label}: {'beyond ' if beyond else ''}{value:.3g}" for value, _ in own))
 
 
-STATES = {"found": "#029e73", "contradicted": "#d55e00", "open": "#8a8a8a"}
+STATES = {"found": "#029e73", "contradicted": "#d55e00", "open": LEVEL}
 """Colours of what was found as expected, of the contrary, and of what stays open."""
 
 
@@ -170,15 +133,17 @@ def effects(rows: DataFrame) -> Figure:
 
     figure = Figure(figsize=(WIDTH, 0.75 + 0.36 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    axis.axvline(0, color="#8a8a8a", linewidth=1)
+    axis.axvline(0, color=LEVEL, linewidth=1)
     span = max(0.1, *(abs(value) for column in ("low", "high") for value in rows[column]))
-    columns = [rows[name] for name in ("mean", "low", "high", "expected", "state")]
-    for place, (mean, low, high, expected, state) in enumerate(zip(*columns, strict=True)):
-        axis.plot([low, high], [place, place], color=STATES[state], linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
-        axis.plot(mean, place, marker="o", markersize=8, color=STATES[state], zorder=4)
+    columns = [rows[name] for name in ("label", "mean", "low", "high", "expected", "state")]
+    for place, (label, mean, low, high, expected, state) in enumerate(zip(*columns, strict=True)):
+        (bar,) = axis.plot([low, high], [place, place], color=STATES[state], linewidth=3, solid_capstyle="round", alpha=0.55, zorder=3)
+        (mark,) = axis.plot(mean, place, marker="o", markersize=8, color=STATES[state], zorder=4)
+        for artist in (bar, mark):
+            named(artist, "", f"{label}: {Interval(mean, low, high, 2).text()}")
         if expected:
             arrow = ">" if expected == 1 else "<"
-            axis.plot(1.08 * expected * span, place, marker=arrow, markersize=6, color="#555555", clip_on=False)
+            axis.plot(1.08 * expected * span, place, marker=arrow, markersize=6, color=SMALL, clip_on=False)
     axis.set_yticks(range(len(rows)), list(rows["label"]))
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(-1.12 * span, 1.12 * span)
@@ -187,58 +152,6 @@ def effects(rows: DataFrame) -> Figure:
         axis.spines[side].set_visible(False)
     outer_labels(figure, "difference", "")
     return figure
-
-
-def rising(
-    frame: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label: str, notes: Mapping[tuple[str, str], str] | None = None
-) -> Figure:
-    """Step curves from 0 to 1, a row of panels for each panel and a column for each variant, the baseline's thin and black beside it.
-
-    frame: columns panel, variant, x, mean, low, high, where each value holds from x on
-    notes: small print by panel and variant
-    """
-    from matplotlib.figure import Figure
-
-    drawn = set(frame["variant"])
-    names = [name for name in look if name in drawn and name != verdict.BASELINE] or [verdict.BASELINE]
-    columns = min(len(names), ABREAST)
-    blocks = [names[start : start + columns] for start in range(0, len(names), columns)]
-    rows = [(panel, block) for panel in dict.fromkeys(frame["panel"]) for block in blocks]
-    figure = Figure(figsize=(WIDTH if columns > 2 else WIDTH * 0.72, 1.45 * len(rows) + 1.1), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False, sharey=True, sharex="row")
-    for line, (panel, block) in zip(grid, rows, strict=True):
-        own = frame[frame["panel"] == panel]
-        for axis, name in zip(line, block, strict=False):
-            if name != verdict.BASELINE:
-                _step(
-                    axis,
-                    own[own["variant"] == verdict.BASELINE],
-                    {"color": look[verdict.BASELINE].colour, "linewidth": 1} if verdict.BASELINE in look else {},
-                )
-            style = look[name]
-            curve = own[own["variant"] == name]
-            axis.fill_between(curve["x"], curve["low"], curve["high"], step="post", color=style.colour, alpha=0.15, linewidth=0)
-            _step(axis, curve, {"color": style.colour, "linewidth": 2.2, "linestyle": style.line["linestyle"]})
-            axis.set_ylim(-0.04, 1.04)
-            axis.set_yticks([0, 0.5, 1])
-            axis.set_xlim(0, own["x"].max())
-            axis.set_title(style.label if len(blocks) > 1 or panel == rows[0][0] else "", loc="left", color=style.colour)
-            for side in ("top", "right"):
-                axis.spines[side].set_visible(False)
-            scales(axis, [], None, most=3)
-            if notes and notes.get((panel, name)):
-                axis.text(0.04, 0.97, notes[panel, name], transform=axis.transAxes, fontsize=7.5, color="#555555", va="top")
-        line[0].set_ylabel(panel)
-        for axis in line[len(block) :]:
-            axis.remove()
-    outer_labels(figure, x_label, y_label)
-    if verdict.BASELINE in drawn and names != [verdict.BASELINE]:
-        legend(figure, [look[verdict.BASELINE]], marker="")
-    return figure
-
-
-def _step(axis: Axes, curve: DataFrame, style: Mapping[str, Any]) -> None:
-    axis.plot(curve["x"], curve["mean"], drawstyle="steps-post", **style)
 
 
 def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, bytes_: float) -> Figure:
@@ -252,14 +165,19 @@ def roofline(points: DataFrame, look: Mapping[str, Look], operations: float, byt
     low = min(points["intensity"].min() / 3, operations / bytes_ / 3)
     high = max(points["intensity"].max() * 3, 3 * operations / bytes_)
     for panel, axis in zip(panels, axes, strict=True):
-        axis.plot([low, operations / bytes_, high], [low * bytes_ / 1e9, operations / 1e9, operations / 1e9], color="#8a8a8a", linewidth=1)
+        axis.plot([low, operations / bytes_, high], [low * bytes_ / 1e9, operations / 1e9, operations / 1e9], color=LEVEL, linewidth=1)
         rows = points[points["panel"] == panel]
         for name, intensity, rate in zip(rows["variant"], rows["intensity"], rows["rate"], strict=True):
-            axis.plot(intensity, rate / 1e9, zorder=3, **{**look[name].line, "linestyle": "none", "markersize": 7})
+            (mark,) = axis.plot(intensity, rate / 1e9, zorder=3, **{**look[name].line, "linestyle": "none", "markersize": 7})
+            named(mark, name, f"{look[name].label}: {rate / 1e9:.3g}·10⁹ operations a second, {intensity:.3g} a byte")
         scales(axis, ["x", "y"], None)
     outer_labels(figure, "operations for each byte moved", "10⁹ operations a second")
     legend(figure, [style for name, style in look.items() if name in set(points["variant"])])
     return figure
+
+
+SHADE, ON_DARK, ON_LIGHT = "#0173b1", "#fefefe", "#262627"
+"""Of the fields of a heat map and what is written in them; no page gives these colours other values."""
 
 
 def heat(values: DataFrame, texts: DataFrame) -> Figure:
@@ -269,7 +187,7 @@ def heat(values: DataFrame, texts: DataFrame) -> Figure:
 
     figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(values)), layout="constrained")
     axis = figure.subplots()
-    shade = seaborn.light_palette(COLOURS[0], as_cmap=True)
+    shade = seaborn.light_palette(SHADE, as_cmap=True)
     seaborn.heatmap(
         values.astype(float),
         annot=texts.to_numpy(dtype=object),
@@ -278,11 +196,13 @@ def heat(values: DataFrame, texts: DataFrame) -> Figure:
         vmax=1,
         cmap=shade,
         linewidths=1.5,
-        linecolor="white",
+        linecolor=GROUND,
         annot_kws={"fontsize": 8.5 if len(values.columns) <= 8 else 6.5},
         cbar=False,
         ax=axis,
     )
+    for text in axis.texts:  # the fields keep their colours on a dark screen, and so does what is written in them
+        text.set_color(ON_DARK if text.get_color() == "w" else ON_LIGHT)
     axis.set(xlabel="", ylabel="")
     axis.grid(visible=False)
     axis.tick_params(length=0)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import LATER, dropins
 from ..keys import digest
 from ..machine import version
 from ..registry.registry import Provided, Registry
 from ..registry.sources import harness_sources
-from ..spec import Section
+from ..spec import Origin, Section
 from ..store.contents import digest_of, named
 from ..store.selection import Selection
 from ..store.store import Store
 from . import manifest as manifests
-from .portable import portable_plugin
+from .portable import portable, portable_plugin
 
 MANIFEST = manifests.MANIFEST
 
@@ -47,20 +48,41 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
     claims = [asdict(provided.noun) for provided in registry.claims.values()]
     broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
     units = {name: provided.noun.unit for name, provided in registry.measures.items()}
+    files = [(name, provided.source, provided.noun.paper, dict(provided.digests)) for name, provided in registry.variants.items()]
     versions = {package: version(package) for package in DRAWING}
     own = {name: value for module in OWN for name, value in harness_sources(module).items()}
     stored = digest_of(named(store, store.ledger()))
-    return digest([selected, sections, claims, broken, units, versions, own, digest_of(_templates()), stored], 64)
+    return digest([selected, sections, claims, broken, units, files, versions, own, digest_of(_templates()), stored], 64)
+
+
+def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
+    """Where each variant is from, by the plugin's name, with the text of its file where that has one of these digests."""
+    found = {}
+    for name, provided in registry.variants.items():
+        content = provided.path.read_bytes() if provided.path is not None and provided.path.is_file() else b""
+        text = content.decode(errors="replace") if hashlib.sha256(content).hexdigest() in digests else ""
+        found[name] = Origin(provided.noun.paper, portable(provided.source), text)
+    return found
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:
     return sorted(registry.sections.values(), key=lambda provided: (provided.noun.order, provided.noun.name))
 
 
-def manifest(files: Mapping[str, bytes], inputs: str, stale: Sequence[str]) -> bytes:
-    """The manifest of a report: the digest of each file, the fingerprint it was made from, and what was left out of it as stale."""
+def manifest(
+    files: Mapping[str, bytes], inputs: str, stale: Sequence[str], rests: Mapping[str, Any], sources: Sequence[tuple[str, str]]
+) -> bytes:
+    """The manifest of a report: the digest of each file, the fingerprint it was made from, what was left out of it as stale, and what it rests on.
+
+    rests: the keys of trials and timings behind each table and figure, by its place in the page and by variant
+    sources: the digests of each file behind the learning results, more than one where it was changed meanwhile
+    """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    return (json.dumps({"inputs": inputs, "sha256": digests, "stale": list(stale)}, indent=1) + "\n").encode()
+    versions: dict[str, list[str]] = {}
+    for name, value in sources:
+        versions.setdefault(name, []).append(value)
+    told = {"inputs": inputs, "sha256": digests, "stale": list(stale), "sources": versions, "rests": dict(rests)}
+    return (json.dumps(told, indent=1) + "\n").encode()
 
 
 def written(store: Store) -> Written:

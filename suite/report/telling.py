@@ -74,7 +74,7 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of plain rows for a terminal."""
     if not rows:
         return NOTHING
-    answer = Answer(tuple(_row(each) for each in rows), ())
+    answer = restored(rows)
     table = tabulated(answer)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in table]
@@ -106,6 +106,11 @@ def _apart(answer: Answer) -> list[str]:
         if row.why and row.axis != "speed":
             reasons.setdefault(row.why, []).append(row.variant)
     return [f"{MARKS['not comparable']} {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+
+
+def restored(rows: Sequence[Mapping[str, Any]]) -> Answer:
+    """The answer that plain rows came from, as far as they tell it."""
+    return Answer(tuple(_row(each) for each in rows), ())
 
 
 def _row(plain: Mapping[str, Any]) -> Row:

@@ -15,6 +15,7 @@ from ..plan import state
 from ..plan.fairness import Aspect, Fairness, Given, compare
 from . import stats
 from .answer import Answer, Row, answer
+from .bars import bars
 from .claims import QUANTITIES, Found, Ruled, rulings
 from .counted import (
     apart,
@@ -37,9 +38,11 @@ from .counted import (
     vendor_sizes,
 )
 from .horizon import REACHES, GradientHorizon, Lag, MemoryHorizon, gradient_horizons, gradients, memory_horizons, over_seeds
+from .rests import answered, rests
 from .solving import LEAST_SEEDS, Solving, solving
 from .stats import Interval
 from .telling import MARKS, columns, marked, signed
+from .worth import Worth, worth
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -69,9 +72,12 @@ __all__ = [
     "Solving",
     "Summary",
     "Trust",
+    "Worth",
     "answer",
+    "answered",
     "apart",
     "at_longest",
+    "bars",
     "best_available",
     "columns",
     "comparable",
@@ -90,6 +96,7 @@ __all__ = [
     "over_seeds",
     "pooled",
     "ratios",
+    "rests",
     "retained",
     "rulings",
     "scores",
@@ -104,6 +111,7 @@ __all__ = [
     "trust",
     "variants",
     "vendor_sizes",
+    "worth",
 ]
 
 BASELINE = trial.BASELINE.label

@@ -178,6 +178,8 @@ def read(store: Store, selection: Selection | None = None) -> Results:
         stale=tuple(reader.stale),
         accepted=reader.accepted,
         edited=tuple(_edited(ledger, selection)) if selection else (),
+        options={plugin.label: plugin.options for record in records for plugin in (record.stored.trial.variant, record.stored.trial.task)},
+        ended=max((record.stored.ended for record in records), default=""),
     )
     lists = ("variants", "tasks", "seeds", "question")
     plan = {**ledger.plan, **{name: selection.plan[name] for name in lists}} if selection else ledger.plan

@@ -39,6 +39,7 @@ class StoredTrial:
     compile_seconds: float | None = None
     members: int | None = None
     last_step: int | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,8 @@ class Store:
 
     # Trials
 
-    def put(self, trial: Trial, outcome: Outcome, machine: Machine) -> None:
-        """Record an outcome: the trial's file, and one file for each evaluation.
+    def put(self, trial: Trial, outcome: Outcome, machine: Machine, ended: str = "") -> None:
+        """Record an outcome: the trial's file, with the day on which it ended, and one file for each evaluation.
 
         What was learned stays, whatever becomes of a later evaluation.
         """
@@ -232,11 +233,12 @@ class Store:
             compile_seconds=outcome.compile_seconds,
             members=outcome.members,
             last_step=outcome.last_step,
+            ended=ended,
         )
         earlier = None if outcome.learning else self.trial(trial.key)
         if earlier is not None:
             costs = {name: getattr(earlier, name) for name in ("train_seconds", "compile_seconds", "members")}
-            stored = replace(stored, learning=earlier.learning, machine=earlier.machine, **costs)
+            stored = replace(stored, learning=earlier.learning, machine=earlier.machine, ended=earlier.ended, **costs)
         self.write("trials", trial.key, stored)
 
     def trial(self, key: str) -> StoredTrial | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suite import Element, Results, Section, Table
+from suite import Element, Part, Results, Section, Table
 from suite.check.imagined import fill
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.registry.finder import discover
@@ -78,7 +78,9 @@ def section_of(folder: Path, name: str) -> str:
 
 
 def elements_of(name: str, results: Results) -> list[Element]:
-    return list(discover().sections[name].noun.draw(results))
+    """What a section yields, the elements of its parts in the place of the part."""
+    drawn = discover().sections[name].noun.draw(results)
+    return [inner for element in drawn for inner in (element.elements if isinstance(element, Part) else (element,))]
 
 
 def tables_of(name: str, results: Results) -> list[Table]:

@@ -178,7 +178,7 @@ def test_the_suite_s_own_code_counts() -> None:
 
 
 def test_templates_and_versions_of_drawing_libraries_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [name for name, _ in inputs._templates()] == ["index.html", "style.css"]
+    assert [name for name, _ in inputs._templates()] == ["index.html", "script.js", "style.css"]
     monkeypatch.setattr(inputs, "version", lambda _package: "0")
     assert not inputs.unchanged(store, REGISTRY, None)
 

@@ -20,8 +20,10 @@ import pytest
 
 from suite import Element, Plot, Results, SuiteError, Table, figures
 from suite.check.imagined import fill
+from suite.ops.engines import REFERENCE
 from suite.registry.finder import discover
-from suite.report import inputs
+from suite.report import inputs, telling
+from suite.report.answer import BEST
 from suite.report.portable import portable
 from suite.spec import Broken
 from suite.store import frame
@@ -32,6 +34,11 @@ from .drawing import GRU, TIMES, age, large, mixed, nothing_learned, one_trial, 
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = sorted(discover().sections)
+
+ORDER = [
+    "claims", "speed", "robustness", "long_range", "learning_curves", "variants", "scoreboard", "solving", "cost", "failures", "fairness", "provenance",
+]  # fmt: skip
+"""Of the sections after the answer, from what is found to what it rests on."""
 
 Make = Callable[[Path], Store]
 
@@ -93,10 +100,38 @@ def test_every_section_stands(make: Make, drawn: Callable[[Make], Path]) -> None
 def test_results_csv_has_the_frame(drawn: Callable[[Make], Path]) -> None:
     file = drawn(mixed) / "results.csv"
     table = pd.read_csv(file)
-    assert table.columns.tolist() == list(frame.COLUMNS)
+    assert table.columns.tolist() == [*frame.COLUMNS, "clean"]
+    assert set(table.loc[table["clean"], "axis"]) == {"long_range"}
     assert b"\r" not in file.read_bytes()
     again = frame.read(Store(drawn(mixed).parents[1], "synthetic")).frame
     assert table["value"].tolist() == pytest.approx(again["value"].tolist(), rel=0, abs=0, nan_ok=True)
+
+
+def test_the_answer_of_the_page_is_that_of_its_file(drawn: Callable[[Make], Path]) -> None:
+    folder = drawn(mixed)
+    table = text_of(folder).partition('id="table-answer"')[2].partition("</table>")[0]
+    rows = [
+        [html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in table.split("<tr>")[2:]
+    ]
+    columns = {"time, reference engine": REFERENCE.name, "time, best available": BEST, "robust": "robustness", "remembers": "long_range"}
+    by_place = {(row.variant, row.engine or row.axis): telling.marked(row) for row in telling.restored(telling.read(folder)).rows}
+    assert [row[0].removesuffix(f" {figures.MARK}") for row in rows] == ["gru", "bilstm"]
+    for name, *cells, worth in rows:
+        variant = name.removesuffix(f" {figures.MARK}")
+        assert cells == [by_place[variant, place] for place in columns.values()]
+        assert worth.partition(":")[0] in {"Worth it", "A trade", "Not worth it", "Undecided", "Not compared"}
+
+
+def test_the_page_goes_from_the_answer_to_its_proofs(drawn: Callable[[Make], Path]) -> None:
+    text = text_of(drawn(mixed))
+    order = ["<h1>", 'id="table-answer"', "How far to trust it", *(f'<section id="{name}">' for name in ORDER)]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert set(ORDER) == set(SECTIONS) - {"answer"}
+    folded = re.findall(r'<section id="([^"]+)">\s*<details', text)
+    assert folded == ["scoreboard", "solving", "cost", "failures", "fairness", "provenance"]
+    assert text.index('id="variant-gru"') > text.index('<section id="variants">')
 
 
 def test_manifest_is_true(drawn: Callable[[Make], Path]) -> None:
@@ -104,14 +139,21 @@ def test_manifest_is_true(drawn: Callable[[Make], Path]) -> None:
     digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
     del digests["manifest.json"]
     fingerprint = inputs.fingerprint(Store(folder.parents[1], "synthetic"), working(), None)
-    assert json.loads((folder / "manifest.json").read_text()) == {"inputs": fingerprint, "stale": [], "sha256": digests}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rests, sources = manifest.pop("rests"), manifest.pop("sources")
+    assert manifest == {"inputs": fingerprint, "stale": [], "sha256": digests}
+    keys = set(pd.read_csv(folder / "results.csv")["key"])
+    assert {key for rows in rests.values() for own in rows.values() for key in own} <= keys
+    assert set(rests) <= set(re.findall(r'id="([^"]*)"', text_of(folder)))
+    assert {"table-answer", "figure-learning_curves"} <= set(rests)
+    assert set(sources) >= {GRU}
     links = re.findall(r'href="figures[^"]*"', text_of(folder))
     assert {f'href="figures/{Path(name).name}"' for name in digests if name.endswith(".svg")} <= set(links)
 
 
 def test_the_page_asks_for_nothing_else(drawn: Callable[[Make], Path]) -> None:
     text = text_of(drawn(mixed))
-    assert not re.findall(r"<(?:script|link|img|iframe|image)\b|@import|\bsrc=|url\((?!#)", text)
+    assert not re.findall(r"<(?:script [^>]*|link|img|iframe|image)\b|@import|\bsrc=|url\((?!#)|\bfetch\(", text)
     ids = re.findall(r'\bid="([^"]*)"', text)
     assert len(set(ids)) == len(ids)
     assert {name.removeprefix("#") for name in re.findall(r'(?:href="|url\()(#[^")]*)', text)} <= set(ids)
@@ -133,7 +175,8 @@ def test_what_plugins_say_is_escaped(tmp_path: Path) -> None:
     )
     text = text_of(write(store))
     assert 'class="broken"' not in text
-    assert "<script" not in text
+    assert text.count("<script") == 1, "the page's own"
+    assert "<script>alert" not in text
     assert text.count("&lt;script&gt;") > 5
 
 
@@ -162,7 +205,7 @@ def test_a_section_that_raises_loses_only_its_own_place(tmp_path: Path) -> None:
     assert "RuntimeError: cannot &lt;b&gt;draw&lt;/b&gt; &lt;object object at 0x…&gt;" in text
     assert "Traceback (most recent call last)" in text
     assert "SystemExit: 3" in text
-    assert "draw yielded str; it must yield Prose, Plot or Table" in text
+    assert "draw yielded str; it must yield Prose, Plot, Table, Listing or Part" in text
     assert "names its file; use letters, digits, &#39;_&#39;, &#39;-&#39; and &#39;.&#39;" in text
     assert str(Path(__file__).parents[1]) not in text
     assert "Nothing failed" in text

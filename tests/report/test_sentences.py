@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import Prose, Results
+from suite import Listing, Prose, Results
 from suite.check.imagined import even, fill
 from suite.report import page
 from suite.spec import Grade, Machine, Stale
@@ -69,8 +69,8 @@ def test_speed_is_compared_within_an_engine_and_a_variant_that_is_not_causal_is_
         "Robustness not comparable: it sees the future of the sequence. Memory not comparable: it sees the future of the sequence."
     )
     table = tables_of("answer", frame.read(store))[0].frame
-    assert list(table.columns) == ["Variant", "time, reference engine", "time, best available", "robust", "remembers"]
-    assert table["time, reference engine"].tolist() == ["▲ 0.50 (0.49–0.51)", "– 0.25"]
+    assert list(table.columns) == ["Variant", "time, reference engine", "time, best available", "robust", "remembers", "Worth it?"]
+    assert list(map(str, table["time, reference engine"])) == ["▲ 0.50 (0.49–0.51)", "– 0.25"]
 
 
 def test_a_plugin_that_solves_nothing_looks_neither_robust_nor_able(tmp_path: Path) -> None:
@@ -78,7 +78,9 @@ def test_a_plugin_that_solves_nothing_looks_neither_robust_nor_able(tmp_path: Pa
     said, results = answers(store), frame.read(store)
     assert "Robustness not comparable: it has no trial that it solved. Memory not comparable: it has no trial with a score" in said["`gru`"]
     assert "Nobody solved adding, T\u00a0=\u00a010" in said["How far to trust it"]
-    assert [type(element) for element in elements_of("robustness", results)] == [Prose, Prose]
+    (prose,) = elements_of("robustness", results)
+    assert isinstance(prose, Prose)
+    assert "there is nothing to show for it" in prose.text
     board = tables_of("scoreboard", results)[0].frame
     assert set(board["Robustness"]) == {"not solved"}
     assert set(board["Solved"]) == {"0 of 8"}
@@ -171,7 +173,8 @@ def prose(results: Results, **changes: object) -> list[str]:
 
 def test_the_command_is_shown_as_it_stands(results: Results) -> None:
     command = "suite run quick --seeds 1 --device cpu; suite run quick --device cpu"
-    assert prose(results, command=command)[0] == f"Made again by `{command}`"
+    changed = replace(results, provenance=replace(results.provenance, command=command))
+    assert elements_of("provenance", changed)[0] == Listing(command, "Made again by")
     assert prose(results, command="")[0] == "The plan below was made in Python, and is run by `suite.run`."
 
 
