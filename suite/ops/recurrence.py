@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import time
 import warnings
@@ -262,21 +263,32 @@ def for_members(piece: Piece, given: Sequence[Tensor]) -> torch.fx.GraphModule:
 
 
 def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call:
-    """The graph as machine code, by torch's compiler.
+    """The graph as machine code, by torch's compiler; what fails is tried once more, since memory or a file may have been short.
 
     Raises SuiteError where that fails.
     """
+    with contextlib.suppress(Exception):
+        return _compiled(module, given)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
-            import torch._inductor  # takes seconds, which only those wait for who compile
-
-            # torch's vectorised tanh takes three times as long as its exp
-            call: Call = torch._inductor.compile(module, [tensor.detach() for tensor in given], options={"cpp.use_decompose_tanh": True})
+        return _compiled(module, given)
     except Exception as error:
-        cause = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-        raise SuiteError(f'torch could not compile the step ({cause}); set engine = "derived" in [training]') from error
+        raise SuiteError(f'torch could not compile the step ({_cause(error)}); set engine = "derived" in [training]') from error
+
+
+def _compiled(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+        import torch._inductor  # takes seconds, which only those wait for who compile
+
+        # torch's vectorised tanh takes three times as long as its exp
+        call: Call = torch._inductor.compile(module, [tensor.detach() for tensor in given], options={"cpp.use_decompose_tanh": True})
     return call
+
+
+def _cause(error: Exception) -> str:
+    """Why a compiler failed, in a line: what it complains of first, where it is among much else."""
+    lines = [line for line in str(error).splitlines() if "error:" in line]
+    return textwrap.shorten(f"{type(error).__name__}: {lines[0] if lines else error}", 300, placeholder=" …")
 
 
 DERIVER = Deriver(compiled=False)
