@@ -28,9 +28,8 @@ from .store.store import Accepted, Store, StoredTrial
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .execution.executor import Executor
+    from .finished import Finished
     from .listeners.announce import Audience
     from .report.inputs import Written
     from .report.lint import Lint
@@ -297,8 +296,8 @@ def run(
     runs: str | Path = "runs",
     whole: bool = False,
     **options: Value,
-) -> pd.DataFrame:
-    """Run a plan and return its tidy frame: one row per trial and score, the rows of ``results.csv``.
+) -> Finished:
+    """Run a plan and return what it gave: the answer, the tables behind it, the report and its figures.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger (it says which
@@ -310,6 +309,7 @@ def run(
 
     Raises SuiteError for a mistake in the plan or its options.
     """
+    from .finished import Finished
     from .store import frame
 
     source = "" if isinstance(plan, Plan) else str(plan)
@@ -326,8 +326,8 @@ def run(
     work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
     for fault in work.store.spoiled.values():
         warnings.warn(fault, stacklevel=2)
-    execute(work, workers, options)
-    return frame.read(work.store, None if whole else work.selection).frame
+    done = execute(work, workers, options)
+    return Finished(frame.read(work.store, None if whole else work.selection), done.report)
 
 
 def _listed(names: str | Sequence[str] | None) -> str | None:

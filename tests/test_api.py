@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_made_again(tmp_path: Path) -> None:
     [checkpoint] = (tmp_path / "runs" / "tiny" / "checkpoints").glob("*.pt")
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
-    frame = run(str(tiny_plan(tmp_path, **{"lengths = [2]": "lengths = [2, 3]"})), **where)  # type: ignore[arg-type]
+    frame = run(str(tiny_plan(tmp_path, **{"lengths = [2]": "lengths = [2, 3]"})), **where).frame  # type: ignore[arg-type]
     assert set(frame["status"]) == {"ok"}
     assert 3.0 in set(frame.loc[frame["condition"] == "length", "at"])
 

@@ -304,7 +304,7 @@ def test_from_python_without_a_main_guard(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     script = tmp_path / "script.py"
     script.write_text(
-        f"import suite\nframe = suite.run({str(plan)!r}, seeds=1, device='cpu', track=False)\nprint(len(frame), list(frame))\n"
+        f"import suite\nframe = suite.run({str(plan)!r}, seeds=1, device='cpu', track=False).frame\nprint(len(frame), list(frame))\n"
     )
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

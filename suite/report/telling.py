@@ -75,7 +75,7 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return NOTHING
     answer = Answer(tuple(_row(each) for each in rows), ())
-    table = _table(answer)
+    table = tabulated(answer)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in table]
     return "\n".join([f"against {BASELINE.label}: {LEGEND}", *lines, *_apart(answer)])
@@ -85,14 +85,14 @@ def markdown(answer: Answer, question: str) -> str:
     """The question and the answer's table in Markdown."""
     if not answer.rows:
         return f"**{question}**\n\n{NOTHING}\n"
-    head, *body = ([field.replace("|", "\\|") for field in line] for line in _table(answer))
+    head, *body = ([field.replace("|", "\\|") for field in line] for line in tabulated(answer))
     lines = [head, ["---"] * len(head), *body]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     reasons = "".join(f"\n{line}  " for line in _apart(answer))
     return f"**{question}**\n\n{table}\n\nAgainst {BASELINE.label}: {LEGEND}.  {reasons}\n"
 
 
-def _table(answer: Answer) -> list[list[str]]:
+def tabulated(answer: Answer) -> list[list[str]]:
     """A line of titles, and one for each variant."""
     titles = columns(answer)
     names = dict.fromkeys(row.variant for row in answer.rows)
