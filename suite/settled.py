@@ -101,9 +101,14 @@ def _installed() -> Iterator[str]:
             continue
 
 
+def _folders() -> tuple[Path, ...]:
+    """The suite's own folder, and those of plugins."""
+    return (SUITE, *(root / name for root in dropins.ROOTS for name in dropins.FOLDERS))
+
+
 def _code() -> Iterator[str]:
     """Every file of the suite and of the folders of plugins, compiled ones of Python apart."""
-    for folder in (SUITE, *(root / name for root in dropins.ROOTS for name in dropins.FOLDERS)):
+    for folder in _folders():
         for parent, folders, files in os.walk(folder):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             yield from (os.path.join(parent, name) for name in sorted(files))
@@ -115,10 +120,11 @@ def foreseeable(registry: Registry, device: str) -> bool:
 
     if device != "cpu" or registry.broken or registry.notes or any(getattr(registry.hooks.hook, name).get_hookimpls() for name in EVENTS):
         return False
-    folders = (SUITE, *(root / name for root in dropins.ROOTS for name in dropins.FOLDERS))
+    if any(os.path.islink(os.path.join(parent, name)) for folder in _folders() for parent, inner, _ in os.walk(folder) for name in inner):
+        return False  # what lies behind a link is not looked at
     roles = (registry.variants, registry.tasks, registry.corruptions, registry.measures, registry.sections, registry.claims)
     paths = [provided.path for role in roles for provided in role.values()]
-    if not all(path is not None and any(path.is_relative_to(folder) for folder in folders) for path in paths):
+    if not all(path is not None and any(path.is_relative_to(folder) for folder in _folders()) for path in paths):
         return False
     return all(provided.source.startswith("suite/listeners/") for provided in registry.listeners.values())
 

@@ -190,6 +190,8 @@ def test_where_a_plugin_hears_runs_or_lies_elsewhere_nothing_is_foreseen() -> No
         hook=SimpleNamespace(**{name: SimpleNamespace(get_hookimpls=lambda: [Hears]) for name in vars(registry.hooks.hook)})
     )
     assert not settled.foreseeable(replace(registry, hooks=hooks), "cpu")  # type: ignore[arg-type]
+    Path("more/plugins/linked").symlink_to(Path.cwd(), target_is_directory=True)
+    assert not settled.foreseeable(registry, "cpu")
 
 
 def test_the_memory_is_of_this_folder_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
