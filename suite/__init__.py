@@ -7,23 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from .claim import Claim, Expectation
 from .errors import SuiteError, Unavailable
+from .shown import Bar, Element, Listing, Part, Plot, Prose, Table
 from .spec import (
-    Bar,
     Batch,
     Corruption,
-    Element,
     Goal,
     Listener,
-    Listing,
     Measure,
-    Part,
-    Plot,
     Point,
-    Prose,
     Results,
     Section,
     Stream,
-    Table,
     Task,
     Variant,
     hookimpl,

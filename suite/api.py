@@ -318,12 +318,7 @@ def run(
 
     source = "" if isinstance(plan, Plan) else str(plan)
     loaded = plan if isinstance(plan, Plan) else schema.load(source)
-    own = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
-    for option in options:
-        if close := difflib.get_close_matches(option, own, n=1, cutoff=0.85):
-            raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")
-    if seeds is not None and type(seeds) is not int:
-        raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
+    _check_keywords(seeds, options)
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
     failures = 1 if fail_fast else max_failures
@@ -333,6 +328,16 @@ def run(
         warnings.warn(fault, stacklevel=2)
     done = execute(work, workers, options)
     return Finished(frame.read(work.store, None if whole else work.selection), done.report)
+
+
+def _check_keywords(seeds: int | None, options: Mapping[str, Value]) -> None:
+    """Raises SuiteError for an option of a listener that is meant as a keyword of `run`, and for seeds that are not a count."""
+    own = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    for option in options:
+        if close := difflib.get_close_matches(option, own, n=1, cutoff=0.85):
+            raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")
+    if seeds is not None and type(seeds) is not int:
+        raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
 
 
 def _listed(names: str | Sequence[str] | None) -> str | None:

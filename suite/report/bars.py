@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ..spec import Bar
+from ..shown import Bar
 from .answer import Answer, Axis, Row
 from .telling import columns, marked
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from markupsafe import Markup
 
-from ..spec import Bar, Listing, Part, Plot, Prose, Table
+from ..shown import Bar, Listing, Part, Plot, Prose, Table
 from . import figures, vector
 
 if TYPE_CHECKING:

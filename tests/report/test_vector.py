@@ -76,7 +76,7 @@ def test_repeated_styles_become_classes_and_the_drawing_stays() -> None:
 
 def test_a_figure_without_marks_stays_as_it_is() -> None:
     with canvas.theme():
-        assert b"<svg" in canvas.svg(Figure(), "none")
+        assert b"<svg" in canvas.svg(Figure(), "empty")
 
 
 def test_labels_are_moved_apart_and_no_further() -> None:
@@ -100,7 +100,7 @@ def test_names_in_the_front_hide_no_mark() -> None:
         svg = canvas.svg(front(points, LOOK, x_label="time", y_label="skill"), "front").decode()
     assert "<title>lstm: time 1.00 (0.90–1.10), skill 0.00 (−0.10 to 0.10)</title>" in svg
     assert "the front: nobody is both faster and better" in svg
-    places = re.findall(r"translate\(([\d.]+) ([\d.]+)\)[^>]*>(?:lstm|a&lt;b)<", svg)
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>(?:lstm|a&lt;b)<', svg)
     assert len(places) == 2
     assert abs(float(places[0][1]) - float(places[1][1])) > 8 or abs(float(places[0][0]) - float(places[1][0])) > 20
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
+from suite import Bar
 from suite.report.answer import BEST, Answer, Row
 from suite.report.bars import bars
 from suite.report.stats import Interval
 from suite.report.worth import Worth, worth
-from suite.spec import Bar
 
 EFFECTS = {"better": 0.3, "worse": -0.3, "undecided": 0.0}
 RATIOS = {"better": 0.5, "worse": 2.0, "undecided": 1.0}
