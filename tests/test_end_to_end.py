@@ -77,14 +77,16 @@ print(json.dumps({r.info.run_id: sorted(a.path for a in client.list_artifacts(r.
     runs, artifacts = (json.loads(line) for line in out.splitlines()[-2:])
     children = [run for run in runs if "suite.trial_key" in run[2]]
     assert sorted(run[2]["suite.trial_key"] for run in children) == sorted(row["key"] for row in trials(smoke).values())
-    parents = {run[0] for run in runs} - {run[0] for run in children}
-    assert len(parents) == 1
+    variants = {run[0] for run in runs if run[2]["suite.kind"] == "variant"}
+    assert len(variants) == 7
+    [parent] = {run[0] for run in runs} - {run[0] for run in children} - variants
     assert all(run[1] == "FINISHED" for run in runs)
-    assert all("report" in artifacts[parent] for parent in parents)
+    assert "report" in artifacts[parent]
     for run_id, _, tags, params, metrics in children:
-        assert tags["mlflow.parentRunId"] in parents
+        assert tags["mlflow.parentRunId"] in variants
         assert {"variant", "task", "length", "seed", "learning_rate"} <= set(params)
-        assert {"validation/loss", "test/loss", "test/skill", "long_range/2x/skill", "robustness/gaussian_noise/20/skill"} <= set(metrics)
+        assert {"validation/loss", "test/loss", "test/skill", "long_range/skill", "robustness/gaussian_noise/skill"} <= set(metrics)
+        assert len(metrics) < 40
         assert artifacts[run_id] == [f"{tags['suite.trial_key']}.json", "source"]
 
 
