@@ -111,9 +111,9 @@ class Campaign:
     seed: int
     kills: int = 30
     kinds: tuple[str, ...] = ("worker", "run", "group")
-    steps: int = 6000
+    steps: int = 3000
     lengths: tuple[int, ...] = (11, 13)
-    engine: str = "auto"
+    engine: str = "derived"
     longest_wait: float = 1.5
     mirrors: bool = True
 
