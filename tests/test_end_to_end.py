@@ -41,7 +41,8 @@ def test_report_is_complete(smoke: Path) -> None:
     folder = smoke / "runs" / "smoke" / "report"
     page = (folder / "index.html").read_text()
     frame = pd.read_csv(folder / "results.csv")
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns)[: len(COLUMNS)] == list(COLUMNS)
+    assert frame.columns[-1] == "clean"
     assert set(frame["axis"]) == {"long_range", "robustness", "speed", "learning"}
     assert set(frame["variant"]) == {"rnn", "lstm", "gru", "attention", "layernorm", "residual", "bilstm"}
     for variant in frame["variant"].unique():
@@ -197,7 +198,7 @@ def test_the_command_in_a_report_makes_it_again(tmp_path: Path) -> None:
     suite("run", "tiny.toml", *narrowed, "--path", "more", "--runs", "kept", "--device", "cpu", cwd=tmp_path)
     report = tmp_path / "kept" / "tiny" / "report"
     page, rows = (report / "index.html").read_text(), (report / "results.csv").read_bytes()
-    [command] = re.findall(r"Made again by <code>suite (.*?)</code>", page)
+    [command] = re.findall(r"Made again by</figcaption>\s*<pre[^>]*><code>suite (.*?)</code>", page)
     shutil.rmtree(tmp_path / "kept")
     suite(*shlex.split(html.unescape(command)), cwd=tmp_path)
     assert (report / "results.csv").read_bytes() == rows

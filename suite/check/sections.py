@@ -59,7 +59,7 @@ def fresh(kind: str) -> Results:
 def draw(subject: Subject[Section], kind: str, results: Results | None = None) -> page.Drawn:
     """The section as the report draws it.
 
-    Raises Failed where it raised, or yielded what is none of Prose, Plot and Table.
+    Raises Failed where it raised, or yielded what is no element.
     """
     with figures.theme():
         drawn = page.draw(Provided(subject.noun, str(subject.path or ""), subject.path, {}), results or fresh(kind))

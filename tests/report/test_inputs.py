@@ -194,5 +194,6 @@ def test_where_a_broken_plugin_lies_does_not_count(store: Store) -> None:
 def test_the_manifest_tells_the_files_and_what_they_were_made_from(store: Store) -> None:
     recorded = json.loads((store.report / inputs.MANIFEST).read_text())
     assert recorded["inputs"] == inputs.fingerprint(store, REGISTRY, None)
-    assert sorted(recorded["sha256"]) == ["answer.json", "answer.md", "index.html", "results.csv"]
+    figure = ["figures/answer_front.csv", "figures/answer_front.svg"]
+    assert sorted(recorded["sha256"]) == ["answer.json", "answer.md", *figure, "index.html", "results.csv"]
     assert inputs.written(store) == inputs.Written(store.report, tuple(recorded["stale"]))
