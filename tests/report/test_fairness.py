@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,9 @@ def test_what_an_older_store_does_not_say_is_not_known_until_the_plan_is_entered
     bare = {cell: replace(entry, state_size=0, initial_memory="") for cell, entry in ledger.cells.items()}
     store.keep(replace(ledger, cells=bare))
     for file in (store.folder / "trials").iterdir():
-        file.write_text(re.sub(r'"state_size": \d+', '"state_size": 0', file.read_text()))
+        plain = {name: value for name, value in json.loads(file.read_text()).items() if name not in {"form", "kind", "sha256"}}
+        plain["trial"]["state_size"] = 0
+        file.write_text(json.dumps(plain))  # as files were before they had a seal
     _, gru = verdict.fairness(frame.read(Store(tmp_path, "synthetic")))
     assert [aspect.name for aspect in gru.unknown] == [fair.STATE, fair.MEMORY]
     store.keep(ledger)

@@ -201,7 +201,10 @@ def test_grades_are_shown_in_plain_terms(results: Results) -> None:
     grades = {"lstm": Grade(True, False), "gru": Grade(failed="it raised")}
     changed = replace(results, provenance=replace(results.provenance, grades=grades))
     (table,) = (table.frame for table in tables_of("provenance", changed) if table.caption.startswith("How far"))
-    assert table.to_numpy().tolist() == [["lstm", "yes", "no", "one device only", "sound"], ["gru", "failed", "failed", "failed", "–"]]
+    assert table.to_numpy().tolist() == [
+        ["lstm", "yes", "no", "one device only", "sound", "goes on exactly"],
+        ["gru", "failed", "failed", "failed", "–", "–"],
+    ]
 
 
 def test_the_plan_shows_options_that_are_off(results: Results) -> None:
