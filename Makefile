@@ -49,7 +49,8 @@ check: .venv/installed-test
 bench: install
 	$(BIN)/python -m tests.bench
 
-validate: install
+validate: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 -m slow
 	$(BIN)/python -m tests.validate
 	$(BIN)/python -m tests.clones
 	$(BIN)/python -m tests.kills

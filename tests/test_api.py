@@ -46,6 +46,7 @@ DAMAGE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "words"), [("corruption", "suite.dropins.tasks.mine"), ("timing", "suite.dropins.plugins.mine")])
 def test_a_plugin_edited_while_a_run_is_at_work_is_not_stored_under_the_old_key(tmp_path: Path, what: str, words: str) -> None:
     for name, text in (("plugins", PLUGIN), ("tasks", DAMAGE)):

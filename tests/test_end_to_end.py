@@ -91,6 +91,7 @@ print(json.dumps({r.info.run_id: sorted(a.path for a in client.list_artifacts(r.
         assert artifacts[run_id] == [f"{tags['suite.trial_key']}.json", "source"]
 
 
+@pytest.mark.slow
 def test_learning_is_the_same_to_the_bit_in_another_folder(smoke: Path, tmp_path: Path) -> None:
     suite("run", "smoke", "--device", "cpu", "--workers", "1", "--tasks", "adding,noisy(form=b)", cwd=tmp_path)
     first, second = trials(smoke), trials(tmp_path)
@@ -187,6 +188,7 @@ def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: P
     assert reported() == ({"lstm", "gru"}, {0, 1})
 
 
+@pytest.mark.slow
 def test_the_command_in_a_report_makes_it_again(tmp_path: Path) -> None:
     """With the folder of the plugin and that of the results, which a shell that has forgotten both needs."""
     (tmp_path / "more" / "plugins").mkdir(parents=True)

@@ -166,6 +166,7 @@ def slow_plan(folder: Path) -> Path:
     return tiny_plan(folder, **{"steps = 20": "steps = 600", "seeds = [0, 1]": "seeds = [0, 1, 2, 3]"})
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     plan = slow_plan(tmp_path)
     with started("run", plan, cwd=tmp_path) as process:

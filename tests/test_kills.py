@@ -21,6 +21,7 @@ SHORT = Campaign(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
     plain, ended = undisturbed(SHORT, tmp_path / "undisturbed"), carry_out(SHORT, tmp_path / "killed")

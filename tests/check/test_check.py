@@ -267,6 +267,7 @@ def run_pytest(folder: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_pytest_runs_each_check_as_a_test(tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
     output = run_pytest(tmp_path, "--suite-check", "gru", "--suite-check", "noisy(form=b)", "-v")

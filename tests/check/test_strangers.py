@@ -146,6 +146,7 @@ def test_a_stranger_passes_every_check(name: str, root: Path) -> None:
     assert (grade.run_to_run, grade.failed) == (True, "")
 
 
+@pytest.mark.slow
 def test_strangers_run(root: Path, tmp_path: Path) -> None:
     variants = ",".join(["lstm", *FILES])
     suite("run", "smoke", "--variants", variants, "--tasks", "adding", "--device", "cpu", "--path", root, cwd=tmp_path)

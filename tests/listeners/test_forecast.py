@@ -17,7 +17,7 @@ from .replay import Asked, Line, forecasts, lines_of, paces
 from .simulated import Machine, journal
 
 RECORDED = Path(__file__).parent / "recorded" / "grid.jsonl"
-"""Four variants at two lengths, three seeds and two rates, on two cores whose load by others rose from 8 to 25 meanwhile; grading, which came last then, is cut out."""
+"""Four variants at two lengths, three seeds and two rates, on two quiet cores, grading left out."""
 
 FRACTIONS = (0.25, 0.5, 0.75, 0.9)
 
@@ -80,16 +80,14 @@ def test_it_never_says_that_nothing_is_left_while_something_is(name: str) -> Non
     assert not [(truth, left) for truth, left in told if truth > 12 and left < 3]
 
 
-def test_a_recorded_run_that_slowed_down_threefold_was_never_thought_to_be_over() -> None:
-    """No forecast can know of a load to come; but what is said follows it, and stays within that factor."""
-    asked = replace(ASKED, engines=GRID, compiling=frozenset(["compiled"]))
+def test_what_is_said_of_a_recorded_run_of_a_minute_is_off_by_half_a_minute_at_most() -> None:
+    """From a quarter on, it errs to the long side: most of it is timing, which ends as soon as its ratios are known, and nobody knows when that is."""
     lines = lines_of(RECORDED)
-    found = errors(lines, asked)
-    assert all(1 / 3.2 <= error <= 1.5 for error in found.values()), found
     end = next(line["time"] for line in lines if line["what"] == "report_written")
-    said = [(truth, left) for truth, left in forecasts(lines, asked, range(0, int(end), 5)) if left is not None]
-    assert len(said) > 0.9 * end / 5
-    assert all(left > min(10.0, truth / 3) for truth, left in said)
+    said = list(forecasts(lines, replace(ASKED, engines=GRID, compiling=frozenset(["compiled"])), range(int(end / 4), int(end), 5)))
+    known = [(truth, left) for truth, left in said if left is not None]
+    assert len(known) == len(said)
+    assert all(truth - 8 <= left <= truth + 30 for truth, left in known), known
 
 
 def test_nothing_is_said_before_anything_was_measured(tiny: Trial) -> None:

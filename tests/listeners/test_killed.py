@@ -59,6 +59,7 @@ def test_the_run_after_a_killed_one_leaves_nothing_running_and_nothing_doubled(t
     trials = rows(path, "SELECT runs.status, tags.value FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'suite.trial_key'")
     assert len(trials) == len({key for _, key in trials}) == 8
     assert {status for status, _ in trials} == {"FINISHED"}
-    parents = "SELECT status FROM runs WHERE run_uuid NOT IN (SELECT run_uuid FROM tags WHERE key = 'suite.trial_key') ORDER BY start_time"
-    assert rows(path, parents) == [("KILLED",), ("FINISHED",)]
+    of_kind = "SELECT status FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'suite.kind' AND tags.value = '{}' ORDER BY start_time"
+    assert rows(path, of_kind.format("plan")) == [("KILLED",), ("FINISHED",)]
+    assert rows(path, of_kind.format("variant")) == [("FINISHED",), ("FINISHED",)]
     assert rows(path, "SELECT key, step FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1") == []
