@@ -165,6 +165,7 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
     from .execution.local import default_workers
     from .report import page, telling
 
+    surroundings = settled.surroundings_digest()
     count = default_workers(work.machine.device) if workers is None else workers
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
@@ -173,7 +174,7 @@ def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
         outcomes = _carry_out(work, invocation, audience, count)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
-        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)))
+        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)), surroundings)
     finally:
         audience.tell("suite_plan_finished", invocation=invocation)
     return Executed(after(work, outcomes), written.folder, True, written.stale)

@@ -79,9 +79,13 @@ def asked_digest(plan: Plan, request: Request) -> str:
 def surroundings_digest() -> str:
     """A digest of the code that plans and reports, the packages it uses, and the machine."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(DECIDING)}
-    devices = sorted(path.name for pattern in DEVICES for path in Path("/dev").glob(pattern))
-    machine = [sys.version, platform.machine(), _processor(), devices]
+    machine = [sys.version, platform.machine(), _processor(), _devices()]
     return digest([machine, sorted(variables.items()), sorted(_installed()), digest_of((file, file) for file in _code())], 64)
+
+
+def _devices() -> list[str]:
+    """The devices that torch might choose in place of the processor."""
+    return sorted(path.name for pattern in DEVICES for path in Path("/dev").glob(pattern))
 
 
 def _processor() -> list[str]:
@@ -137,10 +141,11 @@ def report_digest(folder: Path) -> str:
         return ""
 
 
-def remember(work: Work, stale: tuple[str, ...], answer: str) -> None:
+def remember(work: Work, stale: tuple[str, ...], answer: str, surroundings: str) -> None:
     """Remember a run whose report is written, if it left nothing to do; where that cannot be written, the next run looks for itself.
 
     work: with the outcomes of the run; stale, answer: what the report leaves out, and its answer in lines
+    surroundings: their digest when the run began; where it is another by now, something was edited meanwhile, and nothing is remembered
     """
     store, ledger = work.store, work.store.ledger()
     timings = (store.timing(timing.key) for timing in work.timings)
@@ -148,9 +153,11 @@ def remember(work: Work, stale: tuple[str, ...], answer: str) -> None:
     measured = all(each and not each.timed.failed for each in timings) and all(each and not each.grade.failed for each in grades)
     if ledger is None or work.pending or not measured or not foreseeable(work.registry, work.machine.device):
         return
+    if surroundings != surroundings_digest():
+        return
     settled = Settled(
         asked=asked_digest(work.plan, work.request),
-        surroundings=surroundings_digest(),
+        surroundings=surroundings,
         contents=digest_of(named(store, ledger)),
         report=report_digest(store.report),
         device=work.machine.device,
@@ -171,7 +178,7 @@ def recall(plan: Plan, request: Request, runs: Path, device: str, options: Mappi
     options: those of listeners; with others than the two that are answered here too a run looks for itself
     """
     known = options.keys() <= {"track", "progress"} and all(isinstance(value, bool) for value in options.values())
-    if not known or device not in {"cpu", "auto"} or not all(map(os.path.isdir, _search_path())):
+    if not known or not all(map(os.path.isdir, _search_path())) or not (device == "cpu" or (device == "auto" and not _devices())):
         return None
     store = Store(runs, plan.name)
     try:

@@ -63,7 +63,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     ready.store.report.mkdir()
     (ready.store.report / "index.html").write_text("drawn")
     (ready.store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, "inputs", (), {}, ()))
-    settled.remember(work(), ("gru",), "lstm leads nobody")
+    settled.remember(work(), ("gru",), "lstm leads nobody", settled.surroundings_digest())
     return ready.store
 
 
@@ -170,7 +170,7 @@ def test_mlflow_must_show_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_left_something_to_do_is_not_remembered(store: Store) -> None:
     lose_evaluation(store)
     (store.folder / settled.FILE).unlink()
-    settled.remember(work(), (), "")
+    settled.remember(work(), (), "", settled.surroundings_digest())
     assert not (store.folder / settled.FILE).exists()
 
 
@@ -202,3 +202,17 @@ def test_the_memory_is_of_this_folder_alone(store: Store, monkeypatch: pytest.Mo
     assert settled.recall(plan, schema.Request("tiny.toml"), Path("copy"), "cpu", UNTRACKED) is not None
     assert settled.recall(plan, schema.Request("tiny.toml"), Path("copy"), "cpu", {}) is None
     assert json.loads((store.folder / settled.FILE).read_text())["form"] == 1
+
+
+def test_nothing_is_remembered_of_a_run_that_was_edited_under(store: Store) -> None:
+    (store.folder / settled.FILE).unlink()
+    settled.remember(work(), (), "", "the digest of other code")
+    assert not (store.folder / settled.FILE).exists()
+
+
+def test_where_a_device_might_be_chosen_instead_a_run_looks_for_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled, "_devices", lambda: ["nvidia0"])
+    settled.remember(work(), ("gru",), "", settled.surroundings_digest())
+    assert (store.folder / settled.FILE).exists()
+    assert recalled(device="cpu") is not None
+    assert recalled(device="auto") is None

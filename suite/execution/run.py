@@ -133,7 +133,7 @@ class _Training:
             self._store.check_held()
             ended = [future for future in self._futures if future.done()]
             for event in self._executor.events():
-                if event.key in self._waiting:
+                if event.note or event.key in self._waiting:
                     self._hear(event)
             for future in ended:
                 self._end(self._futures.pop(future), future)

@@ -78,7 +78,7 @@ def _training_left(layout: Layout, course: Course, paces: Paces, now: float) -> 
     if not running and not waiting:
         return 0.0
     starting = 0.0 if course.started is not None else _remaining(START_SECONDS, now - course.begun)
-    free = [starting] * max(0, layout.workers - len(running)) + running
+    free = [starting] * max(0, max(1, layout.workers) - len(running)) + running  # none is this very process
     heapq.heapify(free)
     for seconds in waiting:
         heapq.heapreplace(free, free[0] + seconds)

@@ -140,10 +140,11 @@ def remove(store: Store, waste: Sequence[Waste]) -> None:
         for each in waste:
             _unlink(each.file)
         if ledger is not None:
-            gone = {each.file.stem for each in waste if each.kind in KINDS}
-            cells = {cell: entry for cell, entry in ledger.cells.items() if entry.key not in gone}
-            timings = {cell: key for cell, key in ledger.timings.items() if key not in gone}
-            grades = {label: key for label, key in ledger.grades.items() if key not in gone}
+            gone = {(each.kind, each.file.stem) for each in waste}
+            touched = {key for kind, key in gone if kind in {"trials", "accepted"}}
+            cells = {cell: entry for cell, entry in ledger.cells.items() if entry.key not in touched or store.standing(entry.key)[0]}
+            timings = {cell: key for cell, key in ledger.timings.items() if ("timings", key) not in gone}
+            grades = {label: key for label, key in ledger.grades.items() if ("grades", key) not in gone}
             store.keep(replace(ledger, cells=cells, timings=timings, grades=grades))
 
 
