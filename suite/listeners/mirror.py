@@ -91,7 +91,8 @@ class Mirror:
         run = self._client.get_run(run_id) if run_id else None
         logged = list(self._logged(run, values)) if run else []
         if run and (run.data.tags.get(LAYOUT) != str(LAID_OUT) or _contradicts(run, parameters, values, logged)):
-            self._client.delete_run(run_id)
+            if run.data.tags.get(FOLDER) == self._folder:  # another folder's run is its own to replace
+                self._client.delete_run(run_id)
             run, logged = None, []
         duration = int((outcome.train_seconds or 0.0) * 1000)
         run = run or self._create(trial, parent, int(time.time() * 1000) - duration)
