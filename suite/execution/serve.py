@@ -85,6 +85,7 @@ def _prepare(output: int, folder: Path) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back while this process was forked
     faulthandler.enable(2)
     if TELL_STACK is not None:
         faulthandler.register(TELL_STACK, 2)

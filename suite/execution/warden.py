@@ -212,6 +212,16 @@ class HungUp(Exception):
     """The run has ended, or has left its executor."""
 
 
+@contextlib.contextmanager
+def _told_to_end_later() -> Iterator[None]:
+    """Hold SIGTERM back while this lasts: a process that is just being forked would take it with its parent's handler."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def watch(run: Connection, folder: Path, room: int) -> None:
     """Do the calls that come through the connection, each in a worker, until the run hangs up; nothing is left then.
 
@@ -225,7 +235,8 @@ def watch(run: Connection, folder: Path, room: int) -> None:
     try:
         while True:
             bounds, request = run.recv()
-            worker = worker or Worker(folder, room, (run,))
+            with _told_to_end_later():
+                worker = worker or Worker(folder, room, (run,))
             ended, usable = attend(run, worker, bounds, request)
             if usable and not worker.leftovers():
                 worker.tidy()
