@@ -382,3 +382,31 @@ def test_a_warden_that_is_killed_is_replaced() -> None:
         told = died(executor, executor.submit(_kill_its_warden))
         assert (str(told), told.status) == ("its process was ended together with the one that watched over it", "crashed")
         assert answer(executor, executor.submit(pow, 2, 10)) == 1024
+
+
+TOLD_TO_END_WHILE_FORKED = """
+import multiprocessing, os, pickle, signal, sys
+from pathlib import Path
+from suite.execution import warden
+from suite.execution.executor import UNBOUNDED
+
+def watch(near, connection):
+    near.close()
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    warden.watch(connection, Path(sys.argv[1]) / "worker", 1 << 30)
+
+context = multiprocessing.get_context("fork")
+near, far = context.Pipe()
+process = context.Process(target=watch, args=(near, far))
+process.start()
+far.close()
+near.send((UNBOUNDED, pickle.dumps((pow, (2, 10)))))
+print(near.recv().reason)
+near.close()
+process.join()
+"""
+
+
+def test_a_worker_that_is_told_to_end_while_it_is_forked_ends(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", TOLD_TO_END_WHILE_FORKED, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("its process was killed by SIGTERM\n", "")
