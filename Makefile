@@ -4,7 +4,7 @@ PYTHON ?= python3
 PLAN ?= quick
 PORT ?= 5000
 BIN := .venv/bin
-NARROW := $(if $(VARIANTS),--variants '$(VARIANTS)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(SEEDS),--seeds $(SEEDS)) \
+NARROW := $(if $(VARIANTS),--variants '$(VARIANTS)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(SEEDS),--seeds '$(SEEDS)') \
           $(if $(DEVICE),--device $(DEVICE)) $(if $(WORKERS),--workers $(WORKERS))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -15,7 +15,22 @@ import typer
 
 from . import keeping
 from .errors import SuiteError, nearest
-from .options import Checkpoint, Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
+from .options import (
+    Checkpoint,
+    Device,
+    Json,
+    PlanName,
+    Runs,
+    SearchPath,
+    Seeds,
+    Tasks,
+    Variants,
+    prepared,
+    request,
+    say,
+    warn,
+    warn_of_broken,
+)
 
 if TYPE_CHECKING:
     from .execution.run import Work
@@ -120,7 +135,7 @@ def told_of_settled(
     plan: str,
     variants: str | None,
     tasks: str | None,
-    seeds: int | None,
+    seeds: str | None,
     runs: Path,
     device: str,
     options: Mapping[str, Value],
@@ -132,7 +147,7 @@ def told_of_settled(
     from .plan import schema
 
     loaded = schema.limited(schema.load(plan), **limits)
-    remembered = settled.recall(loaded, schema.Request(plan, variants, tasks, seeds), runs, device, options)
+    remembered = settled.recall(loaded, request(plan, variants, tasks, seeds), runs, device, options)
     if remembered is None:
         return False
     store, known = remembered
@@ -178,12 +193,12 @@ def report(
     from .plan import schema
     from .registry.finder import discover
 
-    request = schema.Request(plan, variants, tasks, seeds)
-    if whole and request.lists:
-        raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
+    asked = request(plan, variants, tasks, seeds)
+    if whole and asked.lists:
+        raise SuiteError(f"--all shows everything, so it does not go with {asked.lists[0]}")
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, request, whole=whole, form=form, warn=warn)
+    written = api.report(loaded, runs, asked, whole=whole, form=form, warn=warn)
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html" if form == "html" else written.folder))
 
@@ -206,7 +221,7 @@ def answer(
 
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds), warn=warn)
+    written = api.report(loaded, runs, request(plan, variants, tasks, seeds), warn=warn)
     warn_of_stale(written.stale)
     rows = telling.read(written.folder)
     say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
@@ -229,7 +244,7 @@ def status(
     from . import status as states
     from .plan import schema
 
-    known = states.remembered(schema.load(plan), schema.Request(plan, variants, tasks, seeds), runs, device)
+    known = states.remembered(schema.load(plan), request(plan, variants, tasks, seeds), runs, device)
     rows = known or states.status(prepared(plan, variants, tasks, seeds, runs, device))
     if as_json:
         say(json.dumps([asdict(row) for row in rows], indent=1))
@@ -257,7 +272,7 @@ def lint(
     from . import api
     from .plan import schema
 
-    said = api.lint(schema.load(plan), device, schema.Request(plan, variants, tasks, seeds))
+    said = api.lint(schema.load(plan), device, request(plan, variants, tasks, seeds))
     if time:
         from . import estimate
 

@@ -12,6 +12,7 @@ from .errors import SuiteError
 
 if TYPE_CHECKING:
     from .execution.run import Work
+    from .plan.schema import Request
     from .registry.registry import Registry
 
 
@@ -34,7 +35,9 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N−1 instead of the plan's.")]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="N|[A,B,…]", help="Seeds instead of the plan's: so many from 0 on, or these in brackets.")
+]
 Checkpoint = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="So often a training is kept, from where it goes on when interrupted.")
 ]
@@ -66,8 +69,19 @@ def warn_of_broken(registry: Registry) -> None:
         warn(note)
 
 
+def request(plan: str, variants: str | None, tasks: str | None, seeds: str | None) -> Request:
+    """What is asked for of a plan.
+
+    Raises SuiteError for seeds that are none.
+    """
+    from .plan.choices import parse_seeds
+    from .plan.schema import Request
+
+    return Request(plan, variants, tasks, parse_seeds(seeds))
+
+
 def prepared(
-    plan: str, variants: str | None, tasks: str | None, seeds: int | None, runs: Path, device: str, **limits: float | None
+    plan: str, variants: str | None, tasks: str | None, seeds: str | None, runs: Path, device: str, **limits: float | None
 ) -> Work:
     """The plan, or a part of it, made ready to run here; what is broken is told of, plugins and files of the store alike."""
     from . import api
@@ -76,7 +90,7 @@ def prepared(
 
     loaded = schema.limited(schema.load(plan), **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
-    work = api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
+    work = api.prepare(loaded, runs, device, request(plan, variants, tasks, seeds))
     for fault in work.store.spoiled.values():
         warn(fault)
     return work

@@ -84,8 +84,16 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert (tmp_path / "trials.txt").read_text().startswith("leaky | adding | 10 | 0 | 0.01: ok")
 
 
-@pytest.mark.parametrize("text", [text for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and not name])
-def test_python_in_the_readme_runs(text: str, tmp_path: Path) -> None:
+PYTHON = [
+    (page.name, text)
+    for page in (ROOT / "README.md", ROOT / "docs" / "python.md")
+    for kind, name, text in blocks(page)
+    if kind == "python" and not name
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in PYTHON], ids=[name for name, _ in PYTHON])
+def test_python_in_the_documentation_runs(text: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 

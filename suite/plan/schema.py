@@ -266,6 +266,7 @@ class Request:
     """What a run is asked for: a plan, and lists in place of the plan's own, as they stand on the command line.
 
     source: the plan's packaged name or its file; empty for a plan made in Python
+    seeds: those from 0 on, so many; or these
     path: the folders that were searched for plugins too; runs: where results were kept, empty for the usual folder. Both say where it
     was run and not what was asked for: requests that differ in them alone are equal.
     """
@@ -273,14 +274,15 @@ class Request:
     source: str = ""
     variants: str | None = None
     tasks: str | None = None
-    seeds: int | None = None
+    seeds: int | tuple[int, ...] | None = None
     path: tuple[str, ...] = field(default=(), compare=False)
     runs: str = field(default="", compare=False)
 
     @property
     def lists(self) -> list[str]:
         """The lists as command-line options."""
-        asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
+        seeds = f"[{','.join(map(str, self.seeds))}]" if isinstance(self.seeds, tuple) else self.seeds
+        asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": seeds}
         return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
 
     def command(self, device: str) -> str:

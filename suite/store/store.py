@@ -129,6 +129,11 @@ class Store:
         """The folder of trainings that are not done."""
         return self.folder / "unfinished"
 
+    @property
+    def defined(self) -> Path:
+        """The folder of plugins that were defined in Python and handed to a run."""
+        return self.folder / "defined"
+
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"
 

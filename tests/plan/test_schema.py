@@ -240,12 +240,14 @@ def test_a_task_the_plan_has_not_is_taken_as_it_is() -> None:
 
 def test_seeds_are_counted_from_zero() -> None:
     assert narrowed(TWICE, seeds=3).seeds == (0, 1, 2)
+    assert narrowed(TWICE, seeds=(4, 2)).seeds == (4, 2)
     with pytest.raises(SuiteError, match="seeds is 0; it takes at least 1"):
         narrowed(TWICE, seeds=0)
 
 
 def test_a_request_reads_as_the_words_of_a_command() -> None:
     assert schema.Request("quick", "a,b", None, 3).lists == ["--variants", "a,b", "--seeds", "3"]
+    assert schema.Request("quick", seeds=(0, 2)).lists == ["--seeds", "[0,2]"]
 
 
 def test_a_task_named_with_a_default_option_keeps_its_own_entry() -> None:
