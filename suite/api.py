@@ -306,11 +306,9 @@ def run(
     """Run a plan and return what it gave: the answer, the tables behind it, the report and its figures.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
-    variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script: they are written to files in the plan's
-    folder, from which the processes that train import them
+    variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
     seeds: how many, from 0 on, or which
-    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger (it says which
-    variables must be set for that)
+    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
     died, and after how many failures no trial is begun; fail_fast: after the first
     checkpoint: seconds in place of the plan's between two moments from which an interrupted training goes on
@@ -327,13 +325,12 @@ def run(
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
     source = "" if isinstance(plan, Plan) else str(plan)
-    limits = {"timeout": timeout, "memory": memory, "retries": retries, "checkpoint": checkpoint}
-    limits["max_failures"] = 1 if fail_fast else max_failures
+    failures = 1 if fail_fast else max_failures
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
     loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), **limits)
     names, defined = _named(variants)
-    request, store = Request(source, names, _listed(tasks), parse_seeds(seeds)), Store(Path(runs), loaded.name)
-    with importable(defined, store.defined):
-        work = prepare(loaded, Path(runs), device, request)
+    with importable(defined, Store(Path(runs), loaded.name).defined):
+        work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
         for fault in work.store.spoiled.values():
             warnings.warn(fault, stacklevel=2)
         done = execute(work, workers, {"progress": watched(), **options})

@@ -92,7 +92,7 @@ class LoadedModel(Model):
 def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> LoadedModel:
     """The trained model of a trial, on the CPU, in evaluation mode, with its best weights by validation.
 
-    key: the trial's key or the beginning of it, as `suite status` prints it
+    key: the trial's key or the beginning of it, as `suite status PLAN --keys` prints it
     stale: whether to load weights though the variant or the task has changed since they were trained
 
     Raises SuiteError where no trial, or more than one, has such a key, where it has no weights, and where the code behind them has
@@ -101,7 +101,7 @@ def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> LoadedM
     files = sorted(Path(runs).resolve().glob(f"*/trials/{key}*.json")) if key.isalnum() else []
     keys = {file.stem for file in files}
     if len(keys) != 1:
-        raise SuiteError(f"{runs}: {len(keys) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
+        raise SuiteError(f"{runs}: {len(keys) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN --keys`")
     (stem,) = keys
     stores = [Store(Path(runs), file.parent.parent.name) for file in files]
     store = next((store for store in stores if store.checkpoint(stem).is_file()), stores[0])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .errors import SuiteError
+from .lines import COLUMNS, painted
 
 if TYPE_CHECKING:
     from .execution.run import Work
@@ -29,12 +32,22 @@ def search_too(folders: list[Path] | None) -> list[Path] | None:
 
 
 PlanName = Annotated[
-    str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")
+    str,
+    typer.Argument(
+        metavar="PLAN",
+        help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.",
+        autocompletion=completion.plans,
+    ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results are kept.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
+Variants = Annotated[
+    str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.", autocompletion=completion.variants)
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.", autocompletion=completion.tasks),
+]
 Seeds = Annotated[
     str | None, typer.Option(metavar="N|[A,B,…]", help="Seeds instead of the plan's: so many from 0 on, or these in brackets.")
 ]
@@ -55,7 +68,22 @@ SearchPath = Annotated[
 
 
 def say(text: str = "") -> None:
-    typer.echo(text)
+    """Print a text; its colours are left out where there is no terminal, and where NO_COLOR is set."""
+    typer.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def say_table(table: Sequence[Sequence[str]]) -> None:
+    """Print lines of fields under each other; with its columns as lines where it would be too wide."""
+    widths = _widths(table)
+    if sum(widths) + 2 * len(widths) > COLUMNS:
+        table = [list(column) for column in zip(*table, strict=True)]
+        widths = _widths(table)
+    for line in table:
+        say(painted("  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip()))
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def warn(text: str) -> None:

@@ -19,6 +19,7 @@ from .files import Spoiled, dump, finite, load, seal, write
 from .ledger import Ledger
 
 CURE = "it counts as not done, and the next run does its work again"
+HOLDER = ".holder"
 LEDGER, LEDGER_CURE = "ledger.json", "delete the file and run the plan again: finished trials are kept"
 
 Record = TypeVar("Record")
@@ -183,7 +184,7 @@ class Store:
         """
         import filelock
 
-        holder = self.folder / ".holder"
+        holder = self.folder / HOLDER
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self._lock_file)

@@ -190,7 +190,7 @@ def test_a_notebook_has_one_output_that_changes_now_and_then(
     trials, clock, stream = [asked(tiny), asked(tiny, seed=1)], Clock(), io.StringIO()
     notebook = progress.Display(Console(file=stream, force_terminal=False), clock, notebook=True)
     plan = Pretended(tmp_path, this_machine)
-    notebook.suite_plan_started(plan.invocation(tuple((trial, learned(trial)) for trial in trials)))
+    notebook.suite_plan_started(plan.invocation(tuple((trial, learned(trial)) for trial in trials), ()))
     notebook.suite_trial_started(trials[0], 0)
     notebook.suite_validated(trials[0], Validation(5, {"loss": 0.5}))
     assert len(shown) == 1  # it is too soon for another
