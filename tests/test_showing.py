@@ -185,4 +185,4 @@ def test_a_holder_that_is_gone_holds_nothing(held: Path) -> None:
 
 def test_there_is_nothing_to_watch_where_nothing_was_run(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="nothing has been run here"):
-        watch.follow(tmp_path, "smoke", [].append)
+        watch.follow(tmp_path, "smoke", list[watch.View]().append)

@@ -23,7 +23,11 @@ class Strict(BaseModel):
 
 
 class Choice(Strict):
-    """A plugin by name, with options; an option that is a list stands for one choice an entry."""
+    """A plugin by name, with options; as a text it reads ``name(option=value)``.
+
+    name: of the plugin
+    options: those that differ from their defaults; one that is a list stands for one choice an entry
+    """
 
     name: str
     options: dict[str, Scalar | list[Scalar]] = {}

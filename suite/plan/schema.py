@@ -53,25 +53,45 @@ Factor = Annotated[float, Field(gt=1, strict=True)]
 
 
 class TaskChoice(Choice):
-    """A task with the lengths to train at (the task's own where the field is left out) and, if they differ, its steps."""
+    """A task by name, with options as a variant has them; a task stands in one entry with all its lengths.
+
+    lengths: of the sequences to train at; the task's own where the key is left out
+    steps: of its training, where they are not those of `[training]`
+    """
 
     lengths: Annotated[tuple[Length, ...], Field(min_length=1)] | None = None
     steps: Positive | None = None
 
 
 class Matching(Strict):
-    """What makes variants comparable: `parameters` of an LSTM of this hidden size, its `state_size`, or the `hidden_size` itself."""
+    """What makes variants comparable.
+
+    rule: each has about as many `parameters` as an LSTM of the hidden size, or its `state_size`, or the `hidden_size` itself
+    hidden_size: of the LSTM
+    """
 
     rule: Literal["parameters", "state_size", "hidden_size"] = "parameters"
     hidden_size: Size = 32
 
 
 class TrainingPlan(Strict):
-    """The same for every variant; each learning rate is tried by all, and validation chooses.
+    """The same for every variant.
 
-    initial_memory: the bias of every gate that keeps a state, at first: a number, ``chrono`` (by the sequence length), or ``own``
-    corruption, severity: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
-    variants are robust that have met the damage before is a question of its own, so it takes a plan of its own
+    optimizer: of torch, with its defaults but for the learning rate
+    learning_rates: all are tried by all variants, and the validation of other seeds chooses
+    batch_size: sequences a step, drawn anew each step
+    steps: of training, unless a task has its own
+    validate_every: steps between two validations; the weights that validated best are tested
+    evaluation_samples: sequences of the validation stream
+    clip: each step's gradient is scaled down to this norm where it is longer
+    stop: at the `budget` of steps, or when a task is `solved`, in two successive validations
+    dtype: of weights and inputs
+    engine: what runs the recurrences; `auto` takes the fastest that is the same to rounding (docs/engines.md)
+    initial_memory: the bias of every gate that keeps a state, at first: a number, `chrono` (by the sequence length), or
+        `own` (as the variant has it)
+    corruption: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
+        variants are robust that have met the damage before is a question of its own, so it takes a plan of its own
+    severity: of the corruption
     """
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
@@ -96,9 +116,12 @@ class TrainingPlan(Strict):
 
 
 class EvaluationPlan(Strict):
-    """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures.
+    """What is asked of each trained model beside the test at its own length.
 
-    samples: how many each test stream has; the validation stream has the training's `evaluation_samples`
+    samples: sequences of each test stream
+    lengths: factors of the trained length at which it is tested too
+    corruptions: whose severities damage its test stream
+    measures: others, at their own points
     """
 
     samples: Positive = TEST_SAMPLES
@@ -108,12 +131,19 @@ class EvaluationPlan(Strict):
 
 
 class TimingPlan(Strict):
-    """The shapes at which every variant is timed on every engine it has; no lengths switches timing off.
+    """The shapes at which every variant is timed on every engine it has.
 
-    lengths: of the sequence, at `batch_size` and the `hidden_size` of the baseline; batch_sizes, hidden_sizes: further ones, one changed
-    at a time, at the longest length; streaming: whether one step of a stream is timed as well
-    repeats, most_repeats, precision, seconds: rounds at least and at most; between them, until every ratio is known to so small a part
-    of itself, or until so many seconds have passed at a shape
+    lengths: of the sequence, at `batch_size` and `hidden_size`; none switches timing off
+    batch_sizes: further ones, at the longest length
+    hidden_sizes: further ones of the baseline, at the longest length
+    streaming: whether one step of a stream is timed as well
+    batch_size: sequences at once
+    input_size: channels, the constant one included
+    hidden_size: of the baseline, to which the others are matched
+    repeats: rounds at least
+    most_repeats: rounds at most
+    precision: between the two, measuring ends when every ratio is known to so small a part of itself
+    seconds: or when so many have passed at a shape
     """
 
     lengths: tuple[Length, ...] = ()
@@ -163,7 +193,20 @@ class Limits(Strict):
 
 
 class Plan(Strict):
-    """A question as a grid: every variant on every task at every length with every seed and learning rate."""
+    """A question as a grid: every variant on every task at every length with every seed and learning rate.
+
+    name: of the folder that results are kept in; by default the file's
+    question: the title of the report
+    variants: such as `"lstm"`, `"attention(score=general)"`, or tables with `name` and `options`, of which a list stands for several
+    tasks: likewise, with lengths and steps
+    seeds: of first weights and training data; each is a pair in every comparison
+    eval_seed: of the streams of validation and test, which all trials share
+    matching: the table `[matching]`
+    training: the table `[training]`
+    evaluations: the table `[evaluations]`
+    timing: the table `[timing]`
+    limits: the table `[limits]`
+    """
 
     name: Annotated[str, AfterValidator(_named)] = "plan"
     question: str = "Which variant is faster, more robust to noise, and remembers further?"
