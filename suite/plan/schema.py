@@ -9,11 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import SuiteError, nearest
-from ..trial import TEST_SAMPLES, Rule, Shape
+from ..trial import TEST_SAMPLES, Rule, Shape, used
 from .choices import Choice, Strict, parse_choice
+from .mistakes import explained
 
 PACKAGED = Path(__file__).resolve().parent / "plans"
 
@@ -77,8 +87,12 @@ class Matching(Strict):
 class TrainingPlan(Strict):
     """The same for every variant.
 
-    optimizer: of torch, with its defaults but for the learning rate
+    optimizer: of torch, with its defaults but for the learning rate and the decay
+    weight_decay: of `adamw` alone (Loshchilov & Hutter, 2019, arXiv:1711.05101): each step takes this part, times the learning rate, of
+        every weight away, biases included
     learning_rates: all are tried by all variants, and the validation of other seeds chooses
+    warmup: steps over which the rate rises in a line to its full height, which it has at the last of them
+    schedule: of the rate after that: it stays `constant`, or falls to 0 at the end of the steps as half a `cosine`
     batch_size: sequences a step, drawn anew each step
     steps: of training, unless a task has its own
     validate_every: steps between two validations; the weights that validated best are tested
@@ -94,8 +108,11 @@ class TrainingPlan(Strict):
     severity: of the corruption
     """
 
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0, lt=1e6, strict=True)] = 0.0
     learning_rates: Annotated[tuple[Amount, ...], Field(min_length=1)] = (0.001,)
+    warmup: Annotated[int, Field(ge=0, le=10_000_000, strict=True)] = 0
+    schedule: Literal["constant", "cosine"] = "constant"
     batch_size: Positive = 32
     steps: Positive = 1000
     validate_every: Positive = 50
@@ -113,6 +130,18 @@ class TrainingPlan(Strict):
         if bool(self.corruption) != (self.severity is not None):
             raise ValueError("corruption and severity go together: name both, or neither")
         return self
+
+    @model_validator(mode="after")
+    def _decay_of_adamw(self) -> TrainingPlan:
+        if (self.optimizer == "adamw") != (self.weight_decay > 0):
+            raise ValueError(
+                'optimizer = "adamw" and a weight_decay above 0 go together: without decay it is adam, and no other decays weights'
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _used(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return used(plain(self))
 
 
 class EvaluationPlan(Strict):
@@ -238,6 +267,13 @@ class Plan(Strict):
                 raise ValueError(f"{place} names a value twice")
         return self
 
+    @model_validator(mode="after")
+    def _warm_in_time(self) -> Plan:
+        least = min(task.steps or self.training.steps for task in self.tasks)
+        if self.training.warmup >= least:
+            raise ValueError(f"training.warmup is {self.training.warmup}, and the shortest training has {least} steps; it takes fewer")
+        return self
+
     @property
     def asked(self) -> dict[str, Any]:
         """All that a result can depend on, as plain data: what a run may take is left out."""
@@ -301,7 +337,7 @@ def check(raw: dict[str, Any], place: str) -> Plan:
     try:
         return Plan.model_validate(raw)
     except ValidationError as error:
-        raise SuiteError(_explained(error, place)) from None
+        raise SuiteError(explained(error, place, _keys)) from None
 
 
 @dataclass(frozen=True)
@@ -333,30 +369,6 @@ class Request:
         path = [word for folder in self.path for word in ("--path", folder)]
         runs = ["--runs", self.runs] if self.runs else []
         return shlex.join(["suite", "run", self.source, *self.lists, *path, *runs, "--device", device])
-
-
-def _explained(error: ValidationError, place: str) -> str:
-    """The first two mistakes, a line each, and how many more there are."""
-    entries = error.errors(include_url=False)
-    # a list whose entries are wrong is then said to be too short as well
-    inner = {entry["loc"][: len(entry["loc"]) - back] for entry in entries for back in range(1, len(entry["loc"]))}
-    lines = [_explain(entry, place) for entry in entries if entry["type"] != "too_short" or entry["loc"] not in inner]
-    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
-    return "\n".join(dict.fromkeys(lines[:2])) + more
-
-
-def _explain(entry: Any, source: str) -> str:
-    place = ".".join(str(part) for part in entry["loc"])
-    if entry["type"] == "extra_forbidden":
-        return f"{source}: {place}: unknown key{nearest(str(entry['loc'][-1]), _keys(entry['loc'][:-1]))}"
-    if entry["type"] == "missing":
-        return f"{source}: {place}: missing"
-    if entry["type"] == "too_short":
-        return f"{source}: {place}: names none; it takes at least one"
-    if entry["type"] == "tuple_type":
-        return f"{source}: {place}: must be a list, not {entry['input']!r}"
-    given = "" if isinstance(entry["input"], dict) else f", not {entry['input']!r}"
-    return f"{source}: {place or 'plan'}: {entry['msg'].removeprefix('Value error, ').rstrip('.')}{given}"
 
 
 def _keys(place: tuple[Any, ...]) -> list[str]:
