@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import glob
+import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from . import dropins
 
@@ -15,10 +16,8 @@ def plans(incomplete: str) -> list[str]:
     from .plan.schema import packaged
 
     names = [name for name in packaged() if name.startswith(incomplete)]
-    with contextlib.suppress(OSError):
-        beside = sorted(Path().glob(f"{_literal(incomplete)}*"))
-        names += [f"{path}/" if path.is_dir() else str(path) for path in beside if path.is_dir() or path.suffix == ".toml"]
-    return names
+    beside = sorted(glob.glob(f"{glob.escape(incomplete)}*"))
+    return [*names, *(f"{path}/" if os.path.isdir(path) else path for path in beside if os.path.isdir(path) or path.endswith(".toml"))]
 
 
 def variants(incomplete: str) -> list[str]:
@@ -57,8 +56,3 @@ def _given(tree: ast.Module, kind: str) -> Iterator[str]:
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == kind:
             texts = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
             yield from (text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
-
-
-def _literal(text: str) -> str:
-    """A text whose special characters stand for themselves in a pattern of file names."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in text)

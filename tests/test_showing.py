@@ -131,6 +131,8 @@ def test_names_of_plans_variants_and_tasks_are_completed(tmp_path: Path, monkeyp
     (tmp_path / "more").mkdir()
     assert completion.plans("sm") == ["smoke"]
     assert completion.plans("m") == ["more/", "my.toml"]
+    assert completion.plans(f"{tmp_path}/my") == [f"{tmp_path}/my.toml"]
+    assert completion.plans("[m") == completion.plans("../[") == []
     assert completion.variants("lstm,g") == ["lstm,gru"]
     assert "lstm,lstm" not in completion.variants("lstm,")
     assert completion.tasks("no") == ["noisy"]

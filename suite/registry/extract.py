@@ -189,8 +189,8 @@ class _File:
             self._take_module(name, value)
         elif isinstance(value, type | FunctionType) and not _installed(value.__module__):
             self._define(value) if name == value.__name__ else self._take_alias(name, value)
-        elif home := _home(name, value):
-            self.imports.add(f"from {home} import {name}")
+        elif line := _imported(name, value):
+            self.imports.add(line)
         else:
             raise self._refusal(f"it uses '{name}', a {type(value).__name__}; make that a number, a word, or an option of build")
 
@@ -292,13 +292,12 @@ def _installed(module: str | None) -> bool:
     return top != "__main__" and (top in sys.stdlib_module_names or top == SUITE or top in _packages())
 
 
-def _home(name: str, value: Any) -> str:
-    """The module that a file may import a value from by its name: its own, else the one nearest to the top; empty where none has it."""
+def _imported(name: str, value: Any) -> str:
+    """The line that imports a value under a name, from its own module or else from the one nearest to the top; empty where none has it."""
     own = getattr(value, "__module__", None)
-    homes = [
-        module
-        for module, content in list(sys.modules.items())
-        if _installed(module) and getattr(content, "__dict__", {}).get(name) is value
-    ]
     order: Callable[[str], Any] = lambda module: (module != own, "._" in f".{module}", module.count("."), module)  # noqa: E731
-    return min(homes, key=order, default="")
+    modules = [(module, vars(content)) for module, content in list(sys.modules.items()) if isinstance(content, ModuleType)]
+    for known in dict.fromkeys((name, getattr(value, "__name__", name))):
+        if homes := [module for module, names in modules if names.get(known) is value and _installed(module)]:
+            return f"from {min(homes, key=order)} import {known}" + (f" as {name}" if known != name else "")
+    return ""
