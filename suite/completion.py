@@ -8,8 +8,6 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 
-from . import dropins
-
 
 def plans(incomplete: str) -> list[str]:
     """Packaged plans, and files and folders beside the word."""
@@ -44,6 +42,8 @@ def _listed(incomplete: str, names: Iterable[str]) -> list[str]:
 
 def _names(kind: str) -> Iterator[str]:
     """The names that drop-ins give to nouns of a kind, as far as they stand there as text."""
+    from . import dropins  # which reads where they lie when it is imported, and the command line may say more of that before
+
     for root in dropins.ROOTS:
         for folder in dropins.FOLDERS:
             for file in sorted((root / folder).glob("[!_]*.py")):
