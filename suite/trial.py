@@ -31,7 +31,7 @@ FAULTS: tuple[Status, ...] = ("failed", "crashed", "oom", "timeout")
 """Ends that say nothing of what a variant can learn; another run tries such trials again."""
 
 
-UNUSED: Mapping[str, object] = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant"}
+UNUSED: Mapping[str, object] = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant", "recompute": 0}
 """Protocol fields that count for no key, and stand in no record of a plan, where they have these values: then nothing is other than it was
 before there were such fields."""
 
@@ -63,6 +63,7 @@ class Training:
 
     weight_decay: the part of each weight that a step takes away, times the learning rate; warmup: steps over which the rate rises
     schedule: what becomes of the rate afterwards
+    recompute: how many steps of a derived recurrence are done again at once on the way back; 0: none, all they need is kept
     initial_memory: the bias that gates begin with which keep a state; ``chrono`` by the sequence length; ``own`` as the variant has it
     corruption, severity: damage to the input of training and validation; no name for none
     """
@@ -82,6 +83,7 @@ class Training:
     weight_decay: float = 0.0
     warmup: int = 0
     schedule: Literal["constant", "cosine"] = "constant"
+    recompute: int = 0
 
 
 @dataclass(frozen=True)

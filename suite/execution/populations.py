@@ -17,6 +17,9 @@ MOST = 32
 VALUES_A_STEP = 24
 """So many values of the hidden size a step, sample and member are taken to be in memory, on the way there and back."""
 
+VALUES_RECOMPUTED = 14
+"""So many where pieces of the recurrence are done again: the inputs and outputs of each step stay."""
+
 SHARE = 0.5
 """The part of the memory that all workers' populations may take together."""
 
@@ -55,7 +58,7 @@ def _parted(group: tuple[Trial, ...], workers: int) -> list[tuple[Trial, ...]]:
     first = group[0]
     training = first.training
     samples = max(training.batch_size, 1) * first.length
-    each = VALUES_A_STEP * samples * first.hidden_size * ITEM_BYTES[training.dtype]
+    each = (VALUES_RECOMPUTED if training.recompute else VALUES_A_STEP) * samples * first.hidden_size * ITEM_BYTES[training.dtype]
     fitting = int(SHARE * memory(first.device) / workers / each) if engine(first.engine).stacks else MOST
     size = max(1, min(MOST, fitting))
     count = -(-len(group) // size)

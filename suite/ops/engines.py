@@ -28,6 +28,7 @@ class Engine:
     lacks: why a variant with its options does not have it; empty where it does
     run: ``run(variant, core, x) -> y``, x ``(B, T, D)`` and y ``(B, T, O)``
     stacks: whether it runs inside ``torch.func.vmap``, so that the members of a population are one program
+    derives: whether it runs what is derived from the step, which can do pieces again on the way back rather than keep all
     compiles: whether each new shape costs seconds of compiling
     replays: whether a whole training step is recorded and replayed
     """
@@ -38,6 +39,7 @@ class Engine:
     lacks: Callable[[Variant, Options], str]
     run: Callable[[Variant, nn.Module, Tensor], Tensor]
     stacks: bool = False
+    derives: bool = False
     compiles: bool = False
     replays: bool = False
 
@@ -108,10 +110,19 @@ EVERYWHERE = ("cpu", "cuda")
 
 VENDOR = Engine("vendor", "cuDNN or oneDNN kernel", EVERYWHERE, _lacks_vendor, _run_vendor)
 GRAPH = Engine(
-    "graph", "derived from the step, each training step replayed", ("cuda",), _lacks_derived, _run_derived, stacks=True, replays=True
+    "graph",
+    "derived from the step, each training step replayed",
+    ("cuda",),
+    _lacks_derived,
+    _run_derived,
+    stacks=True,
+    derives=True,
+    replays=True,
 )
-COMPILED = Engine("compiled", "derived from the step, compiled", EVERYWHERE, _lacks_compiled, _run_compiled, stacks=True, compiles=True)
-DERIVED = Engine("derived", "derived from the step", EVERYWHERE, _lacks_derived, _run_derived, stacks=True)
+COMPILED = Engine(
+    "compiled", "derived from the step, compiled", EVERYWHERE, _lacks_compiled, _run_compiled, stacks=True, derives=True, compiles=True
+)
+DERIVED = Engine("derived", "derived from the step", EVERYWHERE, _lacks_derived, _run_derived, stacks=True, derives=True)
 BATCHED = Engine("batched", "loop over steps, members at once", EVERYWHERE, _lacks_batched, _run_plainly, stacks=True)
 REFERENCE = Engine("reference", "loop over steps", EVERYWHERE, lambda _variant, _options: "", _run_plainly)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,24 +18,13 @@ from torch.utils import _pytree as pytree
 
 from ..errors import SuiteError
 from .derive import Derived, Piece, derive
+from .scan import piece_length
 from .tracing import Capture, Untraceable, capture, leaves
 
 Call = Callable[..., Sequence[Tensor]]
 
-_recomputed: ContextVar[int] = ContextVar("recomputed", default=0)
-
 REMEMBERED = 512
 """So many steps, and so many pieces for given shapes, are remembered."""
-
-
-@contextlib.contextmanager
-def recomputing(steps: int) -> Iterator[None]:
-    """Let the scans inside keep the state of every so many steps alone, and do what lies between again on the way back; 0: keep all."""
-    token = _recomputed.set(steps)
-    try:
-        yield
-    finally:
-        _recomputed.reset(token)
 
 
 def arguments(piece: Piece, values: Mapping[str, Any]) -> list[Tensor]:
@@ -66,7 +53,7 @@ class Program:
 
     def run(self, weights: Sequence[Tensor], x: Tensor, states: Sequence[Tensor]) -> Tensor:
         """x ``(P, B, T, D)`` and initial states ``(P, B, …)`` -> y ``(P, B, T, O)``."""
-        derived, steps, piece = self.derived, x.shape[2], _recomputed.get()
+        derived, steps, piece = self.derived, x.shape[2], piece_length()
         constants = members(derived.once, {"weight": weights}, len(x))
         folded = x.transpose(1, 2).flatten(1, 2)  # (P, T·B, D)
         inputs = members(derived.before, {"constant": constants, "x": [folded]}, len(x))

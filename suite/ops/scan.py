@@ -15,6 +15,7 @@ Scan = Callable[[Callable[..., Any], Tensor, Any], Tensor]
 
 _observed: ContextVar[list[tuple[Callable[..., Any], Any]] | None] = ContextVar("observed", default=None)
 _in_place: ContextVar[Scan | None] = ContextVar("in_place", default=None)
+_piece_length: ContextVar[int] = ContextVar("piece_length", default=0)
 
 
 def scan(step: Callable[[Tensor, State], tuple[Tensor, State]], x: Tensor, state: State) -> Tensor:
@@ -61,3 +62,18 @@ def scanning(scan: Scan) -> Iterator[None]:
         yield
     finally:
         _in_place.reset(token)
+
+
+@contextlib.contextmanager
+def recomputing(steps: int) -> Iterator[None]:
+    """Let derived scans inside keep the state of every so many steps alone, and do what lies between again on the way back; 0: keep all."""
+    token = _piece_length.set(steps)
+    try:
+        yield
+    finally:
+        _piece_length.reset(token)
+
+
+def piece_length() -> int:
+    """How many steps are done again at once on the way back; 0 where all that it needs is kept."""
+    return _piece_length.get()

@@ -101,6 +101,8 @@ class TrainingPlan(Strict):
     stop: at the `budget` of steps, or when a task is `solved`, in two successive validations
     dtype: of weights and inputs
     engine: what runs the recurrences; `auto` takes the fastest that is the same to rounding (docs/engines.md)
+    recompute: steps of a recurrence that are done again at once on the way back, so that memory holds one state for each piece of so many;
+        0 keeps all. It is for engines derived from the step (`compiled`, `derived`, `graph`); the others keep all
     initial_memory: the bias of every gate that keeps a state, at first: a number, `chrono` (by the sequence length), or
         `own` (as the variant has it)
     corruption: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
@@ -121,6 +123,7 @@ class TrainingPlan(Strict):
     stop: Literal["budget", "solved"] = "budget"
     dtype: Literal["float32", "float64"] = "float32"
     engine: Annotated[str, AfterValidator(_engine)] = "auto"
+    recompute: Annotated[int, Field(ge=0, le=10_000_000, strict=True)] = 0
     initial_memory: Annotated[float, Field(strict=True)] | Literal["chrono", "own"] = 1.0
     corruption: str = ""
     severity: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None

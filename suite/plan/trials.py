@@ -130,8 +130,9 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
     for task, length, plugin, variant, rate, seed in cells_of(plan, registry):
         size = matcher.size(plugin, task.provided.noun, plan.matching.hidden_size)
         training = _training(plan, task, rate)
+        engine = engines.resolve(variant.noun, plugin.options, plan.training.engine, training.steps * length, device)
+        training = training if engines.engine(engine).derives else replace(training, recompute=0)
         damage = registry.corruption(training.corruption).digests if training.corruption else {}
-        recurrences = training.steps * length
         trial = Trial(
             variant=plugin,
             task=task.plugin,
@@ -142,7 +143,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             parameters=size.parameters,
             budget=size.budget,
             causal=variant.noun.is_causal(plugin.options),
-            engine=engines.resolve(variant.noun, plugin.options, plan.training.engine, recurrences, device),
+            engine=engine,
             device=device,
             training=training,
             sources={**harness, **variant.digests, **task.provided.digests, **damage},
@@ -150,7 +151,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             test_samples=plan.evaluations.samples,
             state_size=states.counted(plugin, task.provided.noun.width, size.hidden_size, length).size,
         )
-        if device != "cpu" and engines.engine(trial.engine).stacks:  # there, numbers may depend on the company in which they are computed
+        if device != "cpu" and engines.engine(engine).stacks:  # there, numbers may depend on the company in which they are computed
             company = f"seeds {list(plan.seeds)}, learning rates {list(plan.training.learning_rates)}"
             trial = replace(trial, surroundings={**surroundings, "trained together": company})
         evaluations = tuple(

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import SuiteError
 from ..ops.engines import engine
 from ..ops.replay import Replay
+from ..ops.scan import recomputing
 from ..spec import Array, Batch, Corruption, Goal, Task, Variant
 from ..trial import Learning, Trial, Validation
 from . import data, model
@@ -262,7 +263,8 @@ def learn(
     done = begun.step if begun else 0
 
     def take_step(x: Tensor, y: Tensor, weight: Tensor | None) -> None:
-        losses.add_(members.learn(x, lambda output, row: member_loss(task, output, Targets(y, weight), row)))
+        with recomputing(training.recompute):
+            losses.add_(members.learn(x, lambda output, row: member_loss(task, output, Targets(y, weight), row)))
         population.optimizer.step()
 
     advance = Replay(take_step) if engine(first.engine).replays else take_step

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite.ops.recurrence import Deriver, recomputing
+from suite.ops.recurrence import Deriver
+from suite.ops.scan import recomputing, scanning
 
 from .cores import CORES, Peephole, answers, built, noise, population
 from .test_derived import hold
@@ -63,8 +64,6 @@ def test_less_is_kept_for_the_way_back(deriver: Deriver) -> None:
 
 
 def answered(deriver: Deriver, core: nn.Module, x: Tensor) -> Tensor:
-    from suite.ops.scan import scanning
-
     with scanning(deriver.scan):
         return core(x)  # type: ignore[no-any-return]
 

@@ -156,6 +156,7 @@ CHANGES: dict[str, Any] = {
     "weight_decay": 0.2,
     "warmup": 3,
     "schedule": "cosine",
+    "recompute": 2,
 }
 
 DAMAGED = {"corruption": "step_drop", "severity": 0.5}
@@ -163,6 +164,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "corruption": DAMAGED,
     "severity": DAMAGED,
     "weight_decay": {"optimizer": "adamw", "weight_decay": 0.1},
+    "recompute": {"engine": "derived"},
 }
 """What a plan says already where the field changes, since some go together."""
 
@@ -405,8 +407,15 @@ def test_fields_that_are_not_used_count_for_no_key() -> None:
     bare = [replace(trial, engine="", sources={}, surroundings={}) for trial in trials()]
     assert digest(keys(bare)) == "c512fc0d7cbbf3a2dcb8"
     assert digest(plan().asked) == "023db96ee15d12544c79"
-    stated = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant", "learning_rates": [0.01]}
+    stated = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant", "recompute": 0, "learning_rates": [0.01]}
     assert keys(trials(training=stated)) == keys(trials())
+
+
+@pytest.mark.parametrize("engine", ["vendor", "reference"])
+def test_nothing_is_recomputed_where_nothing_is_derived(engine: str) -> None:
+    variants = ["lstm"]
+    given = trials(variants=variants, training={"engine": engine, "recompute": 2})
+    assert keys(given) == keys(trials(variants=variants, training={"engine": engine}))
 
 
 @pytest.mark.parametrize("used", [{"optimizer": "adamw", "weight_decay": 0.1}, {"warmup": 3}, {"schedule": "cosine"}], ids=str)

@@ -108,6 +108,10 @@ def test_company_does_not_matter_however_one_trains(tiny: Trial, training: dict[
     assert_company_does_not_matter(population(tiny, BATCHED.name, **training), GRU)
 
 
+def test_company_does_not_matter_where_pieces_are_done_again(tiny: Trial) -> None:
+    assert_company_does_not_matter(population(tiny, DERIVED.name, recompute=3), GRU)
+
+
 def weighted(rng: np.random.Generator, batch_size: int, length: int) -> Batch:
     """One answer a step, some steps weighted; some batches have no weights at all."""
     x = rng.standard_normal((batch_size, length, 2))
