@@ -10,6 +10,9 @@ import typer
 COLUMNS = 100
 """What is written in lines is no wider."""
 
+LEDGE = 30
+"""What stands below a long head is so far to the right."""
+
 COLOURS = {
     "green": ("ok", "▲", "better"),
     "yellow": ("pending", "stale", "skipped", "≈", "undecided", "note"),
@@ -27,7 +30,12 @@ def painted(text: str) -> str:
 
 
 def wrapped(head: str, text: str) -> list[str]:
-    """A text behind a head, in lines that are not too wide, those after the first under its beginning."""
-    return textwrap.wrap(
-        text, COLUMNS, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False
-    ) or [head.rstrip()]
+    """A text behind a head, in lines that are not too wide, those after the first under its beginning; below a head that is long."""
+    if len(head) > COLUMNS // 2:
+        return [head.rstrip(), *_filled(" " * LEDGE, " " * LEDGE, text)]
+    return _filled(head, " " * len(head), text) or [head.rstrip()]
+
+
+def _filled(first: str, others: str, text: str) -> list[str]:
+    wrapper = textwrap.TextWrapper(COLUMNS, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)

@@ -94,6 +94,13 @@ def test_what_is_told_of_checks_and_plugins_fits() -> None:
     assert told[at].split(maxsplit=1)[1] == "Gated recurrent unit: an LSTM with two gates merged and no separate cell state."
 
 
+def test_a_text_stands_behind_its_head_or_below_it() -> None:
+    text = "word " * 30
+    assert lines.wrapped("  name  ", text)[1].startswith("        word word")
+    assert lines.wrapped("head" * 20, text)[:2] == ["head" * 20, " " * 30 + ("word " * 14).rstrip()]
+    assert lines.wrapped("  name  ", "") == ["  name"]
+
+
 def outlined(text: str, **lists: object) -> str:
     plan = schema.check({"name": "mine", **tomllib.loads(text)}, "mine")
     return outline(plan, schema.Request("mine", **lists))  # type: ignore[arg-type]

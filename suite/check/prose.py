@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..lines import wrapped
+from ..lines import LEDGE, wrapped
 from ..spec import Grade
 from . import examination
 from .contract import Finding, Subject
 from .target import Target
 
-INDENT = 30
+INDENT = LEDGE
 """Where sentences begin."""
 
 
