@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import keeping
+from . import keeping, proving
 from .errors import SuiteError, nearest
 from .options import Checkpoint, Device, Json, PlanName, Runs, SearchPath, Seeds, Tasks, Variants, prepared, say, warn, warn_of_broken
 
@@ -376,7 +376,7 @@ def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
         say(f"{name:18} {value}")
 
 
-for word in (keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge):
+for word in (keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge, proving.verify):
     app.command(word.__name__.rstrip("_"))(word)
 
 
