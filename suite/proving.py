@@ -1,13 +1,14 @@
-"""Turns words into calls that put results to the proof: check, verify."""
+"""Turns words into calls that put results to the proof: verify, compare."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Runs, SearchPath, say, warn, warn_of_broken
+from .options import Json, Runs, SearchPath, say, warn, warn_of_broken
 
 SHOWN = 20
 """So many faults are told, and how many more there are."""
@@ -36,3 +37,31 @@ def verify(report: ReportName, runs: Runs = Path("runs"), _path: SearchPath = No
     if verified.faults:
         raise typer.Exit(1)
     say(f"{folder}: {verified.files} files, built again from {verified.records} files of the store to the same bytes")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A plan's folder, an archive that `suite export` wrote, or a plan that was run.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    fail_on: Annotated[
+        list[str] | None, typer.Option("--fail-on", metavar="WHAT", help='End with 1 where B is so: worse, or such as "speed>10%".')
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page is written.")] = Path("comparison"),
+    as_json: Json = False,
+    runs: Runs = Path("runs"),
+    _path: SearchPath = None,
+) -> None:
+    """Say what changed from one store to another: every variant against itself on every axis, with a page and a summary in Markdown."""
+    from .proof import changes, comparison, sides
+
+    changes.check_conditions(fail_on or [])
+    with sides.opened(a, runs) as one, sides.opened(b, runs) as other:
+        compared = comparison.compare(one, other)
+        page = comparison.write(compared, one, out)
+    say(json.dumps(comparison.plain(compared), indent=1) if as_json else comparison.markdown(compared))
+    if not as_json:
+        say(page.resolve().as_uri())
+    failing = changes.failing(compared.found, fail_on or [])
+    for change in failing:
+        typer.echo(f"{change.variant}, {comparison.titled(change)}: worse, {comparison.shown(change)}", err=True)
+    if failing:
+        raise typer.Exit(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,11 +101,7 @@ def test_a_flipped_byte_of_the_manifest_is_named(store: Store, place: int) -> No
 def test_a_flipped_byte_of_the_store_is_named(store: Store, kind: str, place: int) -> None:
     file = min((store.folder / kind).iterdir())
     flip(file, place)
-    try:
-        verified = verify(store.report)
-    except SuiteError as error:  # a form that is newer than any
-        assert str(file) in str(error)
-        return
+    verified = verify(store.report)
     assert [fault.partition(": ")[0] for fault in verified.faults] == [str(file)]
     assert not verified.rebuilt
 
@@ -123,10 +118,7 @@ def test_every_byte_of_a_record_is_under_its_seal(store: Store) -> None:
     for place in range(len(whole)):
         store.file("grades", key).write_bytes(whole)
         flip(store.file("grades", key), place)
-        try:
-            assert store.read("grades", key) is None, place
-        except SuiteError as error:
-            assert "is of form" in str(error)
+        assert store.read("grades", key) is None, place
 
 
 def test_files_that_are_gone_and_files_too_many_are_named(store: Store) -> None:
@@ -190,8 +182,6 @@ def test_the_command_ends_with_1_where_something_differs(store: Store) -> None:
     assert "index.html: byte " in said("verify", store.report, code=1)
 
 
-
-
 @pytest.mark.parametrize(
     ("one", "other", "words"),
     [
@@ -204,7 +194,9 @@ def test_the_first_difference_is_where_two_contents_part(one: bytes, other: byte
 
 
 def test_nothing_is_written(store: Store) -> None:
-    before: Callable[[], dict[str, int]] = lambda: {str(file): file.stat().st_mtime_ns for file in store.folder.rglob("*")}  # noqa: E731
-    files = before()
+    def times() -> dict[str, int]:
+        return {str(file): file.stat().st_mtime_ns for file in store.folder.rglob("*")}
+
+    before = times()
     verify(store.report)
-    assert before() == files
+    assert times() == before
