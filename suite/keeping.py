@@ -102,14 +102,22 @@ def accept(
 def export(
     plan: PlanName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write (a zip).")],
+    report: Annotated[
+        bool, typer.Option("--report", help="With the report and all that a stranger needs to verify and reproduce it (docs/proof.md).")
+    ] = False,
     runs: Runs = Path("runs"),
+    _path: SearchPath = None,
 ) -> None:
     """Write all results of a plan into one archive, with its plan and a digest of every file."""
     from .plan import schema
+    from .proof.capsule import capsule
     from .store import archive
 
     store = _store(plan, runs)
-    count = archive.pack(store, file, schema.text(plan))
+    beside = capsule(store) if report else None
+    count = archive.pack(store, file, schema.text(plan), beside.files if beside else None)
+    for note in beside.notes if beside else ():
+        warn(note)
     for fault in store.spoiled.values():
         warn(f"left out: {fault}")
     say(f"{file}: {count} files of {store.folder}")

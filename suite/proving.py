@@ -1,4 +1,4 @@
-"""Turns words into calls that put results to the proof: verify, compare."""
+"""Turns words into calls that put results to the proof: verify, compare, reproduce."""
 
 from __future__ import annotations
 
@@ -64,4 +64,31 @@ def compare(
     for change in failing:
         typer.echo(f"{change.variant}, {comparison.titled(change)}: worse, {comparison.shown(change)}", err=True)
     if failing:
+        raise typer.Exit(1)
+
+
+def reproduce(
+    report: ReportName,
+    trial: Annotated[
+        list[str] | None, typer.Option("--trial", metavar="KEY", help="A trial's key, or its beginning; several may be named.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="So many trials of the report, each time the same.")] = 5,
+    runs: Runs = Path("runs"),
+    _path: SearchPath = None,
+) -> None:
+    """Train trials of a report again here, and say at what level each agrees and what here is other; ends with 1 where one is not explained."""
+    from .proof import reproduce as reproducing
+    from .proof import verify as verifying
+    from .registry.finder import discover
+
+    folder = verifying.report_of(report, runs)
+    warn_of_broken(discover())
+    counts: dict[str, int] = {}
+    unexplained = 0
+    for each in reproducing.reproduce(folder, trial or [], sample):
+        say(reproducing.told(each))
+        counts[each.level] = counts.get(each.level, 0) + 1
+        unexplained += not each.explained
+    say(", ".join(f"{count} {level}" for level, count in counts.items()))
+    if unexplained:
         raise typer.Exit(1)

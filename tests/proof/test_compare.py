@@ -77,7 +77,7 @@ def test_a_slower_baseline_is_told_and_judged_only_where_its_code_is_another(a: 
     change = found(compared(a, busy), "lstm", "speed")
     assert (change.verdict, round(change.effect.mean, 2)) == ("not comparable", 2.0)
     assert "it is the same code on the same processor" in change.why
-    edit(busy, sources={"suite.dropins.plugins.lstm": "edited"})
+    edit(busy, sources={"suite.ops.scan": "edited"})
     assert found(compared(a, busy), "lstm", "speed").verdict == "worse"
     edit(busy, surroundings={"cpu": "another"})
     assert "another processor" in found(compared(a, busy), "lstm", "speed").why
@@ -99,7 +99,7 @@ def edit(store: Store, **fields: Any) -> None:
 
 def test_what_is_learned_worse_is_found_by_the_report_s_own_test(a: Store, tmp_path: Path) -> None:
     def forgetful(variant: str, task: str, length: int, seed: int) -> float:
-        return even(variant, task, length, seed) - (0.2 if variant == "gru" else 0.0)  # type: ignore[operator, return-value]
+        return even(variant, task, length, seed) - (0.2 if variant == "gru" else 0.0)
 
     comparison = compared(a, store(tmp_path, forgetful))
     worse = found(comparison, "gru", "long_range")
@@ -114,7 +114,7 @@ def test_what_is_learned_worse_is_found_by_the_report_s_own_test(a: Store, tmp_p
 
 def test_few_seeds_decide_nothing(tmp_path: Path) -> None:
     few = store(tmp_path / "a", seeds=2)
-    worse = store(tmp_path / "b", lambda v, t, n, s: even(v, t, n, s) - 0.2, seeds=2)  # type: ignore[operator]
+    worse = store(tmp_path / "b", lambda v, t, n, s: even(v, t, n, s) - 0.2, seeds=2)
     comparison = compared(few, worse)
     assert {change.verdict for change in comparison.found if change.axis == "long_range"} == {"undecided"}
     assert headline(comparison) == "Nothing is found to have changed."
@@ -151,18 +151,16 @@ def test_another_protocol_is_named_and_nothing_learned_compares(a: Store, tmp_pa
     ("source", "what", "why"),
     [
         ("suite.dropins.tasks.adding", "adding", "its data may be others: suite.dropins.tasks.adding is of another version in B"),
-        ("suite.dropins.plugins.gru", "", ""),
+        ("suite.training.trainer", "", ""),
     ],
 )
-def test_data_of_another_version_compare_with_nothing_and_variants_of_another_do(
-    a: Store, tmp_path: Path, source: str, what: str, why: str
-) -> None:
-    other = store(tmp_path)
-    for each in (a, other):
+def test_data_of_another_version_compare_with_nothing_and_other_code_does(tmp_path: Path, source: str, what: str, why: str) -> None:
+    both = [store(tmp_path / side, variants=["lstm"], times={}) for side in ("a", "b")]
+    for each, digest in zip(both, ("1" * 64, "0" * 64), strict=True):
         ledger = each.ledger()
         assert ledger is not None
-        each.keep(replace(ledger, sources={source: "0" * 64 if each is other else "1" * 64}))
-    comparison = compared(a, other)
+        each.keep(replace(ledger, sources={**ledger.sources, source: digest}))
+    comparison = compared(*both)
     assert comparison.pairing.differing == {source: ("1" * 12, "0" * 12)}
     assert [(apart.what, apart.why) for apart in comparison.apart] == ([(what, why)] if what else [])
     assert any(change.axis == "long_range" for change in comparison.found) == (not what)
