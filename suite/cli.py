@@ -330,33 +330,6 @@ def new(
 
 
 @app.command()
-def check(
-    target: Annotated[str, typer.Argument(metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.")],
-    long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
-    as_json: Json = False,
-    _path: SearchPath = None,
-) -> None:
-    """Test plugins against the contract; each check says what it means and, where it fails, what to do."""
-    from .check import prose, resolve
-    from .registry.finder import discover
-
-    for note in discover().notes:
-        warn(note)
-    subjects = resolve(target)
-    if as_json:
-        record = prose.record(subjects, long)
-        say(json.dumps(record, indent=1))
-        failed = record["failed"]
-    else:
-        failed = 0
-        for line, bad in prose.report(subjects, long):
-            say(line)
-            failed += bad
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def dashboard(
     runs: Runs = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000,

@@ -1,4 +1,4 @@
-"""Turns words into calls that put results to the proof: verify, compare, reproduce."""
+"""Turns words into calls that put results to the proof: check, verify, compare, reproduce."""
 
 from __future__ import annotations
 
@@ -8,12 +8,72 @@ from typing import Annotated
 
 import typer
 
+from .errors import SuiteError
 from .options import Json, Runs, SearchPath, say, warn, warn_of_broken
 
 SHOWN = 20
 """So many faults are told, and how many more there are."""
 
 ReportName = Annotated[str, typer.Argument(metavar="REPORT", help="The folder of a report, or the name of a plan that was run.")]
+
+
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.", show_default=False)
+    ] = "",
+    long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
+    against_reference: Annotated[
+        bool, typer.Option("--against-reference", help="Train a little here, and hold it against published results; a few minutes.")
+    ] = False,
+    as_json: Json = False,
+    _path: SearchPath = None,
+) -> None:
+    """Test plugins against the contract, or this machine against published results; each check says what it means and what to do."""
+    from .registry.finder import discover
+
+    if bool(target) == against_reference:
+        raise SuiteError("check: name a plugin, a file, a package or all; or say --against-reference, alone")
+    for note in discover().notes:
+        warn(note)
+    failed = _reference() if against_reference else _contract(target, long, as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _contract(target: str, long: bool, as_json: bool) -> int:
+    """Tell the checks of what is named; how many failed."""
+    from .check import prose, resolve
+
+    subjects = resolve(target)
+    if as_json:
+        record = prose.record(subjects, long)
+        say(json.dumps(record, indent=1))
+        return int(record["failed"])
+    failed = 0
+    for line, bad in prose.report(subjects, long):
+        say(line)
+        failed += bad
+    return failed
+
+
+def _reference() -> int:
+    """Tell how a part of the reference comes out here; how many bands it falls outside of."""
+    from . import machine
+    from .proof import reference
+
+    published = reference.read()
+    bands = reference.part_of(published)
+    say(
+        f"{len(bands)} bands of the plan {published.plan['name']}, {reference.SEEDS} seeds of each: "
+        f"about {reference.seconds(bands):.0f} s of one core like the reference's ({published.machine.cpu}), with some to begin"
+    )
+    failed = 0
+    for held in reference.check(published):
+        say(reference.told(held))
+        failed += bool(held.faults)
+    differing = reference.differing(published, machine.describe("cpu"))
+    say(f"differing from the reference: {'; '.join(differing) or 'nothing'}")
+    return failed
 
 
 def verify(report: ReportName, runs: Runs = Path("runs"), _path: SearchPath = None) -> None:

@@ -66,7 +66,7 @@ def reproduce(report: Path, keys: Sequence[str], sample: int) -> Iterator[Reprod
         stored = {cell: entry for cell in work.selection.cells if (entry := _standing(store, ledger, cell)) and entry.status not in FAULTS}
         planned = {trial.cell: trial for trial in work.trials if trial.cell in stored}
         picked = _picked(stored, keys, sample)
-        outcomes = _trained(work, [planned[cell] for cell in picked])
+        outcomes = train(work, [planned[cell] for cell in picked])
         for cell in picked:
             trial, before = planned[cell], stored[cell]
             yield compared(
@@ -103,7 +103,7 @@ def _picked(stored: Mapping[str, StoredTrial], keys: Sequence[str], sample: int)
     return list(dict.fromkeys(picked))
 
 
-def _trained(work: Work, trials: Sequence[Trial]) -> Mapping[str, Outcome]:
+def train(work: Work, trials: Sequence[Trial]) -> Mapping[str, Outcome]:
     """The outcomes of trials that are trained here, by key."""
     asked = replace(work, trials=tuple(trials), timings=(), gradings=(), outcomes={}, timed={}, grades={})
     workers = min(default_workers(work.machine.device), max(1, len(trials)))
@@ -128,11 +128,11 @@ def _seeds(store: Store, ledger: Ledger, stored: Mapping[str, StoredTrial], of: 
         if (one.variant, one.task, one.length, one.training) == (other.variant, other.task, other.length, other.training):
             key = ledger.cells[cell].evaluations.get(LENGTH)
             answer = store.evaluation(key) if key else None
-            skills.append(_skill(each.status, answer.points if answer else ()))
+            skills.append(skill(each.status, answer.points if answer else ()))
     return spread(skills)
 
 
-def _skill(status: str, points: Sequence[Point]) -> float:
+def skill(status: str, points: Sequence[Point]) -> float:
     """The test skill at the trained length; 0 of a trial that diverged."""
     if status == "diverged":
         return 0.0
@@ -141,7 +141,7 @@ def _skill(status: str, points: Sequence[Point]) -> float:
 
 def compared(trial: Trial, before: StoredTrial, there: Outcome, here: Outcome, seeds: Interval, now: Machine) -> Reproduced:
     """How what a trial came to here agrees with what it came to there."""
-    skills = tuple(_skill(outcome.status, _points(trial, outcome, LENGTH)) for outcome in (there, here))
+    skills = tuple(skill(outcome.status, _points(trial, outcome, LENGTH)) for outcome in (there, here))
     first = first_difference(trial, there, here)
     level: Level = "same bits"
     if here.status in (*FAULTS, "skipped"):
