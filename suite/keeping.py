@@ -47,11 +47,11 @@ def clean(
     reasons = [reason for reason, asked in asked_for.items() if asked]
     if bool(reasons) == whole:
         raise SuiteError("clean: say what is to go: --failed, --stale, --orphaned (or several of them), or --all")
-    if whole:
-        waste = cleaning.whole(store)
-    else:
+    planned = cleaning.Planned((), (), ())
+    if not whole:
         work = prepared(plan, None, None, None, runs, device)
-        waste = cleaning.wasted(work.store, reasons, cleaning.Planned(work.trials, work.timings, work.gradings))
+        planned = cleaning.Planned(work.trials, work.timings, work.gradings)
+    waste = cleaning.whole(store) if whole else cleaning.wasted(store, reasons, planned)
     if not waste:
         say(f"{store.folder}: there is nothing to remove")
         return
@@ -62,7 +62,7 @@ def clean(
     if whole:
         cleaning.remove_all(store)
     else:
-        cleaning.remove(store, waste)
+        waste = cleaning.remove(store, waste, reasons, planned)
     say(f"removed {len(waste)} files")
 
 

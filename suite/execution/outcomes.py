@@ -45,3 +45,14 @@ def tried_again(job: worker.Job, outcomes: Sequence[Outcome], retries: int) -> l
     if size == 1:
         return []
     return job.parted(1 if status == "timeout" else -(-size // 2))
+
+
+def told(job: worker.Job, outcomes: Sequence[Outcome], again: Sequence[worker.Job]) -> tuple[str, str]:
+    """Whose trials met a fault and are tried again, and how, in words: the store shows nothing of it where they end well."""
+    first = job.trials[0]
+    fault = next(outcome for outcome in outcomes if outcome.status in FAULTS)
+    count = len(job.trials)
+    trials = f"{count} trials {fault.status} together" if count > 1 else f"a trial {fault.status}"
+    how = "again" if len(again) == 1 else f"{' and '.join(str(len(each.trials)) for each in again)} together"
+    reason = fault.reason.partition("\n")[0]
+    return f"{first.variant.label} on {first.task.label}, T={first.length}", f"{trials} ({reason}), tried {how}"

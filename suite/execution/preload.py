@@ -1,6 +1,7 @@
 """Imports what every worker needs into the server that workers are forked from, once; touches no GPU."""
 
 import torch
+import torch._inductor.codecache  # places the headers it compiles in the machine's temporary folder: a worker's own is emptied after a call
 
 from . import worker  # noqa: F401 -- with all that it needs of the suite; plugins are imported by the workers, within their bounds
 

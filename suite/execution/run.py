@@ -20,7 +20,7 @@ from . import worker
 from .events import Event
 from .executor import POLL_SECONDS, Died, Executor, answer, bounds_of
 from .keeping import Keeping
-from .outcomes import outcomes_of, tried_again
+from .outcomes import outcomes_of, told, tried_again
 from .populations import companions, lacking, populations, trained_before
 
 UNLIMITED = Limits()
@@ -172,6 +172,8 @@ class _Training:
         if again and self._stopped:
             self._skip(job)
             return
+        if again:
+            self._audience.note(*told(job, outcomes, again))
         for smaller in again:
             self.submit(smaller)
         for outcome in () if again else outcomes:

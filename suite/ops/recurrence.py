@@ -262,17 +262,12 @@ def for_members(piece: Piece, given: Sequence[Tensor]) -> torch.fx.GraphModule:
 
 
 def compile_piece(module: torch.fx.GraphModule, given: Sequence[Tensor]) -> Call:
-    """The graph as machine code, by torch's compiler; a C++ compiler that fails is asked once more, since memory or a file may have been short.
+    """The graph as machine code, by torch's compiler.
 
     Raises SuiteError where that fails.
     """
     try:
-        try:
-            return _compiled(module, given)
-        except Exception as error:
-            if "CppCompileError" not in f"{type(error).__name__}: {error}":
-                raise
-            return _compiled(module, given)
+        return _compiled(module, given)
     except Exception as error:
         raise SuiteError(f'torch could not compile the step ({_cause(error)}); set engine = "derived" in [training]') from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import pickle
 import signal
@@ -410,3 +411,29 @@ process.join()
 def test_a_worker_that_is_told_to_end_while_it_is_forked_ends(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", TOLD_TO_END_WHILE_FORKED, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("its process was killed by SIGTERM\n", "")
+
+
+def _compile(factor: float) -> float:
+    import torch
+
+    compiled = torch.compile(lambda x: (x * factor).sin().sum(), backend="inductor")
+    return float(compiled(torch.ones(8)))
+
+
+def _headers_among_what_is_emptied() -> bool:
+    import torch._inductor.codecache as codecache
+
+    return codecache._HEADER_DIR.startswith(tempfile.gettempdir())
+
+
+def test_a_worker_keeps_what_it_compiles_apart_from_what_is_emptied() -> None:
+    with LocalExecutor(1) as executor:
+        assert not answer(executor, executor.submit(_headers_among_what_is_emptied))
+
+
+@pytest.mark.slow
+def test_a_worker_compiles_again_after_its_temporary_folder_was_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with LocalExecutor(1) as executor:
+        for factor in (1.0, 2.0):
+            assert answer(executor, executor.submit(_compile, factor)) == pytest.approx(8 * math.sin(factor))
