@@ -349,16 +349,7 @@ def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
         say(f"{name:18} {value}")
 
 
-for word in (
-    keeping.clean,
-    keeping.accept,
-    keeping.export,
-    keeping.import_,
-    keeping.merge,
-    proving.verify,
-    proving.compare,
-    proving.reproduce,
-):
+for word in (*keeping.WORDS, *proving.WORDS):
     app.command(word.__name__.rstrip("_"))(word)
 
 

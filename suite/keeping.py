@@ -156,3 +156,7 @@ def _conclude(merged: Sequence[Merged]) -> None:
             warn(contradiction)
     if any(each.contradictions for each in merged):
         raise typer.Exit(1)
+
+
+WORDS = (clean, accept, export, import_, merge)
+"""The commands, in the order in which help shows them."""

@@ -152,3 +152,7 @@ def reproduce(
     say(", ".join(f"{count} {level}" for level, count in counts.items()))
     if unexplained:
         raise typer.Exit(1)
+
+
+WORDS = (check, verify, compare, reproduce)
+"""The commands, in the order in which help shows them."""

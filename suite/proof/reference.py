@@ -193,8 +193,9 @@ def _faults(band: Band, mean: float, solved: int, count: int, middle: float) -> 
     if math.isnan(mean):
         yield "a trial did not end well here"
         return
-    if not band.skill[1] <= mean <= band.skill[2]:
-        yield f"its skill is {mean:.3f}, and the reference's {Interval(*band.skill, 2).text(3)}"
+    known = [*band.skill, *(trial.skill for trial in band.trials)]
+    if not min(known) <= mean <= max(known):
+        yield f"its skill is {mean:.3f}, and the reference's {Interval(*band.skill, 2).text(3)}, of seeds {min(known):.3f} to {max(known):.3f}"
     rate = inference.solve_rate(band.solved, len(band.trials))
     if not rate.low <= solved / count <= rate.high:
         yield f"{solved} of {count} trials solved it, and {band.solved} of {len(band.trials)} of the reference"
