@@ -57,8 +57,8 @@ def changes(a: Side, b: Side, paired: Pairing) -> tuple[tuple[Change, ...], tupl
     Holm's adjustment is over all variants and axes for the former, over all cells of them for the latter.
     """
     pooled, by_cell = learned(paired)
-    timed = tuple(_timed(a, b)) if paired.timed else ()
-    return (*timed, *pooled), by_cell
+    clocked = timed(a, b) if paired.timed else ()
+    return (*clocked, *pooled), by_cell
 
 
 # What was learned
@@ -121,7 +121,7 @@ def _same(paired: Pairing, variant: str, axis: Axis, cell: Cell | None) -> bool:
 # What was timed
 
 
-def _timed(a: Side, b: Side) -> Iterator[Change]:
+def timed(a: Side, b: Side) -> Iterator[Change]:
     """Each variant on each engine: how its ratio to the baseline changed; and the baseline, by its seconds."""
     one, other = (verdict.times(side.results) for side in (a, b))
     keys = ["variant", "engine", "condition", "x"]

@@ -52,9 +52,12 @@ class Comparison:
 
     @property
     def apart(self) -> tuple[Apart, ...]:
-        """What is compared with nothing."""
-        refused = [Apart(f"{change.variant}, {titled(change)}", change.why) for change in self.found if change.why]
-        return (*self.pairing.apart, *refused)
+        """What is compared with nothing, what has one reason in one entry."""
+        refused: dict[str, list[str]] = {}
+        for change in self.found:
+            if change.why:
+                refused.setdefault(change.why, []).append(f"{change.variant} ({titled(change)})")
+        return (*self.pairing.apart, *(Apart(", ".join(names), why) for why, names in refused.items()))
 
 
 def titled(change: Change) -> str:

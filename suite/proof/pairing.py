@@ -11,6 +11,7 @@ import pandas as pd
 from ..registry.registry import Registry
 from ..spec import Results
 from ..store.frame import choose
+from ..trial import FAULTS
 from .sides import Side
 
 PROTOCOL = {
@@ -63,7 +64,7 @@ def sided(variant: str, side: str) -> str:
 
 def pair(a: Side, b: Side, registry: Registry) -> Pairing:
     """What of two sides compares, and what does not."""
-    apart = [*_stale(a, "A"), *_stale(b, "B")]
+    apart = [*_stale(a, "A"), *_stale(b, "B"), *_lost(a, "A"), *_lost(b, "B")]
     protocol = list(_protocol(a, b))
     apart += [Apart("all that was learned", f"the plans differ in {name}: {one!r} in A, {other!r} in B") for name, one, other in protocol]
     tasks = {task: reason for task in _tasks(a, b) if (reason := _task_apart(task, a, b, registry))}
@@ -88,6 +89,14 @@ def _stale(side: Side, letter: str) -> Iterator[Apart]:
         yield Apart(
             f"{len(stale)} results of {letter}", f"they are stale: {', '.join(changed)} changed since; `suite run` makes them again"
         )
+
+
+def _lost(side: Side, letter: str) -> Iterator[Apart]:
+    """A line for each variant with trials that say nothing of what it learns."""
+    trials = side.results.trials
+    lost = trials[trials["status"].isin(FAULTS)]
+    for (variant, status), rows in lost.groupby(["variant", "status"], sort=False):
+        yield Apart(f"{len(rows)} {'trial' if len(rows) == 1 else 'trials'} of {variant} in {letter}", f"they ended as {status}")
 
 
 def _protocol(a: Side, b: Side) -> Iterator[tuple[str, Any, Any]]:

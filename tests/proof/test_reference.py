@@ -17,7 +17,7 @@ from suite.proof import reference
 from suite.proof.reference import Band, Counted, held, measured, read
 from suite.report import inference
 from suite.report.answer import SEED
-from suite.spec import Plugin
+from suite.spec import label
 from suite.store import frame
 from suite.trial import Evaluation, Learning, Outcome, Trial, Validation
 
@@ -28,7 +28,7 @@ def test_the_published_results_are_of_the_plan_that_comes_with_the_suite() -> No
     published, plan = read(), schema.load("standard")
     assert {name: published.plan[name] for name in plan.asked} == plan.asked
     asked = {
-        (Plugin(variant.name, variant.options).label, Plugin(task.name, task.options).label, length)
+        (label(variant.name, variant.options), label(task.name, task.options), length)  # type: ignore[arg-type]
         for variant in plan.variants
         for task in plan.tasks
         for length in task.lengths or ()

@@ -63,8 +63,13 @@ def flip(file: Path, place: int = -20) -> None:
     file.write_bytes(content)
 
 
-def test_a_report_that_is_whole_comes_out_the_same(store: Store) -> None:
+def test_a_report_that_is_whole_comes_out_the_same_and_nothing_is_written(store: Store) -> None:
+    def times() -> dict[str, int]:
+        return {str(file): file.stat().st_mtime_ns for file in store.folder.rglob("*")}
+
+    before = times()
     verified = verify(store.report)
+    assert times() == before
     assert (verified.faults, verified.changed, verified.rebuilt) == ((), (), True)
     assert verified.files == sum(file.is_file() for file in store.report.rglob("*"))
     assert verified.records > 10
@@ -76,19 +81,18 @@ def test_a_part_of_a_plan_is_selected_again(store: Store) -> None:
     plan = schema.check({**ledger.plan, "seeds": [0]}, "a test")
     page.write(store, REGISTRY, select(plan, schema.Request("synthetic", seeds=1), REGISTRY, "cpu"))
     assert verify(store.report).faults == ()
-    page.write(store, REGISTRY, None)
-    assert verify(store.report).faults == ()
 
 
-@pytest.mark.parametrize("name", ["index.html", "figures/answer_front.svg", "results.csv", "answer.json", "answer.md"])
-def test_a_flipped_byte_of_the_report_is_named(store: Store, name: str) -> None:
-    file = store.report / name
-    flip(file)
-    place = file.stat().st_size - 20
-    assert [fault.partition(" (")[0] for fault in verify(store.report).faults] == [f"{name}: byte {place}"]
+def test_a_flipped_byte_is_named_in_each_file_of_the_report(store: Store) -> None:
+    files = [store.report / name for name in ("index.html", "figures/answer_front.svg", "answer.json", "answer.md", "results.csv")]
+    for file in files:
+        flip(file)
+    assert [fault.partition(" (")[0] for fault in verify(store.report).faults] == [
+        f"{file.relative_to(store.report)}: byte {file.stat().st_size - 20}" for file in files
+    ]
 
 
-@pytest.mark.parametrize("place", [0, 30, 300, -20, -300])
+@pytest.mark.parametrize("place", [0, 30, -300])
 def test_a_flipped_byte_of_the_manifest_is_named(store: Store, place: int) -> None:
     flip(store.report / "manifest.json", place)
     faults = verify(store.report).faults
@@ -177,7 +181,6 @@ def test_a_report_is_named_in_several_ways(store: Store, monkeypatch: pytest.Mon
 
 
 def test_the_command_ends_with_1_where_something_differs(store: Store) -> None:
-    assert "to the same bytes" in said("verify", store.report)
     flip(store.report / "index.html")
     assert "index.html: byte " in said("verify", store.report, code=1)
 
@@ -191,12 +194,3 @@ def test_the_command_ends_with_1_where_something_differs(store: Store) -> None:
 )
 def test_the_first_difference_is_where_two_contents_part(one: bytes, other: bytes, words: str) -> None:
     assert first_difference(one, other) == words
-
-
-def test_nothing_is_written(store: Store) -> None:
-    def times() -> dict[str, int]:
-        return {str(file): file.stat().st_mtime_ns for file in store.folder.rglob("*")}
-
-    before = times()
-    verify(store.report)
-    assert times() == before
