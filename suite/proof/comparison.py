@@ -18,6 +18,7 @@ from ..report import figures, formats, page, verdict
 from ..report.counted import listed
 from ..report.manifest import MANIFEST
 from ..report.telling import MARKS, signed
+from ..report.worth import WORDS
 from ..shown import Element, Plot, Prose, Table
 from ..spec import Results, Section
 from .changes import Change, changes, noise, unmatched
@@ -91,11 +92,11 @@ def headline(compared: Comparison) -> str:
 
 
 def _sentence(change: Change) -> str:
+    word = WORDS[change.axis, change.verdict]
     if change.axis == "speed":
-        way = "slower" if change.verdict == "worse" else "faster"
-        return f"{change.variant} is {way} on the {change.where} engine (its time is {change.effect.mean:.2f} times what it was)"
-    way = {"robustness": "robust", "long_range": "far-remembering"}[change.axis]
-    return f"{change.variant} is {'less' if change.verdict == 'worse' else 'more'} {way} ({signed(change.effect)}, p = {change.p:.2g})"
+        return f"{change.variant} is {word} on the {change.where} engine (its time is {change.effect.mean:.2f} times what it was)"
+    said = word if change.axis == "long_range" else f"is {word}"
+    return f"{change.variant} {said} ({signed(change.effect)}, p = {change.p:.2g})"
 
 
 def shown(change: Change | None) -> str:
@@ -189,11 +190,11 @@ def write(compared: Comparison, a: Side, folder: Path) -> Path:
     """
     if folder.exists() and not (folder / PLAIN).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise SuiteError(f"{folder}: is there and holds no comparison; name another folder with --out, or empty it")
-    learned = compared.pairing.learned
+    learned, name = compared.pairing.learned, f"{compared.a} and {compared.b}"
     seeds = sorted({int(seed) for seed in learned.trials["seed"]})
-    results = replace(learned, plan={**learned.plan, "name": f"{compared.a} and {compared.b}", "question": QUESTION, "seeds": seeds})
+    results = replace(a.results, plan={**a.results.plan, "name": name, "question": QUESTION, "seeds": seeds})
     parts = [
-        Section("answer", "What changed", lambda _: _answer(compared, a)),
+        Section("changes", "What changed", lambda _: _answer(compared, a)),
         Section("cells", "By task and length", lambda _: _cells(compared)),
         Section("apart", "What is compared with nothing", lambda _: _apart(compared)),
         Section("provenance", "What the two rest on", lambda _: _differing(compared)),
@@ -202,7 +203,7 @@ def write(compared: Comparison, a: Side, folder: Path) -> Path:
         drawn = [page.draw(Provided(section, "suite compare", None, {}), results) for section in parts]
     files = {f"figures/{name}.svg": content for section in drawn for name, content in section.figures.items()}
     files |= {f"figures/{picture.name}.csv": picture.data for section in drawn for picture in section.pictures if picture.data}
-    files["results.csv"] = formats.csv(formats.table_of(results))
+    files["results.csv"] = formats.csv(formats.table_of(learned))
     files[MARKDOWN] = markdown(compared).encode(errors="backslashreplace")
     files[PLAIN] = (json.dumps(plain(compared), indent=1) + "\n").encode()
     files["index.html"] = page.html(results, drawn).encode(errors="backslashreplace")
@@ -217,10 +218,10 @@ def _answer(compared: Comparison, a: Side) -> Iterator[Element]:
     if not compared.found:
         return
     yield Table(table(compared.found), method(compared), name="answer")
-    timed = [change for change in compared.found if change.axis == "speed" and change.effect.n]
+    timed = [change for change in compared.found if change.axis == "speed" and change.effect.n and change.verdict != "same"]
     if timed:
         yield _times(timed, a.results)
-    learned = [change for change in compared.found if change.axis != "speed" and change.effect.n]
+    learned = [change for change in compared.found if change.axis != "speed" and change.effect.n and change.verdict != "same"]
     if learned:
         caption = "Mean difference over all pairs, with its interval; right of the line B is better."
         yield Plot("changes_learned", figures.effects(_effects(learned)), caption, data=_effects(learned))
