@@ -358,7 +358,7 @@ def _interrupt(*_: object) -> None:
 
 
 def main() -> None:
-    """Run the command: 0 all well, 1 some trial did not end well, 2 the user's mistake, 130 interrupted (by Ctrl-C or SIGTERM)."""
+    """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

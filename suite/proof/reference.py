@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..spec import Results
 
-FILE, KIND = Path(__file__).with_name("reference.json"), "reference"
+FILE, KIND = Path(__file__).with_name("reference.json"), "bands"
 
 VARIANTS, SEEDS = ("lstm", "gru"), 3
 """What is trained again: so many seeds of these, at the shortest length of each task."""
