@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,13 +110,20 @@ def export(
 ) -> None:
     """Write all results of a plan into one archive, with its plan and a digest of every file."""
     from .plan import schema
-    from .proof.capsule import capsule
     from .store import archive
 
     store = _store(plan, runs)
-    beside = capsule(store) if report else None
-    count = archive.pack(store, file, schema.text(plan), beside.files if beside else None)
-    for note in beside.notes if beside else ():
+    notes: list[str] = []
+
+    def beside() -> Mapping[str, bytes]:
+        from .proof.capsule import capsule
+
+        made = capsule(store)
+        notes.extend(made.notes)
+        return made.files
+
+    count = archive.pack(store, file, schema.text(plan), beside if report else None)
+    for note in notes:
         warn(note)
     for fault in store.spoiled.values():
         warn(f"left out: {fault}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..measures.length import NAME as LENGTH
 from ..registry.registry import Registry
 from ..spec import Results
 from ..store.frame import choose
@@ -30,7 +31,7 @@ CLOCKED = ("batch_size", "hidden_size", "input_size")
 TRIAL = ["variant", "task", "length", "seed", "learning_rate"]
 """Columns that name a trial."""
 
-TASKS = "suite.dropins.tasks."
+TASKS, DATA = "suite.dropins.tasks.", "suite.training.data"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def sided(variant: str, side: str) -> str:
 
 def pair(a: Side, b: Side, registry: Registry) -> Pairing:
     """What of two sides compares, and what does not."""
-    apart = [*_stale(a, "A"), *_stale(b, "B"), *_lost(a, "A"), *_lost(b, "B")]
+    apart = [each for tell in (_spoiled, _stale, _lost) for side, letter in ((a, "A"), (b, "B")) for each in tell(side, letter)]
     protocol = list(_protocol(a, b))
     apart += [Apart("all that was learned", f"the plans differ in {name}: {one!r} in A, {other!r} in B") for name, one, other in protocol]
     tasks = {task: reason for task in _tasks(a, b) if (reason := _task_apart(task, a, b, registry))}
@@ -89,6 +90,10 @@ def _stale(side: Side, letter: str) -> Iterator[Apart]:
         yield Apart(
             f"{len(stale)} results of {letter}", f"they are stale: {', '.join(changed)} changed since; `suite run` makes them again"
         )
+
+
+def _spoiled(side: Side, letter: str) -> Iterator[Apart]:
+    yield from (Apart(f"a file of {letter}", fault) for fault in side.store.spoiled.values())
 
 
 def _lost(side: Side, letter: str) -> Iterator[Apart]:
@@ -125,7 +130,27 @@ def _task_apart(task: str, a: Side, b: Side, registry: Registry) -> str:
         for source in sorted({*a.ledger.sources, *b.ledger.sources})
         if (source in own or source == f"{TASKS}{name}") and a.ledger.sources.get(source) != b.ledger.sources.get(source)
     ]
+    if a.ledger.sources.get(DATA) != b.ledger.sources.get(DATA) and not _drawn_alike(task, a, b):
+        edited.append(DATA)
     return f"its data may be others: {', '.join(edited)} is of another version in B" if edited else ""
+
+
+def _drawn_alike(task: str, a: Side, b: Side) -> bool:
+    """Whether the ideal predictor's loss on the test stream shows that both drew the same one; it cannot for a task that states none."""
+    one, other = (_ideals(task, side) for side in (a, b))
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(one[length] == other[length] != 0 for length in shared)
+
+
+def _ideals(task: str, side: Side) -> dict[int, float]:
+    """The loss of the ideal predictor of a task on the undamaged test stream, by length."""
+    found: dict[int, float] = {}
+    for entry in side.ledger.cells.values():
+        stored = side.store.evaluation(entry.evaluations[LENGTH]) if entry.task == task and LENGTH in entry.evaluations else None
+        for point in stored.points if stored else ():
+            if point.at == 1:
+                found[point.length] = point.ideal
+    return found
 
 
 def _kept(side: Side, tasks: Mapping[str, str]) -> list[tuple[Any, ...]]:

@@ -90,6 +90,8 @@ def _standing(store: Store, ledger: Ledger, cell: str) -> StoredTrial | None:
 
 def _picked(stored: Mapping[str, StoredTrial], keys: Sequence[str], sample: int) -> list[str]:
     """The cells of the trials to train again."""
+    if not stored:
+        raise SuiteError("no trial of the report has a result that could come out again")
     if not keys:
         return sorted(stored, key=lambda cell: digest([cell]))[:sample]
     picked = []

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -38,12 +38,12 @@ BESIDE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.
 CHUNK = 1 << 20
 
 
-def pack(store: Store, file: Path, plan: str, capsule: Mapping[str, bytes] | None = None) -> int:
+def pack(store: Store, file: Path, plan: str, beside: Callable[[], Mapping[str, bytes]] | None = None) -> int:
     """Write a store's records, ledger and weights into an archive, with the text of its plan where there is one; how many files it has.
 
     The store is held meanwhile as by a run, and each of its files is read once. What is spoiled is left out, and noted in the store.
 
-    capsule: files by name that lie beside the store in a capsule, where the store has the folder that it has among runs
+    beside: gives, while the store is held, the files by name that lie beside it in a capsule, where it has the folder that it has among runs
 
     Raises SuiteError where there is nothing to pack, a run is at work, the file exists already, or it cannot be written.
     """
@@ -54,13 +54,13 @@ def pack(store: Store, file: Path, plan: str, capsule: Mapping[str, bytes] | Non
     store.ledger()  # one that is spoiled is told of before anything is written
     name = store.folder.name
     head: dict[str, object] = {"form": FORM, "suite": version("recurrent-suite"), "plan": name}
-    if capsule is not None:
+    if beside:
         head |= {"form": CAPSULE_FORM, "store": f"runs/{name}/"}
     partial = file.with_name(f".{file.name}.partial")
     try:
         with store.writing(), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             digests = {}
-            for entry, content in _entries(store, plan, str(head.get("store", "")), capsule or {}):
+            for entry, content in _entries(store, plan, str(head.get("store", "")), beside() if beside else {}):
                 digests[entry] = hashlib.sha256(content).hexdigest()
                 archive.writestr(zipfile.ZipInfo(entry, EPOCH), content, zipfile.ZIP_DEFLATED)
             manifest = {**head, "files": dict(sorted(digests.items()))}
@@ -74,9 +74,9 @@ def pack(store: Store, file: Path, plan: str, capsule: Mapping[str, bytes] | Non
     return len(digests)
 
 
-def _entries(store: Store, plan: str, prefix: str, capsule: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def _entries(store: Store, plan: str, prefix: str, beside: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     """Everything that an archive holds, by its place in it."""
-    yield from capsule.items()
+    yield from beside.items()
     for name, content in _contents(store):
         yield f"{prefix}{name}", content
     if plan:

@@ -14,7 +14,7 @@ import pytest
 from suite import SuiteError
 from suite.check.imagined import even, fill
 from suite.ops.engines import REFERENCE
-from suite.proof import changes
+from suite.proof import changes, pairing
 from suite.proof.changes import Change, quotient
 from suite.proof.comparison import Comparison, compare, headline
 from suite.proof.sides import opened
@@ -162,6 +162,7 @@ def test_another_protocol_is_named_and_nothing_learned_compares(a: Store, tmp_pa
     ("source", "what", "why"),
     [
         ("suite.dropins.tasks.adding", "adding", "its data may be others: suite.dropins.tasks.adding is of another version in B"),
+        ("suite.training.data", "adding", "its data may be others: suite.training.data is of another version in B"),
         ("suite.training.trainer", "", ""),
     ],
 )
@@ -175,6 +176,28 @@ def test_data_of_another_version_compare_with_nothing_and_other_code_does(tmp_pa
     assert comparison.pairing.differing == {source: ("1" * 12, "0" * 12)}
     assert [(apart.what, apart.why) for apart in comparison.apart] == ([(what, why)] if what else [])
     assert any(change.axis == "long_range" for change in comparison.found) == (not what)
+
+
+@pytest.mark.parametrize(("ideals", "alike"), [((0.25, 0.25), True), ((0.25, 0.5), False), ((0.0, 0.0), False)])
+def test_the_ideal_predictor_s_loss_tells_whether_both_drew_the_same_stream(
+    tmp_path: Path, ideals: tuple[float, float], alike: bool
+) -> None:
+    both = [store(tmp_path / side, variants=["lstm"], times={}, seeds=1) for side in ("a", "b")]
+    for each, ideal in zip(both, ideals, strict=True):
+        for key in each.keys("evaluations"):
+            stored = each.evaluation(key)
+            assert stored is not None
+            each.write("evaluations", key, replace(stored, points=tuple(replace(point, ideal=ideal) for point in stored.points)))
+    with opened(str(both[0].folder), Path("runs")) as a, opened(str(both[1].folder), Path("runs")) as b:
+        assert pairing._drawn_alike("adding", a, b) == alike
+
+
+def test_a_damaged_file_is_named(a: Store, tmp_path: Path) -> None:
+    damaged = store(tmp_path)
+    file = damaged.file("trials", damaged.keys("trials")[0])
+    file.write_bytes(file.read_bytes()[:-9])
+    [first, *_] = compared(a, damaged).apart
+    assert (first.what, str(file) in first.why) == ("a file of B", True)
 
 
 def test_an_archive_and_a_plan_are_sides_too(a: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_the_store_is_held_and_each_file_is_read_once(tmp_path: Path, store: Sto
 
 
 def test_a_capsule_holds_a_store_among_other_files_and_gives_it_back(tmp_path: Path, store: Store) -> None:
-    pack(store, tmp_path / "capsule.zip", "", {"README.md": b"read me", "runs/mine/report/index.html": b"a page"})
+    pack(store, tmp_path / "capsule.zip", "", lambda: {"README.md": b"read me", "runs/mine/report/index.html": b"a page"})
     with zipfile.ZipFile(tmp_path / "capsule.zip") as capsule:
         assert {"README.md", "runs/mine/ledger.json", "runs/mine/report/index.html"} < set(capsule.namelist())
     assert unpack(tmp_path / "capsule.zip", tmp_path / "elsewhere").taken == {"trials": 2, "evaluations": 2, "checkpoints": 2}
