@@ -55,7 +55,7 @@ def clean(
     if not waste:
         say(f"{store.folder}: there is nothing to remove")
         return
-    say(f"{store.folder}: {cleaning.told(waste)}")
+    say(f"{store.folder}: {cleaning.summary(waste)}")
     if not (yes or _agreed()):
         say("nothing was removed")
         return

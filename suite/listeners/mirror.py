@@ -118,11 +118,11 @@ class Mirror:
             self._client.set_tag(parent, NOTE, note)
             self._client.set_experiment_tag(self._experiment, NOTE, note)
         summaries = summary.of(report)
-        for label, told in summaries.items():
+        for label, of_variant in summaries.items():
             run_id, now = self._variant_run(label), int(time.time() * 1000)
-            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in told.scores.items()], now, 0.0)
-            self._client.set_tag(run_id, NOTE, told.note)
-        for tag, view in views.views(dict.fromkeys(name for told in summaries.values() for name in told.scores)).items():
+            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in of_variant.scores.items()], now, 0.0)
+            self._client.set_tag(run_id, NOTE, of_variant.note)
+        for tag, view in views.views(dict.fromkeys(name for of_variant in summaries.values() for name in of_variant.scores)).items():
             self._client.set_experiment_tag(self._experiment, tag, view)
         self._client.set_tag(parent, REPORTED, "yes")  # last, so that what breaks off is done again
 

@@ -70,14 +70,14 @@ def gathered(store: Store, registry: Registry, selection: Selection | None) -> I
     """What a report of a selection is made of, here and now."""
     sections, claims, variants = in_order(registry), registry.claims.values(), registry.variants
     drawing: list[Provided[Any]] = [*sections, *claims, *variants.values()]
-    said = {
+    described = {
         "sections": [(provided.noun.name, provided.noun.title) for provided in sections],
         "claims": [asdict(provided.noun) for provided in claims],
         "plugins that cannot be used": [asdict(portable_plugin(plugin)) for plugin in registry.broken],
         "units": {name: provided.noun.unit for name, provided in registry.measures.items()},
         "variants": [(name, provided.source, provided.noun.paper) for name, provided in variants.items()],
     }
-    parts = {name: digest(value) for name, value in said.items()}
+    parts = {name: digest(value) for name, value in described.items()}
     parts |= {f"package {package}": version(package) for package in DRAWING}
     parts |= {name: value for module in OWN for name, value in harness_sources(module).items()}
     parts |= {name: value for provided in drawing for name, value in provided.digests.items()}
@@ -93,12 +93,12 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
 
 def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
     """Where each variant is from, by the plugin's name, with the text of its file where that has one of these digests."""
-    found = {}
+    origins = {}
     for name, provided in registry.variants.items():
         content = provided.path.read_bytes() if provided.path is not None and provided.path.is_file() else b""
         text = content.decode(errors="replace") if hashlib.sha256(content).hexdigest() in digests else ""
-        found[name] = Origin(provided.noun.paper, portable(provided.source), text)
-    return found
+        origins[name] = Origin(provided.noun.paper, portable(provided.source), text)
+    return origins
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:
@@ -117,7 +117,7 @@ def manifest(
     versions: dict[str, list[str]] = {}
     for name, value in sources:
         versions.setdefault(name, []).append(value)
-    told = {
+    manifest = {
         "inputs": made_of.fingerprint,
         "sha256": digests,
         "stale": list(stale),
@@ -125,7 +125,7 @@ def manifest(
         "rests": dict(rests),
         "made_of": made_of.plain,
     }
-    return (json.dumps(told, indent=1) + "\n").encode()
+    return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
 def written(store: Store) -> Written:

@@ -87,7 +87,7 @@ class _Classifier:
         for key in store.keys("accepted"):
             word = store.read("accepted", key)
             yield store.file("accepted", key), self._older(key in self._words, word.trial.cell in self._cells) if word else {"failed"}
-        for path, keys in unfinished.trained(store.unfinished):
+        for path, keys in unfinished.members(store.unfinished):
             yield path, set() if self._trials & set(keys) else {"orphaned"} if keys else {"failed"}
         for kind in (*KINDS, "checkpoints", store.unfinished.name):  # what a process that was killed had begun to write
             for path in sorted((store.folder / kind).glob(".*")):
@@ -119,7 +119,7 @@ class _Classifier:
         return {"failed"} if failed else set()
 
 
-def told(waste: Sequence[Waste]) -> str:
+def summary(waste: Sequence[Waste]) -> str:
     """How many files there are and how large they are, by kind and together."""
     kinds = dict.fromkeys(each.kind for each in waste)
     parts = [_counted(kind, [each.size for each in waste if each.kind == kind]) for kind in kinds]

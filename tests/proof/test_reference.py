@@ -21,6 +21,8 @@ from suite.spec import label
 from suite.store import frame
 from suite.trial import Evaluation, Learning, Outcome, Trial, Validation
 
+from ..test_keeping import said
+
 BAND = Band("gru", "adding", 10, 4, (0.8, 0.6, 0.95), (10.0, 20.0, 30.0), 5.0, tuple(Counted(seed, 0.01, 0.8, 20) for seed in range(4)))
 
 
@@ -102,6 +104,13 @@ def test_the_very_numbers_are_counted(tiny: Trial) -> None:
     assert tried(tiny, 0.8, 20).same == 3
     assert tried(tiny, 0.8, 10).same == 0
     assert tried(tiny, 0.75, 20).same == 0
+
+
+@pytest.mark.slow
+def test_this_machine_falls_inside_the_bands() -> None:
+    told = said("check", "--against-reference")
+    assert "about " in told.splitlines()[0]
+    assert told.count("✓ ") == 4
 
 
 def test_a_reference_that_is_damaged_or_of_another_plan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from suite.check.imagined import MACHINE
 from suite.spec import Grade
 from suite.store import unfinished
-from suite.store.cleaning import Planned, Reason, remove, remove_all, told, wasted, whole
+from suite.store.cleaning import Planned, Reason, remove, remove_all, summary, wasted, whole
 from suite.store.standing import acceptance
 from suite.store.store import Store
 from suite.trial import Timed, Trial
@@ -119,7 +119,7 @@ def test_what_was_accepted_is_not_stale(store: Store, planned: Planned, tiny: Tr
 def test_everything_is_the_whole_folder(store: Store) -> None:
     waste = whole(store)
     assert {str(each.file.relative_to(store.folder)) for each in waste} == set(contents(store))
-    text = told(waste)
+    text = summary(waste)
     assert text.startswith("3 checkpoints (60 B), 3 evaluations (")
     assert "1 other files (" in text
     assert f"; together {len(waste)} files (" in text
