@@ -69,7 +69,7 @@ def _reference() -> int:
     )
     failed = 0
     for held in reference.check(published):
-        say(reference.told(held))
+        say(reference.text(held))
         failed += bool(held.faults)
     differing = reference.differing(published, machine.describe("cpu"))
     say(f"differing from the reference: {'; '.join(differing) or 'nothing'}")
@@ -114,13 +114,13 @@ def compare(
     from .proof import changes, comparison, sides
 
     changes.check_conditions(fail_on or [])
-    with sides.opened(a, runs) as one, sides.opened(b, runs) as other:
-        compared = comparison.compare(one, other)
-        page = comparison.write(compared, one, out)
+    with sides.opened(a, runs) as side_a, sides.opened(b, runs) as side_b:
+        compared = comparison.compare(side_a, side_b)
+        page = comparison.write(compared, side_a, out)
     say(json.dumps(comparison.plain(compared), indent=1) if as_json else comparison.markdown(compared))
     if not as_json:
         say(page.resolve().as_uri())
-    failing = changes.failing(compared.found, fail_on or [])
+    failing = changes.failing(compared.changes, fail_on or [])
     for change in failing:
         typer.echo(f"{change.variant}, {comparison.titled(change)}: worse, {comparison.shown(change)}", err=True)
     if failing:
@@ -146,7 +146,7 @@ def reproduce(
     counts: dict[str, int] = {}
     unexplained = 0
     for each in reproducing.reproduce(folder, trial or [], sample):
-        say(reproducing.told(each))
+        say(reproducing.text(each))
         counts[each.level] = counts.get(each.level, 0) + 1
         unexplained += not each.explained
     say(", ".join(f"{count} {level}" for level, count in counts.items()))

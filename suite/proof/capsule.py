@@ -35,18 +35,18 @@ def capsule(store: Store) -> Capsule:
 
     Raises SuiteError where its report is not there, not whole, or older than the store or the code.
     """
-    registry, said, ledger = discover(), manifest.whole(store.report), store.ledger()
-    made_of = verify.read(store.report) if said else ""
+    registry, recorded, ledger = discover(), manifest.whole(store.report), store.ledger()
+    made_of = verify.read(store.report) if recorded else ""
     cure = f"suite report {store.folder.name} first"
-    if said is None or isinstance(made_of, str) or ledger is None:
+    if recorded is None or isinstance(made_of, str) or ledger is None:
         raise SuiteError(f"{store.report}: is no whole report of this version of the suite; {cure}")
     selection = verify.selection_of(made_of, registry, store)
-    if inputs.fingerprint(store, registry, selection) != said["inputs"]:
+    if inputs.fingerprint(store, registry, selection) != recorded["inputs"]:
         raise SuiteError(f"{store.report}: is older than the store or the code that draws it; {cure}")
     plugins, gone = _plugins(registry, ledger)
     name, content = wheel()
     prefix = f"runs/{store.folder.name}/report/"
-    files = {f"{prefix}{file}": (store.report / file).read_bytes() for file in (*sorted(said["sha256"]), manifest.MANIFEST)}
+    files = {f"{prefix}{file}": (store.report / file).read_bytes() for file in (*sorted(recorded["sha256"]), manifest.MANIFEST)}
     beside = {"README.md": _readme(store, name, bool(plugins)).encode(), "constraints.txt": _constraints().encode(), name: content}
     return Capsule({**beside, **plugins, **files}, tuple(gone))
 

@@ -51,7 +51,7 @@ class Change:
         return 100 * (self.effect.mean - 1)
 
 
-def changes(a: Side, b: Side, paired: Pairing) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+def changes_between(a: Side, b: Side, paired: Pairing) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """What changed over all cells of an axis and on each engine, which is what counts, and then by cell.
 
     Holm's adjustment is over all variants and axes for the former, over all cells of them for the latter.
@@ -123,9 +123,9 @@ def _same(paired: Pairing, variant: str, axis: Axis, cell: Cell | None) -> bool:
 
 def timed(a: Side, b: Side) -> Iterator[Change]:
     """Each variant on each engine: how its ratio to the baseline changed; and the baseline, by its seconds."""
-    one, other = (verdict.times(side.results) for side in (a, b))
+    times_a, times_b = (verdict.times(side.results) for side in (a, b))
     keys = ["variant", "engine", "condition", "x"]
-    both = one[one["condition"].eq(BOTH)].merge(other, on=keys, suffixes=("_a", "_b"))
+    both = times_a[times_a["condition"].eq(BOTH)].merge(times_b, on=keys, suffixes=("_a", "_b"))
     both = both[both["x"].eq(both.groupby("engine")["x"].transform("max"))] if len(both) else both
     clocked = [_clocked(side) for side in (a, b)]
     columns = [[f"{end}_{side}" for end in ("mean", "low", "high")] for side in ("b", "a")]
@@ -157,13 +157,13 @@ def _found(ratio: Interval) -> Finding:
 
 def _clocked(side: Side) -> dict[tuple[str, str, int], StoredTiming]:
     """The timings at the plan's own batch and hidden size, by variant, engine and length."""
-    shape, found = side.ledger.plan["timing"], {}
+    shape, clocked = side.ledger.plan["timing"], {}
     for key in side.ledger.timings.values():
         stored = side.store.timing(key)
         own = stored.timing.shape if stored else None
         if stored and own and (own.batch_size, own.width, own.streaming) == (shape["batch_size"], shape["hidden_size"], False):
-            found[stored.timing.variant.label, stored.timing.engine, own.length] = stored
-    return found
+            clocked[stored.timing.variant.label, stored.timing.engine, own.length] = stored
+    return clocked
 
 
 def _baseline(engine: str, a: StoredTiming, b: StoredTiming) -> Change:
@@ -187,21 +187,21 @@ def _seconds(stored: StoredTiming) -> tuple[float, float, float]:
 
 def noise(a: Side, b: Side) -> float:
     """By what part a copy of the baseline differed from it at most, on either side; NaN where none was timed."""
-    known = [value for side in (a, b) if not math.isnan(value := verdict.noise(side.results))]
-    return float(np.max(known)) if known else math.nan
+    differences = [value for side in (a, b) if not math.isnan(value := verdict.noise(side.results))]
+    return float(np.max(differences)) if differences else math.nan
 
 
 # What to fail on
 
 
-def failing(found: Sequence[Change], conditions: Sequence[str]) -> list[Change]:
+def failing(changes: Sequence[Change], conditions: Sequence[str]) -> list[Change]:
     """The changes over all cells that one of the conditions names.
 
     Raises SuiteError for a condition that is none, and where nothing was compared, which would meet any.
     """
-    if conditions and not any(change.verdict != "not comparable" for change in found):
+    if conditions and not any(change.verdict != "not comparable" for change in changes):
         raise SuiteError("--fail-on: nothing of the two compares, so that nothing could fail; see above what is apart, and why")
-    return [change for change in found if any(_meets(change, condition) for condition in conditions)]
+    return [change for change in changes if any(_meets(change, condition) for condition in conditions)]
 
 
 def check_conditions(conditions: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from ..report.telling import MARKS, signed
 from ..report.worth import WORDS
 from ..shown import Element, Plot, Prose, Table
 from ..spec import Results, Section
-from .changes import Change, changes, noise, unmatched
+from .changes import Change, changes_between, noise, unmatched
 from .pairing import Apart, Pairing, pair
 from .sides import Side
 
@@ -40,13 +40,13 @@ STATES = {"better": "found", "worse": "contradicted"}
 class Comparison:
     """What is found of two sides, by what names they were opened.
 
-    found: over all cells of an axis, and on each engine; by_cell: the same in each cell
+    changes: over all cells of an axis, and on each engine; by_cell: the same in each cell
     noise: by what part a copy of the baseline differed from it at most, NaN where none was timed
     """
 
     a: str
     b: str
-    found: tuple[Change, ...]
+    changes: tuple[Change, ...]
     by_cell: tuple[Change, ...]
     pairing: Pairing
     noise: float
@@ -55,7 +55,7 @@ class Comparison:
     def apart(self) -> tuple[Apart, ...]:
         """What is compared with nothing, what has one reason in one entry."""
         refused: dict[str, list[str]] = {}
-        for change in self.found:
+        for change in self.changes:
             if change.why:
                 refused.setdefault(change.why, []).append(f"{change.variant} ({titled(change)})")
         return (*self.pairing.apart, *(Apart(", ".join(names), why) for why, names in refused.items()))
@@ -69,10 +69,10 @@ def titled(change: Change) -> str:
 def compare(a: Side, b: Side) -> Comparison:
     """Compare all that two sides hold, as far as it compares."""
     paired = pair(a, b, discover())
-    found, by_cell = changes(a, b, paired)
+    changes, by_cell = changes_between(a, b, paired)
     if paired.timed:
         paired = replace(paired, apart=(*paired.apart, *unmatched(a, b)))
-    return Comparison(a.name, b.name, found, by_cell, paired, noise(a, b))
+    return Comparison(a.name, b.name, changes, by_cell, paired, noise(a, b))
 
 
 # In words
@@ -80,7 +80,7 @@ def compare(a: Side, b: Side) -> Comparison:
 
 def headline(compared: Comparison) -> str:
     """What changed, in a sentence."""
-    judged = [change for change in compared.found if change.verdict != "not comparable"]
+    judged = [change for change in compared.changes if change.verdict != "not comparable"]
     if not judged:
         return "Nothing of the two compares."
     moved = [change for change in judged if change.verdict in ("better", "worse")]
@@ -95,8 +95,8 @@ def _sentence(change: Change) -> str:
     word = WORDS[change.axis, change.verdict]
     if change.axis == "speed":
         return f"{change.variant} is {word} on the {change.where} engine (its time is {change.effect.mean:.2f} times what it was)"
-    said = word if change.axis == "long_range" else f"is {word}"
-    return f"{change.variant} {said} ({signed(change.effect)}, p = {change.p:.2g})"
+    predicate = word if change.axis == "long_range" else f"is {word}"
+    return f"{change.variant} {predicate} ({signed(change.effect)}, p = {change.p:.2g})"
 
 
 def shown(change: Change | None) -> str:
@@ -109,11 +109,11 @@ def shown(change: Change | None) -> str:
     return f"{MARKS[change.verdict]} {effect}".strip()
 
 
-def table(found: Sequence[Change]) -> pd.DataFrame:
+def table(changes: Sequence[Change]) -> pd.DataFrame:
     """A row for each variant and, of changes by cell, each cell; a column for each axis, and engine of a time."""
-    columns = dict.fromkeys(titled(replace(change, where=change.where if change.axis == "speed" else "")) for change in found)
+    columns = dict.fromkeys(titled(replace(change, where=change.where if change.axis == "speed" else "")) for change in changes)
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for change in found:
+    for change in changes:
         cell = "" if change.axis == "speed" else change.where
         title = titled(change if change.axis == "speed" else replace(change, where=""))
         rows.setdefault((change.variant, cell), dict.fromkeys(columns, ""))[title] = shown(change)
@@ -139,12 +139,12 @@ def method(compared: Comparison) -> str:
 def markdown(compared: Comparison) -> str:
     """The comparison in Markdown."""
     lines = [f"**{QUESTION}** A: `{compared.a}`, B: `{compared.b}`", "", headline(compared), ""]
-    if compared.found:
-        lines += [*_grid(table(compared.found)), "", method(compared), ""]
+    if compared.changes:
+        lines += [*_grid(table(compared.changes)), "", method(compared), ""]
     if compared.apart:
         lines += ["Compared with nothing:", "", *(f"- {apart.what}: {apart.why}" for apart in compared.apart), ""]
     if compared.pairing.differing:
-        names = [f"{name} ({one} → {other})" for name, (one, other) in compared.pairing.differing.items()]
+        names = [f"{name} ({in_a} → {in_b})" for name, (in_a, in_b) in compared.pairing.differing.items()]
         lines += [f"What A and B rest on differs in {len(names)}: {'; '.join(names)}", ""]
     return "\n".join(lines)
 
@@ -173,7 +173,7 @@ def plain(compared: Comparison) -> dict[str, object]:
     return {
         "a": compared.a,
         "b": compared.b,
-        "found": [row(change) for change in compared.found],
+        "changes": [row(change) for change in compared.changes],
         "by_cell": [row(change) for change in compared.by_cell],
         "apart": [{"what": apart.what, "why": apart.why} for apart in compared.apart],
         "differing": {name: list(values) for name, values in compared.pairing.differing.items()},
@@ -215,13 +215,13 @@ def write(compared: Comparison, a: Side, folder: Path) -> Path:
 
 def _answer(compared: Comparison, a: Side) -> Iterator[Element]:
     yield Prose(f"**{headline(compared)}** A is `{compared.a}`, B is `{compared.b}`.")
-    if not compared.found:
+    if not compared.changes:
         return
-    yield Table(table(compared.found), method(compared), name="answer")
-    timed = [change for change in compared.found if change.axis == "speed" and change.effect.n and change.verdict != "same"]
+    yield Table(table(compared.changes), method(compared), name="answer")
+    timed = [change for change in compared.changes if change.axis == "speed" and change.effect.n and change.verdict != "same"]
     if timed:
         yield _times(timed, a.results)
-    learned = [change for change in compared.found if change.axis != "speed" and change.effect.n and change.verdict != "same"]
+    learned = [change for change in compared.changes if change.axis != "speed" and change.effect.n and change.verdict != "same"]
     if learned:
         caption = "Mean difference over all pairs, with its interval; right of the line B is better."
         yield Plot("changes_learned", figures.effects(_effects(learned)), caption, data=_effects(learned))

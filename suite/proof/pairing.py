@@ -67,7 +67,10 @@ def pair(a: Side, b: Side, registry: Registry) -> Pairing:
     """What of two sides compares, and what does not."""
     apart = [each for tell in (_spoiled, _stale, _lost) for side, letter in ((a, "A"), (b, "B")) for each in tell(side, letter)]
     protocol = list(_protocol(a, b))
-    apart += [Apart("all that was learned", f"the plans differ in {name}: {one!r} in A, {other!r} in B") for name, one, other in protocol]
+    apart += [
+        Apart("all that was learned", f"the plans differ in {name}: {value_a!r} in A, {value_b!r} in B")
+        for name, value_a, value_b in protocol
+    ]
     tasks = {task: reason for task in _tasks(a, b) if (reason := _task_apart(task, a, b, registry))}
     apart += [Apart(task, reason) for task, reason in tasks.items()]
     ours, theirs = ([] if protocol else _kept(a, tasks)), ([] if protocol else _kept(b, tasks))
@@ -78,7 +81,7 @@ def pair(a: Side, b: Side, registry: Registry) -> Pairing:
     apart += [Apart(f"{axis}: {measure}", why) for axis, measure, why in answers]
     learned = _joined(_of(a, "A", common), _of(b, "B", common), {measure for _, measure, _ in answers})
     clocks = [(name, x, y) for name in CLOCKED if (x := a.ledger.plan["timing"][name]) != (y := b.ledger.plan["timing"][name])]
-    apart += [Apart("all times", f"the plans differ in timing.{name}: {one} in A, {other} in B") for name, one, other in clocks]
+    apart += [Apart("all times", f"the plans differ in timing.{name}: {value_a} in A, {value_b} in B") for name, value_a, value_b in clocks]
     variants = tuple(dict.fromkeys(common.get_level_values("variant")))
     return Pairing(learned, variants, not clocks, tuple(apart), dict(_differing(a, b)))
 
@@ -106,9 +109,9 @@ def _lost(side: Side, letter: str) -> Iterator[Apart]:
 
 def _protocol(a: Side, b: Side) -> Iterator[tuple[str, Any, Any]]:
     """Each field of the protocol in which two plans differ, with what each says."""
-    one, other = a.ledger.plan, b.ledger.plan
-    fields = [("eval_seed", one["eval_seed"], other["eval_seed"])]
-    fields += [(f"{table}.{name}", one[table].get(name), other[table].get(name)) for table, names in PROTOCOL.items() for name in names]
+    plan_a, plan_b = a.ledger.plan, b.ledger.plan
+    fields = [("eval_seed", plan_a["eval_seed"], plan_b["eval_seed"])]
+    fields += [(f"{table}.{name}", plan_a[table].get(name), plan_b[table].get(name)) for table, names in PROTOCOL.items() for name in names]
     yield from (field for field in fields if field[1] != field[2])
 
 
@@ -137,20 +140,20 @@ def _task_apart(task: str, a: Side, b: Side, registry: Registry) -> str:
 
 def _drawn_alike(task: str, a: Side, b: Side) -> bool:
     """Whether the ideal predictor's loss on the test stream shows that both drew the same one; it cannot for a task that states none."""
-    one, other = (_ideals(task, side) for side in (a, b))
-    shared = one.keys() & other.keys()
-    return bool(shared) and all(one[length] == other[length] != 0 for length in shared)
+    ideals_a, ideals_b = (_ideals(task, side) for side in (a, b))
+    shared = ideals_a.keys() & ideals_b.keys()
+    return bool(shared) and all(ideals_a[length] == ideals_b[length] != 0 for length in shared)
 
 
 def _ideals(task: str, side: Side) -> dict[int, float]:
     """The loss of the ideal predictor of a task on the undamaged test stream, by length."""
-    found: dict[int, float] = {}
+    ideals: dict[int, float] = {}
     for entry in side.ledger.cells.values():
         stored = side.store.evaluation(entry.evaluations[LENGTH]) if entry.task == task and LENGTH in entry.evaluations else None
         for point in stored.points if stored else ():
             if point.at == 1:
-                found[point.length] = point.ideal
-    return found
+                ideals[point.length] = point.ideal
+    return ideals
 
 
 def _kept(side: Side, tasks: Mapping[str, str]) -> list[tuple[Any, ...]]:
@@ -171,11 +174,11 @@ def _only(letter: str, own: list[tuple[Any, ...]], others: set[tuple[Any, ...]])
 
 def _answers_apart(a: Side, b: Side) -> Iterator[tuple[str, str, str]]:
     """Axis, measure and reason for each measure that both asked, in another way or by another version of the code."""
-    one, other = (_asked(side) for side in (a, b))
-    for name, (axis, at, sources) in one.items():
-        if name not in other:
+    asked_a, asked_b = (_asked(side) for side in (a, b))
+    for name, (axis, at, sources) in asked_a.items():
+        if name not in asked_b:
             continue
-        _, their_at, their_sources = other[name]
+        _, their_at, their_sources = asked_b[name]
         edited = [source for source, value in sources.items() if source in their_sources and their_sources[source] != value]
         if at != their_at:
             yield axis, name, f"it was asked at {_listed(at)} in A and at {_listed(their_at)} in B"
@@ -192,13 +195,13 @@ def _asked(side: Side) -> dict[str, tuple[str, tuple[float, ...], Mapping[str, s
 
     The trained length is asked by all at its factor 1, which is what compares of it.
     """
-    found: dict[str, tuple[str, tuple[float, ...], Mapping[str, str]]] = {}
+    asked: dict[str, tuple[str, tuple[float, ...], Mapping[str, str]]] = {}
     for entry in side.ledger.cells.values():
         for measure, key in entry.evaluations.items():
-            stored = None if measure in found else side.store.evaluation(key)
+            stored = None if measure in asked else side.store.evaluation(key)
             if stored is not None and stored.evaluation.axis == "robustness":
-                found[measure] = (stored.evaluation.axis, stored.evaluation.at, stored.evaluation.sources)
-    return found
+                asked[measure] = (stored.evaluation.axis, stored.evaluation.at, stored.evaluation.sources)
+    return asked
 
 
 def _of(side: Side, letter: str, common: pd.MultiIndex) -> Results:
@@ -230,10 +233,10 @@ def _differing(a: Side, b: Side) -> Iterator[tuple[str, tuple[str, str]]]:
     """Each source, property of the machine and version in which the two differ."""
     machines = [side.ledger.machine.described() for side in (a, b)]
     for mappings in (machines, [a.ledger.sources, b.ledger.sources]):
-        one, other = mappings
-        for name in dict.fromkeys((*one, *other)):
-            if one.get(name) != other.get(name):
-                yield name, (_short(one.get(name, "–")), _short(other.get(name, "–")))
+        values_a, values_b = mappings
+        for name in dict.fromkeys((*values_a, *values_b)):
+            if values_a.get(name) != values_b.get(name):
+                yield name, (_short(values_a.get(name, "–")), _short(values_b.get(name, "–")))
 
 
 def _short(value: str) -> str:

@@ -106,12 +106,14 @@ def measured(results: Results, ledger: Ledger) -> Reference:
 
 def _band(variant: str, task: str, length: int, rows: DataFrame) -> Band:
     columns = ("seed", "learning_rate", "value", "value_steps", "censored")
-    each = sorted(zip(*(rows[name].tolist() for name in columns), strict=True))
-    own = tuple(Counted(int(seed), float(rate), float(value), None if never else int(count)) for seed, rate, value, count, never in each)
-    known = [trial.steps for trial in own if trial.steps is not None]
-    interval = inference.skill_interval([trial.skill for trial in own], np.random.default_rng(SEED))
-    spread = (float(min(known)), statistics.median(known), float(max(known))) if known else None
-    return Band(variant, task, length, int(rows["solved"].sum()), interval[:3], spread, float(rows["seconds"].mean()), own)
+    values = sorted(zip(*(rows[name].tolist() for name in columns), strict=True))
+    counted = tuple(
+        Counted(int(seed), float(rate), float(value), None if never else int(count)) for seed, rate, value, count, never in values
+    )
+    solved_after = [trial.steps for trial in counted if trial.steps is not None]
+    interval = inference.skill_interval([trial.skill for trial in counted], np.random.default_rng(SEED))
+    spread = (float(min(solved_after)), statistics.median(solved_after), float(max(solved_after))) if solved_after else None
+    return Band(variant, task, length, int(rows["solved"].sum()), interval[:3], spread, float(rows["seconds"].mean()), counted)
 
 
 def read() -> Reference:
@@ -175,18 +177,18 @@ def _only_tested(trial: Trial) -> Trial:
 
 def held(band: Band, own: Mapping[int, Trial], outcomes: Mapping[str, Outcome]) -> Held:
     """What the trials of a band, by seed, came to here, and in what that lies outside it."""
-    here = {seed: _counted(trial, outcomes[trial.key]) for seed, trial in own.items()}
-    same = sum(here[trial.seed] == trial for trial in band.trials if trial.seed in here)
-    known = [each.steps for each in here.values() if each.steps is not None]
-    mean, middle = float(np.mean([each.skill for each in here.values()])), statistics.median(known) if known else math.nan
-    solved = len(known)
-    return Held(band, mean, solved, middle, len(here), same, tuple(_faults(band, mean, solved, len(here), middle)))
+    counted = {seed: _counted(trial, outcomes[trial.key]) for seed, trial in own.items()}
+    same = sum(counted[trial.seed] == trial for trial in band.trials if trial.seed in counted)
+    solved_after = [each.steps for each in counted.values() if each.steps is not None]
+    mean, middle = float(np.mean([each.skill for each in counted.values()])), statistics.median(solved_after) if solved_after else math.nan
+    solved = len(solved_after)
+    return Held(band, mean, solved, middle, len(counted), same, tuple(_faults(band, mean, solved, len(counted), middle)))
 
 
 def _counted(trial: Trial, outcome: Outcome) -> Counted:
     points = outcome.evaluations.get(trial.evaluations[0].key, ())
-    known = outcome.learning.steps_to_solve if outcome.learning and outcome.status == "ok" else None
-    return Counted(trial.seed, trial.training.learning_rate, skill(outcome.status, points), known)
+    solved_after = outcome.learning.steps_to_solve if outcome.learning and outcome.status == "ok" else None
+    return Counted(trial.seed, trial.training.learning_rate, skill(outcome.status, points), solved_after)
 
 
 def _faults(band: Band, mean: float, solved: int, count: int, middle: float) -> Iterator[str]:
@@ -205,13 +207,15 @@ def _faults(band: Band, mean: float, solved: int, count: int, middle: float) -> 
 
 def differing(reference: Reference, machine: Machine) -> list[str]:
     """What this machine and this version of the suite have other than where the reference was made."""
-    there, here = reference.machine.described(), machine.described()
-    names = [f"{name} ({there[name]} there, {here.get(name, 'none')} here)" for name in there if there[name] != here.get(name)]
+    published, present = reference.machine.described(), machine.described()
+    names = [
+        f"{name} ({published[name]} there, {present.get(name, 'none')} here)" for name in published if published[name] != present.get(name)
+    ]
     now = {**harness_sources("training.trainer"), **discover().digests()}
     return names + [f"{name} (another version)" for name, value in reference.sources.items() if now.get(name, value) != value]
 
 
-def told(held: Held) -> str:
+def text(held: Held) -> str:
     """A band that was tried, in a line or more."""
     band = held.band
     steps = "" if math.isnan(held.steps) else f" after {held.steps:g} steps"

@@ -57,11 +57,11 @@ def reproduce(report: Path, keys: Sequence[str], sample: int) -> Iterator[Reprod
     Raises SuiteError where the report does not say what it rests on, or a key names no trial of it.
     """
     store = verify.store_of(report)
-    ledger, said = store.ledger(), verify.read(report)
-    if isinstance(said, str) or ledger is None:
-        raise SuiteError(f"{report}: {said}")
+    ledger, manifest = store.ledger(), verify.read(report)
+    if isinstance(manifest, str) or ledger is None:
+        raise SuiteError(f"{report}: {manifest}")
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
-        plan = said.plan or schema.check(dict(ledger.plan), str(store.folder))
+        plan = manifest.plan or schema.check(dict(ledger.plan), str(store.folder))
         work = api.prepare(plan, Path(folder), _device(ledger), schema.Request())
         stored = {cell: entry for cell in work.selection.cells if (entry := _standing(store, ledger, cell)) and entry.status not in FAULTS}
         planned = {trial.cell: trial for trial in work.trials if trial.cell in stored}
@@ -126,8 +126,8 @@ def _seeds(store: Store, ledger: Ledger, stored: Mapping[str, StoredTrial], of: 
     """The test skill of all seeds at a trial's variant, task, length and learning rate: their mean and range."""
     skills = []
     for cell, each in stored.items():
-        one, other = each.trial, of.trial
-        if (one.variant, one.task, one.length, one.training) == (other.variant, other.task, other.length, other.training):
+        trial, other = each.trial, of.trial
+        if (trial.variant, trial.task, trial.length, trial.training) == (other.variant, other.task, other.length, other.training):
             key = ledger.cells[cell].evaluations.get(LENGTH)
             answer = store.evaluation(key) if key else None
             skills.append(skill(each.status, answer.points if answer else ()))
@@ -157,14 +157,14 @@ def first_difference(trial: Trial, there: Outcome, here: Outcome) -> str:
     """The first number that differs, in the order in which they came to be, in words; empty where all are the same."""
     if there.status != here.status:
         return f"it ended as {there.status} there and as {here.status} here{f': {here.reason}' if here.reason else ''}"
-    for name, one, other in _numbers(trial, there, here):
-        if one != other:
-            return f"{name} is {one!r} there and {other!r} here{_by(one, other)}"
+    for name, value_there, value_here in _numbers(trial, there, here):
+        if value_there != value_here:
+            return f"{name} is {value_there!r} there and {value_here!r} here{_by(value_there, value_here)}"
     return ""
 
 
-def _by(one: object, other: object) -> str:
-    return f", by {abs(one - other):.2g}" if isinstance(one, float) and isinstance(other, float) else ""
+def _by(value_there: object, value_here: object) -> str:
+    return f", by {abs(value_there - value_here):.2g}" if isinstance(value_there, float) and isinstance(value_here, float) else ""
 
 
 def _numbers(trial: Trial, there: Outcome, here: Outcome) -> Iterator[tuple[str, object, object]]:
@@ -176,8 +176,8 @@ def _numbers(trial: Trial, there: Outcome, here: Outcome) -> Iterator[tuple[str,
         yield from _side_by_side(*(_answered(asked.measure, outcome.evaluations.get(asked.key, ())) for outcome in (there, here)))
 
 
-def _side_by_side(one: Mapping[str, object], other: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:
-    yield from ((name, one.get(name), other.get(name)) for name in dict.fromkeys((*one, *other)))
+def _side_by_side(numbers_there: Mapping[str, object], numbers_here: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:
+    yield from ((name, numbers_there.get(name), numbers_here.get(name)) for name in dict.fromkeys((*numbers_there, *numbers_here)))
 
 
 def _learned(learning: Learning | None) -> dict[str, object]:
@@ -207,10 +207,10 @@ def differing(before: StoredTrial, trial: Trial, now: Machine) -> Iterator[str]:
     """What the two trainings rest on and differ in, with what each has: code, versions, and the machine."""
     for name in differences(before.trial, trial):
         yield f"{name}{_values(name, before.trial, trial)}"
-    one, other = before.machine.described(), now.described()
-    for name in dict.fromkeys((*one, *other)):
-        if one.get(name) != other.get(name) and name not in ("torch", "numpy", "cores"):
-            yield f"{name} ({one.get(name, 'none')} there, {other.get(name, 'none')} here)"
+    machine_there, machine_here = before.machine.described(), now.described()
+    for name in dict.fromkeys((*machine_there, *machine_here)):
+        if machine_there.get(name) != machine_here.get(name) and name not in ("torch", "numpy", "cores"):
+            yield f"{name} ({machine_there.get(name, 'none')} there, {machine_here.get(name, 'none')} here)"
 
 
 def _values(name: str, there: Trial, here: Trial) -> str:
@@ -219,7 +219,7 @@ def _values(name: str, there: Trial, here: Trial) -> str:
     return " (another version)" if name in there.sources and name in here.sources else ""
 
 
-def told(each: Reproduced) -> str:
+def text(each: Reproduced) -> str:
     """A trial that was trained again, in a line or more."""
     lines = [f"{each.trial.key}  {each.trial.cell}: {each.level}"]
     if each.first:

@@ -84,17 +84,17 @@ def verify(report: Path) -> Verified:
     Raises SuiteError where the report lies beside no store, or its ledger is damaged.
     """
     store, registry = store_of(report), discover()
-    said, digests = read(report), _digests(report)
+    recorded, digests = read(report), _digests(report)
     listed, damaged = {*digests, *_files(report)}, tuple(_damaged(store))
     records = sum(Path(path).is_file() for _, path in named(store, store.ledger()))
-    if isinstance(said, str) or damaged:
-        faults = (*damaged, *([said] if isinstance(said, str) else []), *_unlike(report, digests))
+    if isinstance(recorded, str) or damaged:
+        faults = (*damaged, *([recorded] if isinstance(recorded, str) else []), *_unlike(report, digests))
         return Verified(report, len(listed), records, faults, (), rebuilt=False)
-    selection = selection_of(said, registry, store)
+    selection = selection_of(recorded, registry, store)
     now = inputs.gathered(store, registry, selection)
-    itself = inputs.Inputs(selection, said.parts).fingerprint == said.fingerprint
-    changed = tuple(_changed(said.parts, now.parts)) if itself else ()
-    faults = tuple(_replaced(said.parts, now.parts)) if itself else (f"{manifest.MANIFEST}: contradicts itself; {AGAIN}",)
+    itself = inputs.Inputs(selection, recorded.parts).fingerprint == recorded.fingerprint
+    changed = tuple(_changed(recorded.parts, now.parts)) if itself else ()
+    faults = tuple(_replaced(recorded.parts, now.parts)) if itself else (f"{manifest.MANIFEST}: contradicts itself; {AGAIN}",)
     built = page.made(store, registry, selection).files
     faults += tuple(fault for name in _in_order({*listed, *built}) for fault in _difference(report, name, built.get(name)))
     return Verified(report, len(listed), records, faults, changed, rebuilt=True)
@@ -104,14 +104,14 @@ def read(report: Path) -> Manifest | str:
     """What the manifest of a report says; a sentence where it cannot be read."""
     place = report / manifest.MANIFEST
     try:
-        said = json.loads(place.read_bytes())
-        if "made_of" not in said:
+        plain = json.loads(place.read_bytes())
+        if "made_of" not in plain:
             return f"{place.name}: does not say what the report was made of: it is damaged, or of an earlier version of the suite; {AGAIN}"
-        selected, parts = said["made_of"]["selection"], dict(said["made_of"]["parts"])
+        selected, parts = plain["made_of"]["selection"], dict(plain["made_of"]["parts"])
         if selected is None:
-            return Manifest(None, schema.Request(), parts, said["inputs"])
+            return Manifest(None, schema.Request(), parts, plain["inputs"])
         request = schema.Request(**{**selected["request"], "path": tuple(selected["request"]["path"])})
-        return Manifest(schema.check(selected["plan"], str(place)), request, parts, said["inputs"])
+        return Manifest(schema.check(selected["plan"], str(place)), request, parts, plain["inputs"])
     except (OSError, SuiteError, ValueError, KeyError, TypeError) as error:
         return f"{place.name}: cannot be read ({type(error).__name__}: {error}); {AGAIN}"
 
@@ -134,12 +134,12 @@ def _unlike(report: Path, digests: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: is not what {manifest.MANIFEST} says of it"
 
 
-def selection_of(said: Manifest, registry: Registry, store: Store) -> Selection | None:
+def selection_of(recorded: Manifest, registry: Registry, store: Store) -> Selection | None:
     """What the report shows, selected again."""
     ledger = store.ledger()
-    if said.plan is None or ledger is None:
+    if recorded.plan is None or ledger is None:
         return None
-    return select(said.plan, said.request, registry, ledger.machine.device)
+    return select(recorded.plan, recorded.request, registry, ledger.machine.device)
 
 
 def _files(report: Path) -> set[str]:
@@ -192,7 +192,7 @@ def _difference(report: Path, name: str, built: bytes | None) -> list[str]:
 
 def first_difference(content: bytes, built: bytes) -> str:
     """Where two different contents part, in words."""
-    place = next((place for place, (one, other) in enumerate(zip(content, built, strict=False)) if one != other), None)
+    place = next((place for place, (byte, again) in enumerate(zip(content, built, strict=False)) if byte != again), None)
     if place is None:
         place = min(len(content), len(built))
         return f"has {len(content)} bytes and {len(built)} when built again; the first {place} are the same"

@@ -36,8 +36,12 @@ def wheel() -> tuple[str, bytes]:
         raise SuiteError(f"{DISTRIBUTION} is not installed, so that nothing says what it depends on; pip install -e . first") from None
     name = f"{DISTRIBUTION.replace('-', '_')}-{distribution.version}"
     files = {place: path.read_bytes() for place, path in sorted(_files())}
-    said = {"METADATA": distribution.read_text("METADATA"), "entry_points.txt": distribution.read_text("entry_points.txt"), "WHEEL": WHEEL}
-    files |= {f"{name}.dist-info/{file}": text.encode() for file, text in said.items() if text}
+    metadata = {
+        "METADATA": distribution.read_text("METADATA"),
+        "entry_points.txt": distribution.read_text("entry_points.txt"),
+        "WHEEL": WHEEL,
+    }
+    files |= {f"{name}.dist-info/{file}": text.encode() for file, text in metadata.items() if text}
     record = "".join(f"{place},sha256={_digest(content)},{len(content)}\n" for place, content in files.items())
     files[f"{name}.dist-info/RECORD"] = f"{record}{name}.dist-info/RECORD,,\n".encode()
     content = io.BytesIO()

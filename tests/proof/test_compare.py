@@ -39,7 +39,7 @@ def compared(a: Store, b: Store) -> Comparison:
 
 
 def found(comparison: Comparison, variant: str, axis: str) -> Change:
-    [change] = [change for change in comparison.found if (change.variant, change.axis) == (variant, axis)]
+    [change] = [change for change in comparison.changes if (change.variant, change.axis) == (variant, axis)]
     return change
 
 
@@ -56,12 +56,12 @@ def a(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_a_store_against_itself_is_the_same_everywhere(a: Store) -> None:
     comparison = compared(a, a)
-    assert {change.verdict for change in (*comparison.found, *comparison.by_cell)} == {"same"}
-    assert len(comparison.found) == 2 * 3
+    assert {change.verdict for change in (*comparison.changes, *comparison.by_cell)} == {"same"}
+    assert len(comparison.changes) == 2 * 3
     assert comparison.apart == ()
     assert comparison.pairing.differing == {}
     assert headline(comparison).startswith("Nothing changed")
-    assert changes.failing(comparison.found, ["worse", "speed>0%"]) == []
+    assert changes.failing(comparison.changes, ["worse", "speed>0%"]) == []
 
 
 def test_a_variant_that_is_slower_is_named(a: Store, tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_a_variant_that_is_slower_is_named(a: Store, tmp_path: Path) -> None:
     assert change.verdict == "worse"
     assert change.effect.mean == pytest.approx(1.2)
     assert found(comparison, "lstm", "speed").verdict == "same"
-    assert changes.failing(comparison.found, ["speed>10%"]) == [change]
-    assert changes.failing(comparison.found, ["worse"]) == [change]
-    assert changes.failing(comparison.found, ["speed>25%"]) == []
+    assert changes.failing(comparison.changes, ["speed>10%"]) == [change]
+    assert changes.failing(comparison.changes, ["worse"]) == [change]
+    assert changes.failing(comparison.changes, ["speed>25%"]) == []
     assert clocked(slower, a)["gru"].verdict == "better"
 
 
@@ -128,7 +128,7 @@ def test_few_seeds_decide_nothing(tmp_path: Path) -> None:
     few = store(tmp_path / "a", seeds=2)
     worse = store(tmp_path / "b", lambda v, t, n, s: even(v, t, n, s) - 0.2, seeds=2)
     comparison = compared(few, worse)
-    assert {change.verdict for change in comparison.found if change.axis == "long_range"} == {"undecided"}
+    assert {change.verdict for change in comparison.changes if change.axis == "long_range"} == {"undecided"}
     assert headline(comparison) == "Nothing is found to have changed."
 
 
@@ -155,7 +155,7 @@ def test_another_protocol_is_named_and_nothing_learned_compares(a: Store, tmp_pa
     ]
     assert headline(comparison) == "Nothing of the two compares."
     with pytest.raises(SuiteError, match="nothing of the two compares"):
-        changes.failing(comparison.found, ["worse"])
+        changes.failing(comparison.changes, ["worse"])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_data_of_another_version_compare_with_nothing_and_other_code_does(tmp_pa
     comparison = compared(*both)
     assert comparison.pairing.differing == {source: ("1" * 12, "0" * 12)}
     assert [(apart.what, apart.why) for apart in comparison.apart] == ([(what, why)] if what else [])
-    assert any(change.axis == "long_range" for change in comparison.found) == (not what)
+    assert any(change.axis == "long_range" for change in comparison.changes) == (not what)
 
 
 @pytest.mark.parametrize(("ideals", "alike"), [((0.25, 0.25), True), ((0.25, 0.5), False), ((0.0, 0.0), False)])
@@ -225,7 +225,7 @@ def test_the_command_writes_a_page_and_sets_the_exit_code(a: Store, tmp_path: Pa
     assert "could not be drawn" not in page
     assert "gru is slower" in (tmp_path / "comparison" / "comparison.md").read_text()
     before = {file: file.read_bytes() for file in (tmp_path / "comparison").rglob("*") if file.is_file()}
-    rows = json.loads(said("compare", a.folder, slower.folder, "--json"))["found"]
+    rows = json.loads(said("compare", a.folder, slower.folder, "--json"))["changes"]
     assert [row["verdict"] for row in rows if row["variant"] == "gru"] == ["worse", "same", "same"]
     assert {file: file.read_bytes() for file in before} == before
     with pytest.raises(SuiteError, match="--fail-on better: use worse"):

@@ -97,7 +97,7 @@ def test_what_lies_outside_a_band_is_told(tiny: Trial, skill: float, steps: int 
     if math.isnan(skill):
         result = replace(result, faults=tuple(reference._faults(BAND, math.nan, 3, 3, 20)))
     assert [each[: len(fault)] for each in result.faults] == ([fault] if fault else [])
-    assert reference.told(result).startswith("✗ gru on adding" if fault else "✓ gru on adding")
+    assert reference.text(result).startswith("✗ gru on adding" if fault else "✓ gru on adding")
 
 
 def test_the_very_numbers_are_counted(tiny: Trial) -> None:

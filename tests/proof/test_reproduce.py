@@ -18,7 +18,7 @@ from suite import Point, SuiteError, api
 from suite.plan import schema
 from suite.proof import capsule as capsules
 from suite.proof.capsule import capsule
-from suite.proof.reproduce import Reproduced, compared, differing, first_difference, reproduce, told, train
+from suite.proof.reproduce import Reproduced, compared, differing, first_difference, reproduce, text, train
 from suite.proof.wheel import wheel
 from suite.report import page
 from suite.report.stats import Interval
@@ -60,7 +60,7 @@ def test_a_trial_comes_out_the_same_and_one_that_was_changed_is_named(store: Sto
     assert changed.first.startswith("step 20: loss is ")
     assert changed.first.endswith(", by 0.25")
     assert [words.partition(" ")[0] for words in changed.differing] == ["python"]
-    assert "differing: python (3.0 there, " in told(changed)
+    assert "differing: python (3.0 there, " in text(changed)
     with pytest.raises(SuiteError, match="--trial 123: no trials of the report have a key that begins so"):
         list(reproduce(store.report, ["123"], 1))
 
