@@ -60,9 +60,7 @@ def _plugins(registry: Registry, ledger: Ledger) -> tuple[dict[str, bytes], list
         path = file_of(name) if name.startswith(("suite.", DROPINS)) else None
         content = path.read_bytes() if path else b""
         if name.startswith("suite.") and hashlib.sha256(content).hexdigest() != digest:
-            notes.append(
-                f"{name} is {'of another version now' if path else 'gone'}; results that rest on it cannot come out to the same bits"
-            )
+            notes.append(f"{name} is {'of another version now' if path else 'gone'}; results that rest on it may come out to other bits")
         if path and name.startswith(DROPINS) and not any(path.is_relative_to(root) for root in own_roots()):
             root = next(root for root in dropins.ROOTS if path.is_relative_to(root))
             files[path.relative_to(root).as_posix()] = content

@@ -33,11 +33,13 @@ Level = Literal["same bits", "within the interval", "apart", "not trained"]
 class Reproduced:
     """A trial that was trained again.
 
+    key: of the trial there, which is another one here where the code is
     first: the first number that differs, and by how much; empty where none does
     skills: the test skill there and here; seeds: that of all seeds there, at the trial's task, length and learning rate
     differing: what the two rest on and differ in
     """
 
+    key: str
     trial: Trial
     level: Level
     first: str
@@ -150,7 +152,7 @@ def compared(trial: Trial, before: StoredTrial, there: Outcome, here: Outcome, s
         level = "not trained"
     elif first:
         level = "within the interval" if seeds.low <= skills[1] <= seeds.high else "apart"
-    return Reproduced(trial, level, first, (skills[0], skills[1]), seeds, tuple(differing(before, trial, now)))
+    return Reproduced(before.key, trial, level, first, (skills[0], skills[1]), seeds, tuple(differing(before, trial, now)))
 
 
 def first_difference(trial: Trial, there: Outcome, here: Outcome) -> str:
@@ -221,7 +223,7 @@ def _values(name: str, there: Trial, here: Trial) -> str:
 
 def text(each: Reproduced) -> str:
     """A trial that was trained again, in a line or more."""
-    lines = [f"{each.trial.key}  {each.trial.cell}: {each.level}"]
+    lines = [f"{each.key}  {each.trial.cell}: {each.level}"]
     if each.first:
         lines.append(f"  {each.first}")
     if each.level in ("within the interval", "apart"):
