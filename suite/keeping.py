@@ -79,7 +79,9 @@ def _agreed() -> bool:
 def accept(
     plan: PlanName,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why they stand; the report shows it.")],
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY…", help="Keys of trials, as `suite status PLAN` prints them.")] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY…", help="Keys of trials, as `suite status PLAN --keys` prints them.")
+    ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="All that are stale.")] = False,
     device: Device = "auto",
     runs: Runs = Path("runs"),
@@ -89,7 +91,7 @@ def accept(
     from . import api
 
     if bool(keys) == stale:
-        raise SuiteError("accept: name the keys of trials (see `suite status PLAN`), or say --stale for all that are stale")
+        raise SuiteError("accept: name the keys of trials (see `suite status PLAN --keys`), or say --stale for all that are stale")
     if not why.strip():
         raise SuiteError("accept: --why is empty; say why the results stand")
     accepted = api.accept(prepared(plan, None, None, None, runs, device), keys, why.strip())

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .errors import SuiteError
+from .lines import painted
 from .options import Json, Runs, SearchPath, say, warn, warn_of_broken
 
 SHOWN = 20
@@ -19,7 +21,13 @@ ReportName = Annotated[str, typer.Argument(metavar="REPORT", help="The folder of
 
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME|FILE|PACKAGE|all",
+            help="name(option=value) checks one choice of options.",
+            show_default=False,
+            autocompletion=completion.plugins,
+        ),
     ] = "",
     long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
     against_reference: Annotated[
@@ -51,7 +59,7 @@ def _contract(target: str, long: bool, as_json: bool) -> int:
         return int(record["failed"])
     failed = 0
     for line, bad in prose.report(subjects, long):
-        say(line)
+        say(painted(line[: prose.INDENT]) + line[prose.INDENT :])
         failed += bad
     return failed
 

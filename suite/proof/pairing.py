@@ -9,21 +9,19 @@ from typing import Any
 import pandas as pd
 
 from ..measures.length import NAME as LENGTH
+from ..plan import schema
 from ..registry.registry import Registry
 from ..spec import Results
 from ..store.frame import choose
 from ..trial import FAULTS
 from .sides import Side
 
-PROTOCOL = {
-    "training": (
-        "optimizer", "learning_rates", "batch_size", "validate_every", "evaluation_samples", "clip", "stop", "dtype", "initial_memory",
-        "corruption", "severity",
-    ),
-    "matching": ("rule", "hidden_size"),
-    "evaluations": ("samples",),
-}  # fmt: skip
-"""Fields of a plan in which two must agree, or what was learned does not compare; so must `eval_seed`, and the steps of each task."""
+APART = {"training": ("steps", "engine")}
+"""Fields of these tables of a plan that belong to no protocol: steps are of a task, and engines agree to the last digits."""
+
+PROTOCOL = ("training", "matching")
+"""Tables of a plan in which two must agree, or what was learned does not compare; so must `eval_seed`, the size of the test streams, and the
+steps of each task."""
 
 CLOCKED = ("batch_size", "hidden_size", "input_size")
 """Fields of a plan's timing in which two must agree, or times do not compare."""
@@ -109,10 +107,21 @@ def _lost(side: Side, letter: str) -> Iterator[Apart]:
 
 def _protocol(a: Side, b: Side) -> Iterator[tuple[str, Any, Any]]:
     """Each field of the protocol in which two plans differ, with what each says."""
-    plan_a, plan_b = a.ledger.plan, b.ledger.plan
+    plan_a, plan_b = _plan(a), _plan(b)
     fields = [("eval_seed", plan_a["eval_seed"], plan_b["eval_seed"])]
-    fields += [(f"{table}.{name}", plan_a[table].get(name), plan_b[table].get(name)) for table, names in PROTOCOL.items() for name in names]
+    fields += [("evaluations.samples", plan_a["evaluations"]["samples"], plan_b["evaluations"]["samples"])]
+    fields += [
+        (f"{table}.{name}", value, plan_b[table][name])
+        for table in PROTOCOL
+        for name, value in plan_a[table].items()
+        if name not in APART.get(table, ())
+    ]
     yield from (field for field in fields if field[1] != field[2])
+
+
+def _plan(side: Side) -> dict[str, Any]:
+    """The plan of a side, with the defaults of fields that it was run before there were."""
+    return schema.check(dict(side.ledger.plan), f"{side.store.folder}: ledger.json").asked
 
 
 def _tasks(a: Side, b: Side) -> list[str]:

@@ -146,7 +146,8 @@ def check(reference: Reference) -> Iterator[Held]:
     Raises SuiteError where the plan that comes with the suite asks for something else by now.
     """
     plan = schema.load(str(reference.plan["name"]))
-    edited = [name for name, value in plan.asked.items() if value != reference.plan.get(name) and name not in ("question", "timing")]
+    published = schema.check(dict(reference.plan), str(FILE)).asked
+    edited = [name for name, value in plan.asked.items() if value != published[name] and name not in ("question", "timing")]
     if edited:
         raise SuiteError(f"the plan {plan.name} says something else of {', '.join(edited)} than when the reference was made")
     bands = part_of(reference)

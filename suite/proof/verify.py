@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SuiteError
+from ..keys import digest
 from ..plan import schema
 from ..registry.finder import discover
 from ..registry.registry import Registry
@@ -26,13 +27,13 @@ class Manifest:
     """What a report says of itself, as far as building it again needs it.
 
     plan, request: what was selected; None for all that the store holds
-    parts: the digest or version of each thing that it was made of, by name; fingerprint: the digest of all of that
+    parts: the digest or version of each thing that it was made of, by name; whole: whether that is what it was written with
     """
 
     plan: schema.Plan | None
     request: schema.Request
     parts: Mapping[str, str]
-    fingerprint: str
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,8 @@ def verify(report: Path) -> Verified:
         return Verified(report, len(listed), records, faults, (), rebuilt=False)
     selection = selection_of(recorded, registry, store)
     now = inputs.gathered(store, registry, selection)
-    itself = inputs.Inputs(selection, recorded.parts).fingerprint == recorded.fingerprint
-    changed = tuple(_changed(recorded.parts, now.parts)) if itself else ()
-    faults = tuple(_replaced(recorded.parts, now.parts)) if itself else (f"{manifest.MANIFEST}: contradicts itself; {AGAIN}",)
+    changed = tuple(_changed(recorded.parts, now.parts)) if recorded.whole else ()
+    faults = tuple(_replaced(recorded.parts, now.parts)) if recorded.whole else (f"{manifest.MANIFEST}: contradicts itself; {AGAIN}",)
     built = page.made(store, registry, selection).files
     faults += tuple(fault for name in _in_order({*listed, *built}) for fault in _difference(report, name, built.get(name)))
     return Verified(report, len(listed), records, faults, changed, rebuilt=True)
@@ -107,11 +107,13 @@ def read(report: Path) -> Manifest | str:
         plain = json.loads(place.read_bytes())
         if "made_of" not in plain:
             return f"{place.name}: does not say what the report was made of: it is damaged, or of an earlier version of the suite; {AGAIN}"
-        selected, parts = plain["made_of"]["selection"], dict(plain["made_of"]["parts"])
+        made_of = dict(plain["made_of"])
+        whole = digest({name: made_of[name] for name in ("selection", "parts")}, 64) == made_of["sha256"]
+        selected, parts = made_of["selection"], dict(made_of["parts"])
         if selected is None:
-            return Manifest(None, schema.Request(), parts, plain["inputs"])
+            return Manifest(None, schema.Request(), parts, whole)
         request = schema.Request(**{**selected["request"], "path": tuple(selected["request"]["path"])})
-        return Manifest(schema.check(selected["plan"], str(place)), request, parts, plain["inputs"])
+        return Manifest(schema.check(selected["plan"], str(place)), request, parts, whole)
     except (OSError, SuiteError, ValueError, KeyError, TypeError) as error:
         return f"{place.name}: cannot be read ({type(error).__name__}: {error}); {AGAIN}"
 

@@ -63,7 +63,8 @@ class Inputs:
         selected = None
         if self.selection:
             selected = {"plan": dict(self.selection.plan), "request": asdict(self.selection.request)}
-        return {"selection": selected, "parts": dict(sorted(self.parts.items()))}
+        plain = {"selection": selected, "parts": dict(sorted(self.parts.items()))}
+        return {**plain, "sha256": digest(plain, 64)}
 
 
 def gathered(store: Store, registry: Registry, selection: Selection | None) -> Inputs:
