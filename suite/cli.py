@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import completion, keeping, showing
+from . import keeping, proving, showing
 from .errors import SuiteError, nearest
 from .lines import painted
 from .options import (
@@ -284,38 +284,6 @@ def new(
 
 
 @app.command()
-def check(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.", autocompletion=completion.plugins
-        ),
-    ],
-    long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
-    as_json: Json = False,
-    _path: SearchPath = None,
-) -> None:
-    """Test plugins against the contract; each check says what it means and, where it fails, what to do."""
-    from .check import prose, resolve
-    from .registry.finder import discover
-
-    for note in discover().notes:
-        warn(note)
-    subjects = resolve(target)
-    if as_json:
-        record = prose.record(subjects, long)
-        say(json.dumps(record, indent=1))
-        failed = record["failed"]
-    else:
-        failed = 0
-        for line, bad in prose.report(subjects, long):
-            say(painted(line[: prose.INDENT]) + line[prose.INDENT :])
-            failed += bad
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def dashboard(
     runs: Runs = Path("runs"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="The next free one is taken where it is in use.")] = 5000,
@@ -326,10 +294,7 @@ def dashboard(
     raise typer.Exit(pages.serve(runs, port))
 
 
-for word in (
-    *(showing.status, showing.watch, showing.list_, showing.log, showing.doctor),
-    *(keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge),
-):
+for word in (showing.status, showing.watch, showing.list_, showing.log, showing.doctor, *keeping.WORDS, *proving.WORDS):
     app.command(word.__name__.rstrip("_"))(word)
 
 
@@ -338,7 +303,7 @@ def _interrupt(*_: object) -> None:
 
 
 def main() -> None:
-    """Run the command: 0 all well, 1 some trial did not end well, 2 the user's mistake, 130 interrupted (by Ctrl-C or SIGTERM)."""
+    """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

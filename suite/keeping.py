@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,14 +104,29 @@ def accept(
 def export(
     plan: PlanName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write (a zip).")],
+    report: Annotated[
+        bool, typer.Option("--report", help="With the report and all that a stranger needs to verify and reproduce it (docs/proof.md).")
+    ] = False,
     runs: Runs = Path("runs"),
+    _path: SearchPath = None,
 ) -> None:
     """Write all results of a plan into one archive, with its plan and a digest of every file."""
     from .plan import schema
     from .store import archive
 
     store = _store(plan, runs)
-    count = archive.pack(store, file, schema.text(plan))
+    notes: list[str] = []
+
+    def beside() -> Mapping[str, bytes]:
+        from .proof.capsule import capsule
+
+        made = capsule(store)
+        notes.extend(made.notes)
+        return made.files
+
+    count = archive.pack(store, file, schema.text(plan), beside if report else None)
+    for note in notes:
+        warn(note)
     for fault in store.spoiled.values():
         warn(f"left out: {fault}")
     say(f"{file}: {count} files of {store.folder}")
@@ -150,3 +165,7 @@ def _conclude(merged: Sequence[Merged]) -> None:
             warn(contradiction)
     if any(each.contradictions for each in merged):
         raise typer.Exit(1)
+
+
+WORDS = (clean, accept, export, import_, merge)
+"""The commands, in the order in which help shows them."""

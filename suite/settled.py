@@ -182,7 +182,7 @@ def recall(plan: Plan, request: Request, runs: Path, device: str, options: Mappi
         return None
     store = Store(runs, plan.name)
     try:
-        settled = load(store.folder / FILE, Settled, "")
+        settled = load(store.folder / FILE, Settled, "", KIND)
         if settled is None or settled.asked != asked_digest(plan, request) or settled.surroundings != surroundings_digest():
             return None
         ledger = store.ledger()

@@ -62,7 +62,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     ready.store.keep(entered(None, api._entered(ready)))
     ready.store.report.mkdir()
     (ready.store.report / "index.html").write_text("drawn")
-    (ready.store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, "inputs", (), {}, ()))
+    (ready.store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, inputs.Inputs(None, {}), (), {}, ()))
     settled.remember(work(), ("gru",), "lstm leads nobody", settled.surroundings_digest())
     return ready.store
 
@@ -105,7 +105,7 @@ def edit_page(store: Store) -> None:
 
 
 def other_report(store: Store) -> None:
-    (store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, "other inputs", (), {}, ()))
+    (store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, inputs.Inputs(None, {"edited": "1"}), (), {}, ()))
 
 
 def lose_ledger(store: Store) -> None:

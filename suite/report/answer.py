@@ -105,7 +105,7 @@ def answer(results: Results) -> Answer:
     names = [name for name in listed(results, timed=True) if name != BASELINE.label]
     comparisons = 2 * sum(not apart(results)[name] for name in names)
     scored = {"long_range": skills(results), "robustness": retained(results)}
-    learned = _adjusted([row for axis in LEARNED for row in _learning(results, names, axis, scored[axis], comparisons)])
+    learned = adjusted([row for axis in LEARNED for row in _learning(results, names, axis, scored[axis], comparisons)])
     every = [*_speed(results, names), *learned]
     return Answer(tuple(row for name in names for row in every if row.variant == name), tuple(unsolved(results)))
 
@@ -130,22 +130,23 @@ def skills(results: Results) -> DataFrame:
 def _learning(results: Results, names: Sequence[str], axis: Axis, scored: DataFrame, comparisons: int) -> Iterator[Row]:
     """A row for each variant, its p not yet adjusted."""
     reasons, known = apart(results), set(scored["variant"])
-    nothing = Interval(math.nan, math.nan, math.nan, 0)
     for name in names:
-        row = Row(name, axis, "", "not comparable", nothing)
-        if reasons[name]:
-            yield replace(row, why=reasons[name])
-            continue
-        cells = differences(scored, name)
-        if not cells:
-            yield replace(row, why=_why_unpaired(name, known, axis))
-            continue
-        rng = np.random.default_rng(SEED)
-        pairs = list(cells.values())
-        effect = inference.effect(pairs, rng)
-        values = kept(results) if axis == "robustness" else None
-        p = fitted_sign_flip(*exchangeable(results, name, cells, values=values), rng)
-        yield _with_power(replace(row, verdict="undecided", effect=effect, p=p), pairs, comparisons)
+        row = None if reasons[name] else between(results, name, axis, scored, comparisons)
+        why = reasons[name] or _why_unpaired(name, known, axis)
+        yield row or Row(name, axis, "", "not comparable", Interval(math.nan, math.nan, math.nan, 0), why=why)
+
+
+def between(results: Results, variant: str, axis: Axis, scored: DataFrame, comparisons: int, against: str = BASELINE.label) -> Row | None:
+    """What the pairs of two variants say on an axis of learning, the p not yet adjusted; None where they have no pair."""
+    cells = differences(scored, variant, against)
+    if not cells:
+        return None
+    rng = np.random.default_rng(SEED)
+    pairs = list(cells.values())
+    effect = inference.effect(pairs, rng)
+    values = kept(results) if axis == "robustness" else None
+    p = fitted_sign_flip(*exchangeable(results, variant, cells, against, values), rng)
+    return _with_power(Row(variant, axis, "", "undecided", effect, p), pairs, comparisons)
 
 
 def _with_power(row: Row, pairs: Sequence[NDArray[np.float64]], comparisons: int) -> Row:
@@ -205,11 +206,11 @@ def _spread(groups: Sequence[NDArray[np.float64]]) -> float:
     return float(np.sqrt(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in groups])))
 
 
-def _adjusted(rows: Sequence[Row]) -> list[Row]:
+def adjusted(rows: Sequence[Row]) -> list[Row]:
     """The rows with adjusted p, and the verdict that follows."""
-    adjusted = inference.holm({index: row.p for index, row in enumerate(rows) if not math.isnan(row.p)})
+    by_holm = inference.holm({index: row.p for index, row in enumerate(rows) if not math.isnan(row.p)})
     return [
-        replace(row, p=adjusted[index], verdict=inference.verdict(adjusted[index], row.effect.mean)) if index in adjusted else row
+        replace(row, p=by_holm[index], verdict=inference.verdict(by_holm[index], row.effect.mean)) if index in by_holm else row
         for index, row in enumerate(rows)
     ]
 

@@ -1,4 +1,4 @@
-"""Tells whether a report would come out the same as the one that is there, without drawing it."""
+"""Says what a report is made of, and so whether it would come out the same as the one that is there, without drawing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..machine import version
 from ..registry.registry import Provided, Registry
 from ..registry.sources import harness_sources
 from ..spec import Origin, Section
-from ..store.contents import digest_of, named
+from ..store.contents import digest_of, digests_by_kind
 from ..store.selection import Selection
 from ..store.store import Store
 from . import manifest as manifests
@@ -29,6 +29,9 @@ DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "numpy", "pandas"
 OWN = ("report.page", *LATER.values())
 """The suite's modules that a report is made by, with all that they import: the page, and what sections build on."""
 
+STORED = "store: "
+"""How the names of those parts begin that are files of the store, by their kind."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -38,21 +41,55 @@ class Written:
     stale: tuple[str, ...]
 
 
-def fingerprint(store: Store, registry: Registry, selection: Selection | None) -> str:
-    """A digest of all that a report is made of: what is selected, the files of the store, the sections, the suite's own code.
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made of.
 
-    The folder that the store or the suite lies in is no part of it.
+    selection: what it shows; None for all that the store holds
+    parts: a digest of everything else, or its version, by name; the folder that the store or the suite lies in is no part of it
     """
-    selected = asdict(selection) if selection else None
-    sections = [(provided.noun.name, provided.noun.title, dict(provided.digests)) for provided in in_order(registry)]
-    claims = [asdict(provided.noun) for provided in registry.claims.values()]
-    broken = [asdict(portable_plugin(plugin)) for plugin in registry.broken]
-    units = {name: provided.noun.unit for name, provided in registry.measures.items()}
-    files = [(name, provided.source, provided.noun.paper, dict(provided.digests)) for name, provided in registry.variants.items()]
-    versions = {package: version(package) for package in DRAWING}
-    own = {name: value for module in OWN for name, value in harness_sources(module).items()}
-    stored = digest_of(named(store, store.ledger()))
-    return digest([selected, sections, claims, broken, units, files, versions, own, digest_of(_templates()), stored], 64)
+
+    selection: Selection | None
+    parts: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of it all."""
+        return digest([asdict(self.selection) if self.selection else None, dict(self.parts)], 64)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As plain data, from which the same can be selected again: the plan, narrowed to what is shown, and what was asked for."""
+        selected = None
+        if self.selection:
+            selected = {"plan": dict(self.selection.plan), "request": asdict(self.selection.request)}
+        plain = {"selection": selected, "parts": dict(sorted(self.parts.items()))}
+        return {**plain, "sha256": digest(plain, 64)}
+
+
+def gathered(store: Store, registry: Registry, selection: Selection | None) -> Inputs:
+    """What a report of a selection is made of, here and now."""
+    sections, claims, variants = in_order(registry), registry.claims.values(), registry.variants
+    drawing: list[Provided[Any]] = [*sections, *claims, *variants.values()]
+    described = {
+        "sections": [(provided.noun.name, provided.noun.title) for provided in sections],
+        "claims": [asdict(provided.noun) for provided in claims],
+        "plugins that cannot be used": [asdict(portable_plugin(plugin)) for plugin in registry.broken],
+        "units": {name: provided.noun.unit for name, provided in registry.measures.items()},
+        "variants": [(name, provided.source, provided.noun.paper) for name, provided in variants.items()],
+    }
+    parts = {name: digest(value) for name, value in described.items()}
+    parts |= {f"package {package}": version(package) for package in DRAWING}
+    parts |= {name: value for module in OWN for name, value in harness_sources(module).items()}
+    parts |= {name: value for provided in drawing for name, value in provided.digests.items()}
+    parts |= {f"template {name}": digest_of([(name, path)]) for name, path in _templates()}
+    parts |= {f"{STORED}{kind}": value for kind, value in digests_by_kind(store, store.ledger()).items()}
+    return Inputs(selection, parts)
+
+
+def fingerprint(store: Store, registry: Registry, selection: Selection | None) -> str:
+    """A digest of all that a report is made of."""
+    return gathered(store, registry, selection).fingerprint
 
 
 def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
@@ -70,9 +107,9 @@ def in_order(registry: Registry) -> list[Provided[Section]]:
 
 
 def manifest(
-    files: Mapping[str, bytes], inputs: str, stale: Sequence[str], rests: Mapping[str, Any], sources: Sequence[tuple[str, str]]
+    files: Mapping[str, bytes], made_of: Inputs, stale: Sequence[str], rests: Mapping[str, Any], sources: Sequence[tuple[str, str]]
 ) -> bytes:
-    """The manifest of a report: the digest of each file, the fingerprint it was made from, what was left out of it as stale, and what it rests on.
+    """The manifest of a report: the digest of each file, what it was made of, what was left out of it as stale, and what it rests on.
 
     rests: the keys of trials and timings behind each table and figure, by its place in the page and by variant
     sources: the digests of each file behind the learning results, more than one where it was changed meanwhile
@@ -81,7 +118,14 @@ def manifest(
     versions: dict[str, list[str]] = {}
     for name, value in sources:
         versions.setdefault(name, []).append(value)
-    manifest = {"inputs": inputs, "sha256": digests, "stale": list(stale), "sources": versions, "rests": dict(rests)}
+    manifest = {
+        "inputs": made_of.fingerprint,
+        "sha256": digests,
+        "stale": list(stale),
+        "sources": versions,
+        "rests": dict(rests),
+        "made_of": made_of.plain,
+    }
     return (json.dumps(manifest, indent=1) + "\n").encode()
 
 

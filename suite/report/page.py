@@ -62,20 +62,36 @@ class Drawn:
         return {picture.name: picture.content for picture in self.pictures}
 
 
+@dataclass(frozen=True)
+class Made:
+    """A report before it is written: its files by name, and what was left out of it as stale."""
+
+    files: Mapping[str, bytes]
+    stale: tuple[str, ...]
+
+
 def write(store: Store, registry: Registry, selection: Selection | None) -> inputs.Written:
     """Write the report of what the selection names, or of all that the store holds, replacing the one before as a whole.
 
+    Raises SuiteError where there are no results, or the folder cannot be written.
+    """
+    report = made(store, registry, selection)
+    replace_folder(store.report, report.files)
+    return inputs.Written(store.report, report.stale)
+
+
+def made(store: Store, registry: Registry, selection: Selection | None) -> Made:
+    """The report of what the selection names, or of all that the store holds.
+
     The same store gives the same bytes. A section that raises is shown as broken, and the others stay as they are.
 
-    Raises SuiteError where there are no results, or the folder cannot be written.
+    Raises SuiteError where there are no results.
     """
     if store.ledger() is None:
         raise SuiteError(
             f"{store.folder}: nothing has been run here, or the folder was removed while the run was at work; `suite run` comes first"
         )
-    fingerprint = inputs.fingerprint(
-        store, registry, selection
-    )  # taken first, so that it does not fit what changes while sections are drawn
+    made_of = inputs.gathered(store, registry, selection)  # taken first, so that it does not fit what changes while sections are drawn
     results, sections = drawn(store, registry, selection)
     files = {f"figures/{name}.svg": content for section in sections for name, content in section.figures.items()}
     files |= {f"figures/{picture.name}.csv": picture.data for section in sections for picture in section.pictures if picture.data}
@@ -83,12 +99,11 @@ def write(store: Store, registry: Registry, selection: Selection | None) -> inpu
     answered = verdict.answer(results)
     files[telling.ANSWER] = (json.dumps(telling.plain(answered), indent=1) + "\n").encode()
     files[telling.MARKDOWN] = telling.markdown(answered, results.plan["question"]).encode(errors="backslashreplace")
-    files["index.html"] = _page(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
+    files["index.html"] = html(results, sections).encode(errors="backslashreplace")  # a plugin may say anything
     stale = _stale(results)
     rests = {place: {row: list(own) for row, own in behind.items()} for section in sections for place, behind in section.rests.items()}
-    files[inputs.MANIFEST] = inputs.manifest(files, fingerprint, stale, rests, results.provenance.sources)
-    _replace(store.report, files)
-    return inputs.Written(store.report, stale)
+    files[inputs.MANIFEST] = inputs.manifest(files, made_of, stale, rests, results.provenance.sources)
+    return Made(files, stale)
 
 
 def export(store: Store, registry: Registry, selection: Selection | None, form: str) -> inputs.Written:
@@ -102,7 +117,7 @@ def export(store: Store, registry: Registry, selection: Selection | None, form: 
         )
     results, sections = drawn(store, registry, selection)
     folder = store.folder / "exports" / form
-    _replace(folder, formats.FORMATS[form](results, sections))
+    replace_folder(folder, formats.FORMATS[form](results, sections))
     return inputs.Written(folder, _stale(results))
 
 
@@ -171,7 +186,8 @@ def _without_repeats(sections: Iterable[Drawn]) -> Iterator[Drawn]:
             yield section
 
 
-def _page(results: Results, sections: list[Drawn]) -> str:
+def html(results: Results, sections: list[Drawn]) -> str:
+    """The page that shows these sections of the results."""
     folders = [str(root / "reports" / "templates") for root in dropins.ROOTS]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -239,7 +255,7 @@ def _strong(text: str) -> Markup:
     return Markup(STRONG.sub(r"<strong>\1</strong>", str(Markup.escape(text))))
 
 
-def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Let the folder hold these files and no other: written beside it first, then renamed to it."""
     fresh, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
     try:

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +19,9 @@ from ..plan.schema import NAME
 from .merging import Merged, merge
 from .store import KINDS, LEDGER, Store
 
-FORM = 1
-"""The version of archives. Raise it where an older suite would misread them."""
+FORM, CAPSULE_FORM = 1, 2
+"""The versions of archives: of a store alone, and of a capsule, which holds other files beside it. Raise them where an older suite would
+misread them."""
 
 MANIFEST = "manifest.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -29,37 +30,41 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 PERMITTED = re.compile(
     rf"{re.escape(LEDGER)}|[A-Za-z0-9][A-Za-z0-9_.-]*\.toml|(?:{'|'.join(KINDS)})/[0-9a-f]+\.json|checkpoints/[0-9a-f]+\.pt"
 )
-"""The names that entries may have; none leads out of the folder."""
+"""The names that entries of a store may have; none leads out of the folder."""
+
+BESIDE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+"""And those of what a capsule holds beside its store."""
 
 CHUNK = 1 << 20
 
 
-def pack(store: Store, file: Path, plan: str) -> int:
+def pack(store: Store, file: Path, plan: str, beside: Callable[[], Mapping[str, bytes]] | None = None) -> int:
     """Write a store's records, ledger and weights into an archive, with the text of its plan where there is one; how many files it has.
 
-    What is spoiled is left out, and noted in the store.
+    The store is held meanwhile as by a run, and each of its files is read once. What is spoiled is left out, and noted in the store.
 
-    Raises SuiteError where there is nothing to pack, the file exists already, or it cannot be written.
+    beside: gives, while the store is held, the files by name that lie beside it in a capsule, where it has the folder that it has among runs
+
+    Raises SuiteError where there is nothing to pack, a run is at work, the file exists already, or it cannot be written.
     """
     if file.exists():
         raise SuiteError(f"{file}: is there already; name another file, or remove it")
-    store.ledger()  # one that is spoiled is told of before anything is written
-    files = {name: store.folder / name for name in _names(store)}
-    if not files:
+    if not (store.folder / LEDGER).is_file() and not any(store.keys(kind) for kind in KINDS):
         raise SuiteError(f"{store.folder}: holds no results to export; `suite run` comes first")
-    texts = {f"{store.folder.name}.toml": plan.encode()} if plan else {}
-    digests = {
-        **{name: _digest(path) for name, path in files.items()},
-        **{name: hashlib.sha256(text).hexdigest() for name, text in texts.items()},
-    }
-    manifest = {"form": FORM, "suite": version("recurrent-suite"), "plan": store.folder.name, "files": dict(sorted(digests.items()))}
+    store.ledger()  # one that is spoiled is told of before anything is written
+    name = store.folder.name
+    head: dict[str, object] = {"form": FORM, "suite": version("recurrent-suite"), "plan": name}
+    if beside:
+        head |= {"form": CAPSULE_FORM, "store": f"runs/{name}/"}
     partial = file.with_name(f".{file.name}.partial")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with store.writing(), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            digests = {}
+            for entry, content in _entries(store, plan, str(head.get("store", "")), beside() if beside else {}):
+                digests[entry] = hashlib.sha256(content).hexdigest()
+                archive.writestr(zipfile.ZipInfo(entry, EPOCH), content, zipfile.ZIP_DEFLATED)
+            manifest = {**head, "files": dict(sorted(digests.items()))}
             archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), json.dumps(manifest, indent=1) + "\n", zipfile.ZIP_DEFLATED)
-            for name in manifest["files"]:  # type: ignore[attr-defined]
-                content = texts[name] if name in texts else files[name].read_bytes()
-                archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
         partial.replace(file)
     except OSError as error:
         raise SuiteError(f"{file}: cannot be written: {error.strerror}; name a file in a folder with room") from None
@@ -69,13 +74,34 @@ def pack(store: Store, file: Path, plan: str) -> int:
     return len(digests)
 
 
-def _names(store: Store) -> Iterator[str]:
-    """The files of a store that an archive holds, by their place in it."""
+def _entries(store: Store, plan: str, prefix: str, beside: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Everything that an archive holds, by its place in it."""
+    yield from beside.items()
+    for name, content in _contents(store):
+        yield f"{prefix}{name}", content
+    if plan:
+        yield f"{prefix}{store.folder.name}.toml", plan.encode()
+
+
+def _contents(store: Store) -> Iterator[tuple[str, bytes]]:
+    """The files of a store that an archive holds, by their place in the store."""
     if (store.folder / LEDGER).is_file():
-        yield LEDGER
+        yield LEDGER, _content(store.folder / LEDGER)
     for kind in KINDS:
-        yield from (f"{kind}/{key}.json" for key in store.keys(kind) if store.read(kind, key) is not None)
-    yield from (f"checkpoints/{path.name}" for path in sorted((store.folder / "checkpoints").glob("*.pt")) if not path.name.startswith("."))
+        for key in store.keys(kind):
+            content = _content(store.file(kind, key))
+            if store.parsed(kind, key, content) is not None:
+                yield f"{kind}/{key}.json", content
+    for path in sorted((store.folder / "checkpoints").glob("*.pt")):
+        if not path.name.startswith("."):
+            yield f"checkpoints/{path.name}", _content(path)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror}; nothing was exported, export again") from None
 
 
 def unpack(file: Path, runs: Path) -> Merged:
@@ -88,7 +114,7 @@ def unpack(file: Path, runs: Path) -> Merged:
     except (OSError, zipfile.BadZipFile) as error:
         raise SuiteError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}; export it again") from None
     with archive:
-        plan, digests = _manifest(file, archive)
+        plan, digests, prefix = _manifest(file, archive)
         try:
             runs.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=".import-", dir=runs))
@@ -96,34 +122,45 @@ def unpack(file: Path, runs: Path) -> Merged:
             raise SuiteError(f"{runs}: cannot be written: {error.strerror}; use --runs with another folder") from None
         try:
             for name, digest in digests.items():
-                _extract(file, archive, name, digest, folder / plan / name)
+                if place := _place(name, prefix):
+                    _extract(file, archive, name, digest, folder / plan / place)
             return merge(Store(folder, plan), Store(runs, plan))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _manifest(file: Path, archive: zipfile.ZipFile) -> tuple[str, Mapping[str, str]]:
-    """The plan's name, and the digests of the files by their names, which are checked; so is that the archive holds these alone."""
+def _manifest(file: Path, archive: zipfile.ZipFile) -> tuple[str, Mapping[str, str], str]:
+    """The plan's name, the digests of the files by their names, and how the names of those of the store begin.
+
+    The names are checked, and that the archive holds these files alone.
+    """
     try:
         manifest = json.loads(archive.read(MANIFEST))
         form, plan, digests = manifest["form"], str(manifest["plan"]), dict(manifest["files"])
+        prefix = str(manifest.get("store", ""))
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile, OSError):
         raise SuiteError(f"{file}: has no {MANIFEST} that can be read, so it is no export of the suite, or a damaged one") from None
-    if not isinstance(form, int) or form > FORM:
+    if not isinstance(form, int) or form > CAPSULE_FORM:
         raise SuiteError(
-            f"{file}: is of form {form}, which version {manifest.get('suite')} of the suite wrote, and this one reads forms up to {FORM}; "
+            f"{file}: is of form {form}, which version {manifest.get('suite')} of the suite wrote, and this one reads forms up to {CAPSULE_FORM}; "
             "upgrade the suite"
         )
     names = [name for name in archive.namelist() if name != MANIFEST]
     for name in (*digests, *names):
-        if not PERMITTED.fullmatch(name):
+        if not _place(name, prefix) and not (prefix and BESIDE.fullmatch(name)):
             raise SuiteError(f"{file}: names '{name}', which is no file of a store; nothing was imported")
     if not NAME.fullmatch(plan):
         raise SuiteError(f"{file}: names the plan '{plan}', which cannot name a folder; nothing was imported")
     if sorted(names) != sorted(digests):
         odd = sorted({*names} ^ {*digests}) or sorted({name for name in names if names.count(name) > 1})
         raise SuiteError(f"{file}: its {MANIFEST} and its files do not agree on {odd[0]}; nothing was imported, export it again")
-    return plan, digests
+    return plan, digests, prefix
+
+
+def _place(name: str, prefix: str) -> str:
+    """The place in the store of an entry; empty for what is no file of a store."""
+    place = name.removeprefix(prefix)
+    return place if name.startswith(prefix) and PERMITTED.fullmatch(place) else ""
 
 
 def _extract(file: Path, archive: zipfile.ZipFile, name: str, digest: str, place: Path) -> None:
@@ -148,8 +185,3 @@ def _copied(source: IO[bytes], target: IO[bytes]) -> str:
         total.update(chunk)
         target.write(chunk)
     return total.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 
 from .ledger import Ledger
-from .store import LEDGER, Store
+from .store import KINDS, LEDGER, Store
 
 
 def named(store: Store, ledger: Ledger | None) -> Iterator[tuple[str, str]]:
@@ -25,6 +26,15 @@ def named(store: Store, ledger: Ledger | None) -> Iterator[tuple[str, str]]:
             yield from ((key, store.path("evaluations", key)) for key in word.evaluations.values())
     for kind, keys in (("timings", ledger.timings), ("grades", ledger.grades)):
         yield from ((key, store.path(kind, key)) for key in keys.values())
+
+
+def digests_by_kind(store: Store, ledger: Ledger | None) -> dict[str, str]:
+    """A digest of all files of each kind that the ledger names, by the name of their folder; the ledger is a kind of its own."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, path in named(store, ledger):
+        folder = os.path.basename(os.path.dirname(path))
+        kinds.setdefault(folder if folder in KINDS else name, []).append((name, path))
+    return {kind: digest_of(files) for kind, files in kinds.items()}
 
 
 def digest_of(files: Iterable[tuple[str, str]]) -> str:

@@ -22,7 +22,7 @@ Record = TypeVar("Record")
 FORM = 1
 """The version of the files of a store. Raise it where an older suite would misread them; files without a form are of form 0."""
 
-_SEAL = re.compile(rb'\{\n "form": (?P<form>\d+),\n "kind": "\w+",\n "sha256": "(?P<digest>[0-9a-f]{64})",\n')
+_SEAL = re.compile(rb'\{\n "form": (?P<form>\d+),\n "kind": "(?P<kind>\w+)",\n "sha256": "(?P<digest>[0-9a-f]{64})",\n')
 _NULL_SCORE = re.compile(rb'"scores": \{[^}]*null')
 
 
@@ -83,8 +83,10 @@ def seal(kind: str, record: Any) -> str:
     return f'{{\n "form": {FORM},\n "kind": "{kind}",\n "sha256": "{_digest(body.encode())}",\n{body}'
 
 
-def load(path: Path | str, kind: type[Record], cure: str) -> Record | None:
+def load(path: Path | str, kind: type[Record], cure: str, sealed_as: str = "") -> Record | None:
     """The record that a file holds; None where there is no file. A file from before there were forms has no seal, and is read as it is.
+
+    sealed_as: the kind that its seal names; empty for a file that is written without one
 
     Raises Spoiled, with the cure, for a file that is not as it was written, and SuiteError for one that a newer version wrote or that
     cannot be read at all.
@@ -96,15 +98,20 @@ def load(path: Path | str, kind: type[Record], cure: str) -> Record | None:
         return None
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}; {cure}") from None
+    return parse(path, content, kind, cure, sealed_as)
+
+
+def parse(path: Path | str, content: bytes, kind: type[Record], cure: str, sealed_as: str = "") -> Record:
+    """The record that the content of a file holds; `load` says the rest."""
     try:
-        record: Record = _unsealed(path, content, _adapter(kind))
+        record: Record = _unsealed(path, content, _adapter(kind), sealed_as)
         return record
     except ValueError as error:
         first = str(error).strip().splitlines()[0]
         raise Spoiled(f"{path}: cannot be read, since it is truncated or was edited: {first}; {cure}") from None
 
 
-def _unsealed(path: Path | str, content: bytes, adapter: TypeAdapter[Record]) -> Record:
+def _unsealed(path: Path | str, content: bytes, adapter: TypeAdapter[Record], sealed_as: str) -> Record:
     """The record of a file's content.
 
     Raises ValueError where the content is not what the seal says, and SuiteError where its form is newer than the suite.
@@ -115,10 +122,12 @@ def _unsealed(path: Path | str, content: bytes, adapter: TypeAdapter[Record]) ->
         if not isinstance(plain, dict):
             raise ValueError("it is no record")
         _check_form(path, plain.get("form", 0))
-        if "form" in plain:
+        if plain.keys() & {"form", "kind", "sha256"}:
             raise ValueError("it is laid out in another way than it was written")
         return adapter.validate_python(plain)
     _check_form(path, int(head["form"]))
+    if int(head["form"]) < 1 or head["kind"].decode() != sealed_as:
+        raise ValueError("its first lines are not those that it was written with")
     if _digest(content[head.end() :]).encode() != head["digest"]:
         raise ValueError("its content is not what its digest says")
     if _NULL_SCORE.search(content):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +15,12 @@ from ..errors import SuiteError
 from ..keys import digest
 from ..spec import Grade, Machine, Point
 from ..trial import FAULTS, Evaluation, Grading, Learning, Outcome, Status, Timed, Timing, Trial
-from .files import Spoiled, dump, finite, load, seal, write
+from .files import Spoiled, dump, finite, load, parse, seal, write
 from .ledger import Ledger
 
 CURE = "it counts as not done, and the next run does its work again"
 HOLDER = ".holder"
-LEDGER, LEDGER_CURE = "ledger.json", "delete the file and run the plan again: finished trials are kept"
+LEDGER, LEDGER_KIND, LEDGER_CURE = "ledger.json", "ledger", "delete the file and run the plan again: finished trials are kept"
 
 Record = TypeVar("Record")
 
@@ -156,8 +156,16 @@ class Store:
         Raises SuiteError where a newer version of the suite wrote the file.
         """
         path = self.path(kind, key)
+        return self._checked(path, key, lambda: load(path, KINDS[kind], CURE, kind))
+
+    def parsed(self, kind: str, key: str, content: bytes) -> Any:
+        """The record that the content of its file holds; None where that is spoiled, which is noted."""
+        path = self.path(kind, key)
+        return self._checked(path, key, lambda: parse(path, content, KINDS[kind], CURE, kind))
+
+    def _checked(self, path: str, key: str, read: Callable[[], Any]) -> Any:
         try:
-            record = load(path, KINDS[kind], CURE)
+            record = read()
             named = getattr(record, "key", key)
             if named != key:
                 raise Spoiled(f"{path}: holds the record of another key, {named}; {CURE}")
@@ -301,7 +309,7 @@ class Store:
 
     def ledger(self) -> Ledger | None:
         """Which key stands for each cell of the plan; None where nothing was run."""
-        return load(self.folder / LEDGER, Ledger, LEDGER_CURE)
+        return load(self.folder / LEDGER, Ledger, LEDGER_CURE, LEDGER_KIND)
 
     @property
     def ledger_keys(self) -> frozenset[str]:
@@ -314,7 +322,7 @@ class Store:
         before = self.ledger()
         if before is None or dump(ledger) != dump(before):
             self.check_held()
-            write(self.folder / LEDGER, seal("ledger", ledger))
+            write(self.folder / LEDGER, seal(LEDGER_KIND, ledger))
         self._ledger_kept = True
 
 

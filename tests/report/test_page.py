@@ -138,10 +138,10 @@ def test_manifest_is_true(drawn: Callable[[Make], Path]) -> None:
     folder = drawn(mixed)
     digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
     del digests["manifest.json"]
-    fingerprint = inputs.fingerprint(Store(folder.parents[1], "synthetic"), working(), None)
+    made_of = inputs.gathered(Store(folder.parents[1], "synthetic"), working(), None)
     manifest = json.loads((folder / "manifest.json").read_text())
     rests, sources = manifest.pop("rests"), manifest.pop("sources")
-    assert manifest == {"inputs": fingerprint, "stale": [], "sha256": digests}
+    assert manifest == {"inputs": made_of.fingerprint, "stale": [], "sha256": digests, "made_of": made_of.plain}
     keys = set(pd.read_csv(folder / "results.csv")["key"])
     assert {key for rows in rests.values() for own in rows.values() for key in own} <= keys
     assert set(rests) <= set(re.findall(r'id="([^"]*)"', text_of(folder)))
@@ -304,14 +304,14 @@ def test_a_store_without_results_is_said(tmp_path: Path) -> None:
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, remove: Callable[[], None]) -> None:
     """Let something be removed while a report is being written, after its first look at the store."""
-    whole = inputs.fingerprint
+    whole = inputs.gathered
 
-    def fingerprint(*arguments: object) -> str:
-        value = whole(*arguments)  # type: ignore[arg-type]
+    def gathered(*arguments: object) -> inputs.Inputs:
+        made_of = whole(*arguments)  # type: ignore[arg-type]
         remove()
-        return value
+        return made_of
 
-    monkeypatch.setattr(inputs, "fingerprint", fingerprint)
+    monkeypatch.setattr(inputs, "gathered", gathered)
 
 
 def test_a_trial_that_vanishes_meanwhile_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

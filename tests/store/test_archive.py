@@ -73,6 +73,44 @@ def test_an_archive_takes_no_other_files_place_and_leaves_out_what_is_spoiled(
         pack(Store(tmp_path, "absent"), tmp_path / "none.zip", "")
 
 
+def test_the_store_is_held_and_each_file_is_read_once(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.writing(), pytest.raises(SuiteError, match="another run is at work here"):
+        pack(Store(tmp_path / "runs", "mine"), tmp_path / "held.zip", "")
+    read: list[Path] = []
+    whole = Path.read_bytes
+
+    def once(path: Path) -> bytes:
+        """Read a file, which somebody edits right after."""
+        content = whole(path)
+        if path.parent.name in {"trials", "evaluations", "checkpoints"}:
+            read.append(path)
+            path.write_bytes(content + b" ")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", once)
+    pack(store, tmp_path / "edited.zip", "")
+    monkeypatch.undo()
+    assert sorted(read) == sorted({*read})
+    assert len(read) == 6
+    assert unpack(tmp_path / "edited.zip", tmp_path / "elsewhere").taken == {"trials": 2, "evaluations": 2, "checkpoints": 2}
+
+
+def test_a_capsule_holds_a_store_among_other_files_and_gives_it_back(tmp_path: Path, store: Store) -> None:
+    pack(store, tmp_path / "capsule.zip", "", lambda: {"README.md": b"read me", "runs/mine/report/index.html": b"a page"})
+    with zipfile.ZipFile(tmp_path / "capsule.zip") as capsule:
+        assert {"README.md", "runs/mine/ledger.json", "runs/mine/report/index.html"} < set(capsule.namelist())
+    assert unpack(tmp_path / "capsule.zip", tmp_path / "elsewhere").taken == {"trials": 2, "evaluations": 2, "checkpoints": 2}
+    assert not (tmp_path / "elsewhere" / "mine" / "report").exists()
+    assert not (tmp_path / "elsewhere" / "README.md").exists()
+
+    def escape(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        files["runs/mine/../../outside"] = b""
+        manifest["files"]["runs/mine/../../outside"] = "0"
+
+    with pytest.raises(SuiteError, match="which is no file of a store"):
+        unpack(rewritten(tmp_path / "capsule.zip", escape), tmp_path / "third")
+
+
 def alter(files: dict[str, bytes], _: dict[str, Any]) -> None:
     name = next(name for name in files if name.startswith("trials/"))
     files[name] = files[name].replace(b"0.25", b"0.24")
@@ -101,7 +139,7 @@ def other_plan(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
 
 
 def newer(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
-    manifest["form"] = 2
+    manifest["form"] = 3
 
 
 def none(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
@@ -117,7 +155,7 @@ def none(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
         (unlisted, "do not agree on trials/0123.json"),
         (lacking, "do not agree on ledger.json"),
         (other_plan, r"names the plan '\.\./\.\./outside'"),
-        (newer, "is of form 2, which version .* of the suite wrote, and this one reads forms up to 1; upgrade"),
+        (newer, "is of form 3, which version .* of the suite wrote, and this one reads forms up to 2; upgrade"),
         (none, "has no manifest.json that can be read"),
     ],
 )
