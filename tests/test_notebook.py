@@ -33,7 +33,7 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path) -> None:
         shutil.copy(EXAMPLES / name, tmp_path)
     done = subprocess.run([sys.executable, "-c", EXECUTED], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    cells = {cell.source.splitlines()[0]: cell for cell in nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells}
+    cells = {cell.source.splitlines()[0]: cell for cell in nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells}  # type: ignore[no-untyped-call]
     comparison = cells['done = suite.run("first_steps.toml", variants=["lstm", mgu], seeds=[0, 1], device="cpu", track=False)']
     printed = "".join(output.get("text", "") for output in comparison.outputs)
     assert "plan first_steps on cpu: 4 trials, 0 finished before, 4 to do" in printed
@@ -47,5 +47,5 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_notebook_is_stored_without_outputs() -> None:
-    notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", as_version=4)
+    notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     assert not any(cell.outputs or cell.execution_count for cell in notebook.cells if cell.cell_type == "code")

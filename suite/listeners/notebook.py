@@ -34,7 +34,7 @@ class Output:
         from IPython.display import display
 
         self._shown = self._clock()
-        self._handle = display(self._content(), raw=True, display_id=True)
+        self._handle = display(self._content(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
     def heard(self) -> None:
         """Show how things are now, where that was not done just before."""
