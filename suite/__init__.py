@@ -11,6 +11,7 @@ from .shown import Bar, Element, Listing, Part, Plot, Prose, Table
 from .spec import (
     Batch,
     Corruption,
+    Executor,
     Goal,
     Listener,
     Measure,
@@ -35,6 +36,7 @@ __all__ = [
     "Claim",
     "Corruption",
     "Element",
+    "Executor",
     "Expectation",
     "Goal",
     "Listener",

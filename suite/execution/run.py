@@ -17,8 +17,9 @@ from ..store.selection import Selection
 from ..store.store import Store, done
 from ..trial import BASELINE, FAULTS, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
+from .choosing import Chosen
 from .events import Event
-from .executor import POLL_SECONDS, Died, Executor, answer, bounds_of
+from .executor import POLL_SECONDS, Died, Pool, answer, bounds_of
 from .keeping import Keeping
 from .outcomes import outcomes_of, told, tried_again
 from .populations import companions, lacking, populations, trained_before
@@ -30,6 +31,7 @@ UNLIMITED = Limits()
 class Work:
     """A plan made ready to run on this machine: what it asks for, and what the store has of each.
 
+    executor: where its populations are trained
     plan: whole; request: which part of it is asked for, which selection, trials, timings and gradings are of
     outcomes, timed, grades: what the store has, by key
     """
@@ -40,6 +42,7 @@ class Work:
     registry: Registry
     store: Store
     machine: Machine
+    executor: Chosen
     trials: tuple[Trial, ...]
     timings: tuple[Timing, ...]
     gradings: tuple[Grading, ...]
@@ -72,7 +75,7 @@ class Work:
         return frozenset(label for label, grade in graded if grade and not grade.failed and not grade.unresumable)
 
 
-def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience, workers: int) -> dict[str, Outcome]:
+def run_trials(work: Work, invocation: Invocation, executor: Pool, audience: Audience, workers: int) -> dict[str, Outcome]:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
 
     Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
@@ -87,7 +90,7 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     return training.finish()
 
 
-def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
+def _jobs(work: Work, workers: int, executor: Pool) -> Iterator[worker.Job]:
     """The pending trials as jobs: populations to train, and trained ones that lack an evaluation."""
     store, outcomes, resumable = work.store, work.outcomes, work.resumable
     keeping = Keeping(store.unfinished, work.plan.limits.checkpoint)
@@ -109,7 +112,7 @@ def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: i
 class _Training:
     """The jobs of one run on their way, and what has come of them."""
 
-    def __init__(self, work: Work, invocation: Invocation, executor: Executor, audience: Audience) -> None:
+    def __init__(self, work: Work, invocation: Invocation, executor: Pool, audience: Audience) -> None:
         self._store, self._limits, self._machine = work.store, work.plan.limits, invocation.machine
         self._executor, self._audience = executor, audience
         self._waiting = {trial.key: trial for trial in work.pending}
@@ -208,7 +211,7 @@ def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     audience.tell("suite_validated", trial=trial, validation=event.validation)
 
 
-def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
+def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
     lacking = {timing.key: timing for timing in work.untimed}
     beside = {(timing.engine, timing.shape) for timing in lacking.values()}
@@ -225,7 +228,7 @@ def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
                 audience.tell("suite_timed", timing=timing, timed=timed)
 
 
-def timed_together(executor: Executor, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
+def timed_together(executor: Pool, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
     """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
     try:
         yield from _timed(executor, group, limits)
@@ -239,7 +242,7 @@ def timed_together(executor: Executor, group: Sequence[Timing], limits: Limits =
                 yield timing, Timed(failed=str(error))
 
 
-def _timed(executor: Executor, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
+def _timed(executor: Pool, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
     bounds = bounds_of(limits, len(group), beside=max(timing.rule.seconds for timing in group))
     rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds))
@@ -258,7 +261,7 @@ def _timed(executor: Executor, group: Sequence[Timing], limits: Limits) -> list[
     return timed
 
 
-def run_grades(work: Work, executor: Executor, audience: Audience) -> Work:
+def run_grades(work: Work, executor: Pool, audience: Audience) -> Work:
     """Grade the variants the store has no grade of; the work with all grades."""
     grades = dict(work.grades)
     for grading in work.ungraded:
