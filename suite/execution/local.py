@@ -91,11 +91,12 @@ class _Warden:
 class LocalPool:
     """A pool of so many processes, each doing one call at a time.
 
-    What a call prints is shown on standard error when it ends well, shortened where it is long; with Died it comes in its output.
+    What a call prints is shown when it ends well, on standard error unless `show` says, shortened where it is long; with Died it comes in
+    its output.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, show: Callable[[str], object] | None = None) -> None:
+        self._workers, self._show = workers, show
         self._waiting: deque[_Call] = deque()
         self._wardens: list[_Warden] = []
         self._resources = contextlib.ExitStack()
@@ -205,7 +206,7 @@ class LocalPool:
             call.future.set_exception(Died(ended.reason, ended.status, ended.printed))
             return
         if ended.printed:
-            sys.stderr.write(ended.printed)
+            (self._show or sys.stderr.write)(ended.printed)
         try:
             well, answer = pickle.loads(ended.answer)
         except Exception as error:  # of classes that are not here

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from .. import machine
 from ..listeners.announce import Audience
@@ -25,6 +26,9 @@ from .outcomes import outcomes_of, told, tried_again
 from .populations import companions, lacking, populations, trained_before
 
 UNLIMITED = Limits()
+
+WATCHED = 64
+"""The first one to end is waited for among so many: those that were submitted first, and so are at work."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,15 @@ class _Training:
         self._standing = {trial.key for trial in work.trials} | work.store.ledger_keys
         self._outcomes = dict(work.outcomes)
         self._futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
+        self._ended: deque[Future[tuple[Outcome, ...]]] = deque()  # so that nobody looks at all of them for each one that ends
         self._validated: dict[str, int] = {}  # the step of the last validation that was told of, or that it goes on after, by key
         self._faults = 0
 
     def submit(self, job: worker.Job) -> None:
         if any(trial.key in self._waiting for trial in job.trials):
-            self._futures[self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))] = job
+            future = self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))
+            self._futures[future] = job
+            future.add_done_callback(self._ended.append)
 
     def finish(self) -> dict[str, Outcome]:
         """Wait for every job and those that come of it; the outcomes by key.
@@ -132,14 +139,15 @@ class _Training:
         Raises SuiteError as soon as the store is seen to be gone.
         """
         while self._futures:
-            self._executor.wait(self._futures, POLL_SECONDS)
+            self._executor.wait(list(islice(self._futures, WATCHED)), POLL_SECONDS)
             self._store.check_held()
-            ended = [future for future in self._futures if future.done()]
+            ended = [self._ended.popleft() for _ in range(len(self._ended))]
             for event in self._executor.events():
                 if event.note or event.key in self._waiting:
                     self._hear(event)
             for future in ended:
-                self._end(self._futures.pop(future), future)
+                if future in self._futures:  # else it was cancelled
+                    self._end(self._futures.pop(future), future)
             if self._stopped:
                 self._skip_the_rest()
         unfinished.clear(self._store.unfinished)

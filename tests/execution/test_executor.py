@@ -182,15 +182,14 @@ class Processes(Contract):
         assert len(shown.err) < 50_000
 
     def test_temporary_files_are_gone_after_their_call(self, executor: Pool) -> None:
-        file = answer(executor, executor.submit(_write_temporary))
-        assert not file.exists()
-        assert file.is_relative_to(executor.channel.parent)
-        assert answer(executor, executor.submit(os.listdir, file.parents[1])) is not None
+        assert not answer(executor, executor.submit(_write_temporary)).exists()
+        assert not answer(executor, executor.submit(_write_temporary)).exists()
 
     def test_a_call_that_goes_elsewhere_takes_no_other_along(self, executor: Pool, tmp_path: Path) -> None:
+        place = answer(executor, executor.submit(os.getcwd))
         for _ in range(4):
             answer(executor, executor.submit(os.chdir, tmp_path))
-        assert {answer(executor, executor.submit(os.getcwd)) for _ in range(4)} == {os.getcwd()}
+        assert {answer(executor, executor.submit(os.getcwd)) for _ in range(4)} == {place}
 
     def test_a_fork_that_comes_back_gives_no_second_answer(self, executor: Pool) -> None:
         for _ in range(4):
@@ -280,6 +279,11 @@ class TestLocal(Processes):
     def executor(cls) -> Iterator[Pool]:
         with LocalPool(2) as executor:
             yield executor
+
+    def test_temporary_files_lie_in_the_pools_own_folder_which_stays(self, executor: Pool) -> None:
+        file = answer(executor, executor.submit(_write_temporary))
+        assert file.is_relative_to(executor.channel.parent)
+        assert answer(executor, executor.submit(os.listdir, file.parents[1])) is not None
 
 
 class TestInline(Contract):
