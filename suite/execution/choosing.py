@@ -26,9 +26,8 @@ class Chosen:
 
         Raises SuiteError where the executor cannot be reached, or has not what its options ask for.
         """
-        if workers is None or self.inline:
-            return self.noun.workers(device, **self.options)
-        return workers
+        room = self.noun.workers(device, **self.options)  # asked for a given number too, since there may be none
+        return room if workers is None or self.inline else workers
 
     @property
     def inline(self) -> bool:

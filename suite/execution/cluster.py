@@ -29,7 +29,8 @@ SURROUNDINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a process without GPUs keeps the variables that say which are visible
 }
 
-UNSHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
+UNSHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".gitignore", ".rayignore")
+"""Files that nobody imports; by those that name others to leave out, Ray would leave out drop-ins."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from suite.execution.run import Work
 from suite.plan import schema
 from suite.trial import Trial, Validation
 
-from ..running import tiny_plan
+from ..running import suite, tiny_plan
 from .test_executor import Processes
 
 pytestmark = [
@@ -100,7 +102,7 @@ class Killing:
 
 
 def prepared(folder: Path, runs: str, executor: str) -> Work:
-    longer = {"steps = 20": "steps = 2000", "validate_every = 10": "validate_every = 20", "seeds = [0, 1]": "seeds = [0, 1, 2, 3]"}
+    longer = {"steps = 20": "steps = 800", "validate_every = 10": "validate_every = 20", "seeds = [0, 1]": "seeds = [0, 1, 2, 3]"}
     longer |= {'["lstm", "gru"]': '["gru"]', ', { name = "noisy", lengths = [6] }': ""}
     plan = schema.limited(schema.load(str(tiny_plan(folder, **longer))), executor, checkpoint=0.2)
     return api.prepare(plan, folder / runs, "cpu")
@@ -124,6 +126,39 @@ def test_a_node_that_dies_costs_what_was_lost_alone(tmp_path: Path, cluster: Any
     here = api.execute(prepared(tmp_path, "local", "local"), workers=2, options={"track": False}).work
     assert learned(there) == learned(here)
     assert {path.name for path in (tmp_path / "ray/tiny/checkpoints").iterdir()} == {f"{key}.pt" for key in here.outcomes}
+
+
+MINE = """
+    import torch
+    from torch import nn
+
+    from suite import Variant, hookimpl
+
+    from ._helper import SCALE
+
+    class Mine(nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.linear = nn.Linear(input_size, hidden_size)
+            print("made in", __file__)
+
+        def forward(self, x):  # (B, T, D) -> (B, T, H)
+            return torch.tanh(SCALE * self.linear(x)).cumsum(1)
+
+    @hookimpl
+    def suite_variants():
+        yield Variant("mine", Mine)
+"""
+
+
+def test_drop_ins_and_their_helpers_are_shipped(tmp_path: Path, ray: object) -> None:  # noqa: ARG001
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(dedent(MINE))
+    (tmp_path / "plugins" / "_helper.py").write_text("SCALE = 0.5\n")
+    plan = tiny_plan(tmp_path, **{'["lstm", "gru"]': '["mine"]', ', { name = "noisy", lengths = [6] }': ""})
+    done = suite("run", plan, "--path", ".", "--device", "cpu", "--executor", "ray", cwd=tmp_path)
+    assert re.search(r"made in \S*/working_dir_files/\S*/plugins/mine\.py", done.stderr)
+    assert len(list((tmp_path / "runs/tiny/checkpoints").iterdir())) == 2
 
 
 @pytest.mark.parametrize("asked", ["gpus=1", "cpus=1000"])
