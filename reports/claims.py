@@ -30,7 +30,7 @@ def draw(results: Results) -> Iterator[Prose | Table | Plot | Part]:
     absent = [each for each in ruled if each.ruling == "not asked"]
     if absent:
         reasons = "; ".join(
-            f"{each.claim.sentence.rstrip('.')} ({', '.join(dict.fromkeys(part.why for part in each.found if part.why))})"
+            f"{each.claim.sentence.rstrip('.')} ({', '.join(dict.fromkeys(part.why for part in each.evidence if part.why))})"
             for each in absent
         )
         yield Prose(f"Not asked by this plan: {reasons}.")
@@ -71,10 +71,10 @@ def counted(asked: list[verdict.Ruled]) -> str:
 
 
 def found(ruled: verdict.Ruled) -> str:
-    return " ".join(f"{said(part)}." for part in ruled.found)
+    return " ".join(f"{said(part)}." for part in ruled.evidence)
 
 
-def said(part: verdict.Found) -> str:
+def said(part: verdict.Evidence) -> str:
     """One expectation in a line: who, in what, by how much, and what that says."""
     wanted = part.expectation
     against = "" if wanted.against == verdict.BASELINE else f" against {wanted.against}"
@@ -99,7 +99,7 @@ def differences(asked: list[verdict.Ruled]) -> DataFrame:
             "state": part.state,
         }
         for ruled in asked
-        for part in ruled.found
+        for part in ruled.evidence
         if part.effect.n and part.expectation.quantity != "time"
     ]
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "expected", "state"])

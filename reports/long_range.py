@@ -47,11 +47,11 @@ def trained(scored: DataFrame, look: dict[str, figures.Look]) -> Plot:
         log=("x",),
         points=rows,
     )
-    told = figures.told(nothing, everything, "skills") if len(seen) else ""
+    note = figures.left_out(nothing, everything, "skills") if len(seen) else ""
     return Plot(
         "long_range_skill",
         figure,
-        f"Skill on the test stream of the trained length; bands are the range over seeds (thin lines: few seeds), a diverged trial counts as 0.{told}",
+        f"Skill on the test stream of the trained length; bands are the range over seeds (thin lines: few seeds), a diverged trial counts as 0.{note}",
         finding=_findings.furthest(scored, look),
         data=means,
         rests=verdict.rests(scored),

@@ -32,10 +32,10 @@ def draw(results: Results) -> Iterator[Prose | Plot | Table | Part]:
         for name, rows in verdict.scores(results, "robustness", "half_point", solved=True).groupby("condition", sort=False)
     ]
     nobody = [cell for cell in dict.fromkeys(figures.cells(tested)) if cell not in figures.cells(solved)]
-    told = f" Nobody solved {'; '.join(nobody)}: there is nothing to show for it." if nobody else ""
+    note = f" Nobody solved {'; '.join(nobody)}: there is nothing to show for it." if nobody else ""
     yield Prose(
         "Only models that solved the undamaged task are shown: a model that has learned nothing loses nothing, which is not robustness. "
-        f"What the answer depends on (such as the marked numbers) is never damaged.{told}"
+        f"What the answer depends on (such as the marked numbers) is never damaged.{note}"
     )
     if drawn or tables:
         by_cell = [kept_by_cell(verdict.retained(results), look)] if drawn else []
@@ -87,12 +87,12 @@ def kept(rows: DataFrame, results: Results, look: Looks) -> Plot:
     seen = seen if len(seen) else rows
     means = stats.spreads(seen, ["panel", "variant"])
     figure = dotted(means, seen, look)
-    told = figures.told(nothing, everything, "marks") if len(seen) < len(rows) else ""
+    note = figures.left_out(nothing, everything, "marks") if len(seen) < len(rows) else ""
     return Plot(
         "robustness_kept",
         figure,
         "Area under the skill curve, from the clean input to the harshest severity, over the clean skill: each trial that solved its task, their mean and "
-        f"range over all tasks and lengths. Who solved less has fewer marks here; the answer pairs them.{told}",
+        f"range over all tasks and lengths. Who solved less has fewer marks here; the answer pairs them.{note}",
         finding=_findings.on_axis(verdict.answer(results), look, "robustness", "more robust", "less robust"),
         data=means,
         rests=verdict.rests(rows),
@@ -106,14 +106,14 @@ def kept_by_cell(rows: DataFrame, look: Looks) -> Plot:
     seen, nothing, everything = figures.apart(rows, ["value"])
     shown = seen if len(seen) else rows
     means = stats.spreads(shown, ["panel", "variant"])
-    told = figures.told(nothing, everything, "marks").replace("\n", ", ") if len(seen) else ""
+    note = figures.left_out(nothing, everything, "marks").replace("\n", ", ") if len(seen) else ""
     places = zip(means["mean"], means["variant"], means["panel"], strict=True)
     ordered = sorted((float(mean), f"{look[name].label}, {panel}".replace("\n", ", ")) for mean, name, panel in places)
     (least, worst), (most, best) = ordered[0], ordered[-1]
     return Plot(
         "robustness_cells",
         dotted(means, shown, look),
-        f"The part of the clean skill that is kept, by task and length.{told}",
+        f"The part of the clean skill that is kept, by task and length.{note}",
         finding=f"From {least:.2f} ({worst}) to {most:.2f} ({best}) of the clean skill is kept",
         data=means,
         rests=verdict.rests(rows),

@@ -26,7 +26,8 @@ from .spec import (
 
 if TYPE_CHECKING:
     from . import ops
-    from .api import load, run
+    from .api import run
+    from .loaded import draw, load
     from .report import figures, stats, verdict
     from .training.data import test_stream
 
@@ -54,6 +55,7 @@ __all__ = [
     "Task",
     "Unavailable",
     "Variant",
+    "draw",
     "figures",
     "hookimpl",
     "load",
@@ -68,12 +70,13 @@ __all__ = [
 LATER = {"figures": "report.figures", "ops": "ops", "stats": "report.stats", "verdict": "report.verdict"}
 """Modules that plugins build on, imported when first needed, so that `suite --help` answers at once."""
 
+FUNCTIONS = {"draw": "loaded", "load": "loaded", "run": "api", "test_stream": "training.data"}
+"""Functions, and the modules that have them, imported likewise."""
+
 
 def __getattr__(name: str) -> Any:
     if name in LATER:
         return importlib.import_module(f"suite.{LATER[name]}")
-    if name in {"load", "run"}:
-        return getattr(importlib.import_module("suite.api"), name)
-    if name == "test_stream":
-        return importlib.import_module("suite.training.data").test_stream
+    if name in FUNCTIONS:
+        return getattr(importlib.import_module(f"suite.{FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'suite' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Prepares plans, carries them out, writes reports and loads trained models: what the command line and Python call."""
+"""Prepares plans, carries them out and writes reports: what the command line and Python call."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import machine
+from . import dropins, machine
 from .errors import SuiteError
 from .execution.choosing import Chosen, chosen, manned
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
+from .plan.choices import parse_seeds
 from .plan.fairness import memory_of
 from .plan.narrowing import narrow
 from .plan.schema import Plan, Request
+from .registry.extract import importable
 from .registry.finder import absent_roots, discover, search_path
 from .registry.registry import Registry
-from .registry.sources import changed, harness_sources
-from .spec import Grade, Value
+from .registry.sources import changed
+from .spec import Grade, Value, Variant
 from .store import standing
 from .store.ledger import Entered, Ledger, check_origin, entered
 from .store.selection import Selection, select
-from .store.store import Accepted, Store, StoredTrial
+from .store.store import Accepted, Store
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from .listeners.announce import Audience
     from .report.inputs import Written
     from .report.lint import Lint
-    from .training.model import Model
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _planned(plan: Plan, registry: Registry, device: str) -> tuple[tuple[Trial, 
 def _placed(request: Request, runs: Path) -> Request:
     """The request with where it is run; folders are named from the working directory on where they lie in it."""
     working = Path.cwd()
-    path = [str(folder.relative_to(working) if folder.is_relative_to(working) else folder) for folder in search_path()]
+    searched = (*search_path(), *dropins.ADDED)
+    path = [str(folder.relative_to(working) if folder.is_relative_to(working) else folder) for folder in searched]
     return replace(request, path=tuple(path), runs="" if runs == Path("runs") else str(runs))
 
 
@@ -284,9 +286,9 @@ def _selection(plan: Plan, request: Request, registry: Registry, ledger: Ledger 
 def run(
     plan: str | Path | Plan,
     *,
-    variants: str | Sequence[str] | None = None,
+    variants: str | Variant | Sequence[str | Variant] | None = None,
     tasks: str | Sequence[str] | None = None,
-    seeds: int | None = None,
+    seeds: int | Sequence[int] | None = None,
     device: str = "auto",
     workers: int | None = None,
     executor: str | None = None,
@@ -303,92 +305,62 @@ def run(
     """Run a plan and return what it gave: the answer, the tables behind it, the report and its figures.
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
-    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger (it says which
-    variables must be set for that)
+    variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
+    seeds: how many, from 0 on, or which
+    workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
     executor: where to train in place of the plan's, such as ``"local"`` or ``"ray(address=auto)"``
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
     died, and after how many failures no trial is begun; fail_fast: after the first
     checkpoint: seconds in place of the plan's between two moments from which an interrupted training goes on
     whole: return all that the plan's store holds, not what was asked for alone
-    options: those of listeners, such as ``track=False`` to keep trials out of MLflow and ``progress=True`` to see them
+    options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.
     """
     from .finished import Finished
+    from .listeners.progress import watched
     from .store import frame
 
-    source = "" if isinstance(plan, Plan) else str(plan)
-    loaded = plan if isinstance(plan, Plan) else schema.load(source)
-    _check_keywords(seeds, options)
+    _check_keywords(options)
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
+    source = "" if isinstance(plan, Plan) else str(plan)
     failures = 1 if fail_fast else max_failures
-    loaded = schema.limited(loaded, executor, timeout=timeout, memory=memory, retries=retries, max_failures=failures, checkpoint=checkpoint)
-    work = prepare(loaded, Path(runs), device, Request(source, _listed(variants), _listed(tasks), seeds))
-    for fault in work.store.spoiled.values():
-        warnings.warn(fault, stacklevel=2)
-    done = execute(work, workers, options)
-    return Finished(frame.read(work.store, None if whole else work.selection), done.report)
+    limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
+    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, **limits)
+    names, defined = _named(variants)
+    with importable(defined, Store(Path(runs), loaded.name).defined):
+        work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
+        for fault in work.store.spoiled.values():
+            warnings.warn(fault, stacklevel=2)
+        done = execute(work, workers, {"progress": watched(), **options})
+        return Finished(frame.read(work.store, None if whole else work.selection), done.report)
 
 
-def _check_keywords(seeds: int | None, options: Mapping[str, Value]) -> None:
-    """Raises SuiteError for an option of a listener that is meant as a keyword of `run`, and for seeds that are not a count."""
+def _check_keywords(options: Mapping[str, Value]) -> None:
+    """Raises SuiteError for an option of a listener that is meant as a keyword of `run`."""
     own = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
         if close := difflib.get_close_matches(option, own, n=1, cutoff=0.85):
             raise SuiteError(f"run takes no '{option}'; did you mean '{close[0]}'?")
-    if seeds is not None and type(seeds) is not int:
-        raise SuiteError(f"seeds is {seeds!r}; it takes how many there are to be, such as 3")
+
+
+def _named(variants: str | Variant | Sequence[str | Variant] | None) -> tuple[str | None, tuple[Variant, ...]]:
+    """Variants by name, as they stand on the command line, and those of them that were handed over as objects.
+
+    Raises SuiteError for what is neither a name nor a Variant.
+    """
+    if variants is None or isinstance(variants, str):
+        return variants, ()
+    entries = [variants] if isinstance(variants, Variant) else list(variants)
+    for entry in entries:
+        if not isinstance(entry, str | Variant):
+            shown = f"the class {entry.__name__}" if isinstance(entry, type) else type(entry).__name__
+            raise SuiteError(f"variants names {shown}; it takes names, and Variant objects such as Variant('mine', Mine)")
+    defined = {id(entry): entry for entry in entries if isinstance(entry, Variant)}
+    return _listed([entry if isinstance(entry, str) else entry.name for entry in entries]), tuple(defined.values())
 
 
 def _listed(names: str | Sequence[str] | None) -> str | None:
     """Names as they stand on the command line."""
     return names if names is None or isinstance(names, str) else ",".join(names)
-
-
-def load(key: str, runs: str | Path = "runs", *, stale: bool = False) -> Model:
-    """The trained model of a trial, on the CPU, in evaluation mode, with its best weights by validation.
-
-    key: the trial's key or the beginning of it, as `suite status` prints it
-    stale: whether to load weights though the variant or the task has changed since they were trained
-
-    Raises SuiteError where no trial, or more than one, has such a key, where it has no weights, and where the code behind them has
-    changed. Warns where only the suite's own code has.
-    """
-    import torch
-
-    from .training import model
-
-    files = sorted(Path(runs).resolve().glob(f"*/trials/{key}*.json")) if key.isalnum() else []
-    keys = {file.stem for file in files}
-    if len(keys) != 1:
-        raise SuiteError(f"{runs}: {len(keys) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
-    (stem,) = keys
-    stores = [Store(Path(runs), file.parent.parent.name) for file in files]
-    store = next((store for store in stores if store.checkpoint(stem).is_file()), stores[0])
-    stored, checkpoint = store.trial(stem), store.checkpoint(stem)
-    if stored is None or not checkpoint.is_file():
-        raise SuiteError(f"{files[0]}: has no trained weights beside it, in {checkpoint}")
-    trial, registry = stored.trial, discover()
-    if not stale:
-        _check_current(stored, registry)
-    variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
-    net = model.build(variant, trial.variant.options, task, trial.hidden_size, trial.engine, seed=0)
-    model.cast(net, getattr(torch, trial.training.dtype))
-    net.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
-    return net.eval()
-
-
-def _check_current(stored: StoredTrial, registry: Registry) -> None:
-    """Raises SuiteError where the plugins behind a trial have changed; warns where the suite has."""
-    trial = stored.trial
-    now = {**registry.variant(trial.variant.name).digests, **registry.task(trial.task.name).digests}
-    edited = [name for name, value in now.items() if trial.sources.get(name) != value]
-    if edited:
-        raise SuiteError(
-            f"{stored.key}: {', '.join(edited)} changed since it was trained, so its weights may not fit; `suite run` trains it again, "
-            "load(…, stale=True) takes it as it is"
-        )
-    own = [name for name, value in harness_sources("training.model").items() if trial.sources.get(name) != value]
-    if own:
-        warnings.warn(f"{stored.key}: {', '.join(own)} changed since it was trained", stacklevel=3)

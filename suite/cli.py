@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import keeping
+from . import completion, keeping, showing
 from .errors import SuiteError, nearest
+from .lines import painted
 from .options import (
     Checkpoint,
     Device,
@@ -29,6 +30,7 @@ from .options import (
     journal_options,
     listener_options,
     prepared,
+    request,
     say,
     warn,
     warn_of_broken,
@@ -45,7 +47,6 @@ app = typer.Typer(
     name="suite",
     help="Benchmark recurrent networks: speed, robustness to noise, long-range accuracy.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -96,7 +97,17 @@ def run(
 
         say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers))
     elif inline or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, executor, **limits):
+        tell_outline(plan, variants, tasks, seeds, options)
         executed(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers, options, runs)
+
+
+def tell_outline(plan: str, variants: str | None, tasks: str | None, seeds: str | None, options: Mapping[str, Value]) -> None:
+    """Say at once what is asked for: importing what trains and finding what is there take seconds."""
+    from .plan import schema
+    from .plan.outline import outline
+
+    if options.get("progress"):
+        say(outline(schema.load(plan), request(plan, variants, tasks, seeds)))
 
 
 def executed(work: Work, workers: int | None, options: Mapping[str, Value], runs: Path) -> None:
@@ -106,7 +117,7 @@ def executed(work: Work, workers: int | None, options: Mapping[str, Value], runs
 
     done = api.execute(work, workers, options, warn=warn)
     warn_of_stale(done.stale)
-    say(telling.text(telling.read(done.report)))
+    say(painted(telling.text(telling.read(done.report))))
     conclude(done.report, done.written, len(work.trials), done.work.ends, runs)
 
 
@@ -114,7 +125,7 @@ def told_of_settled(
     plan: str,
     variants: str | None,
     tasks: str | None,
-    seeds: int | None,
+    seeds: str | None,
     runs: Path,
     device: str,
     options: Mapping[str, Value],
@@ -127,14 +138,14 @@ def told_of_settled(
     from .plan import schema
 
     loaded = schema.limited(schema.load(plan), executor, **limits)
-    remembered = settled.recall(loaded, schema.Request(plan, variants, tasks, seeds), runs, device, options)
+    remembered = settled.recall(loaded, request(plan, variants, tasks, seeds), runs, device, options)
     if remembered is None:
         return False
     store, known = remembered
     if options.get("progress"):
         say(opening(loaded.name, known.device, known.trials, 0))
     warn_of_stale(known.stale)
-    say(known.answer)
+    say(painted(known.answer))
     conclude(store.report, False, known.trials, known.ends, runs)
     return True
 
@@ -173,12 +184,12 @@ def report(
     from .plan import schema
     from .registry.finder import discover
 
-    request = schema.Request(plan, variants, tasks, seeds)
-    if whole and request.lists:
-        raise SuiteError(f"--all shows everything, so it does not go with {request.lists[0]}")
+    asked = request(plan, variants, tasks, seeds)
+    if whole and asked.lists:
+        raise SuiteError(f"--all shows everything, so it does not go with {asked.lists[0]}")
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, request, whole=whole, form=form, warn=warn)
+    written = api.report(loaded, runs, asked, whole=whole, form=form, warn=warn)
     warn_of_stale(written.stale)
     say(str(written.folder / "index.html" if form == "html" else written.folder))
 
@@ -201,38 +212,10 @@ def answer(
 
     loaded = schema.load(plan)
     warn_of_broken(discover())
-    written = api.report(loaded, runs, schema.Request(plan, variants, tasks, seeds), warn=warn)
+    written = api.report(loaded, runs, request(plan, variants, tasks, seeds), warn=warn)
     warn_of_stale(written.stale)
     rows = telling.read(written.folder)
-    say(json.dumps(rows, indent=1) if as_json else telling.text(rows))
-
-
-@app.command()
-def status(
-    plan: PlanName,
-    variants: Variants = None,
-    tasks: Tasks = None,
-    seeds: Seeds = None,
-    device: Device = "auto",
-    runs: Runs = Path("runs"),
-    as_json: Json = False,
-    _path: SearchPath = None,
-) -> None:
-    """Show each trial of a plan with its key and whether it is done, and what changed since where it is not."""
-    from dataclasses import asdict
-
-    from . import status as states
-    from .plan import schema
-
-    known = states.remembered(schema.load(plan), schema.Request(plan, variants, tasks, seeds), runs, device)
-    rows = known or states.status(prepared(plan, variants, tasks, seeds, runs, device))
-    if as_json:
-        say(json.dumps([asdict(row) for row in rows], indent=1))
-        return
-    for row in rows:
-        say(f"{row.key}  {row.status:9} {row.cell}" + (f"  ({row.reason})" if row.reason else ""))
-    counts = {state: sum(row.status == state for row in rows) for state in dict.fromkeys(row.status for row in rows)}
-    say(", ".join(f"{count} {state}" for state, count in counts.items()))
+    say(json.dumps(rows, indent=1) if as_json else painted(telling.text(rows)))
 
 
 @app.command()
@@ -252,7 +235,7 @@ def lint(
     from . import api
     from .plan import schema
 
-    said = api.lint(schema.load(plan), device, schema.Request(plan, variants, tasks, seeds))
+    said = api.lint(schema.load(plan), device, request(plan, variants, tasks, seeds))
     if time:
         from . import estimate
 
@@ -260,49 +243,6 @@ def lint(
     say(json.dumps(said.plain(), indent=1) if as_json else said.text())
     if strict and said.warned:
         raise typer.Exit(1)
-
-
-@app.command()
-def log(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A trial's key, or the beginning of it, as `suite status PLAN` prints it.")],
-    runs: Runs = Path("runs"),
-) -> None:
-    """Show how a trial went: its validations, how it ended, and the traceback where it raised."""
-    from . import status as states
-
-    for line in states.log(key, runs):
-        say(line)
-
-
-@app.command("list")
-def list_(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="[variants|tasks|corruptions|measures|listeners|sections|claims|executors|plans]",
-            help="One kind; all by default.",
-        ),
-    ] = "all",
-    as_json: Json = False,
-    _path: SearchPath = None,
-) -> None:
-    """List the plugins found and the packaged plans."""
-    from . import status as states
-    from .registry.finder import discover
-
-    registry = discover()
-    warn_of_broken(registry)
-    kinds = states.catalogue(registry)
-    if what != "all" and what not in kinds:
-        raise SuiteError(f"cannot list '{what}'{nearest(what, kinds)}")
-    shown = kinds if what == "all" else {what: kinds[what]}
-    if as_json:
-        say(json.dumps(shown, indent=1))
-        return
-    for kind, rows in shown.items():
-        say(f"{kind}:")
-        for row in rows:
-            say(f"  {row['name']:16} {row['about']}")
 
 
 @app.command()
@@ -326,7 +266,12 @@ def new(
 
 @app.command()
 def check(
-    target: Annotated[str, typer.Argument(metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE|PACKAGE|all", help="name(option=value) checks one choice of options.", autocompletion=completion.plugins
+        ),
+    ],
     long: Annotated[bool, typer.Option("--long", help="The checks that take long, too.")] = False,
     as_json: Json = False,
     _path: SearchPath = None,
@@ -345,7 +290,7 @@ def check(
     else:
         failed = 0
         for line, bad in prose.report(subjects, long):
-            say(line)
+            say(painted(line[: prose.INDENT]) + line[prose.INDENT :])
             failed += bad
     if failed:
         raise typer.Exit(1)
@@ -362,16 +307,10 @@ def dashboard(
     raise typer.Exit(pages.serve(runs, port))
 
 
-@app.command()
-def doctor(runs: Runs = Path("runs"), _path: SearchPath = None) -> None:
-    """Say what the suite finds here: device, versions, threads, plugins, store."""
-    from . import status as states
-
-    for name, value in states.diagnose(runs).items():
-        say(f"{name:18} {value}")
-
-
-for word in (keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge):
+for word in (
+    *(showing.status, showing.watch, showing.list_, showing.log, showing.doctor),
+    *(keeping.clean, keeping.accept, keeping.export, keeping.import_, keeping.merge),
+):
     app.command(word.__name__.rstrip("_"))(word)
 
 

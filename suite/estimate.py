@@ -171,7 +171,7 @@ def describe(work: Work, workers: int | None) -> str:
         off = abs(trial.parameters - trial.budget) > TOLERANCE * trial.budget and work.plan.matching.rule == "parameters"
         flagged = flagged or off
         used = " ".join(dict.fromkeys(each.engine for each in trials))
-        carried = state.told({each.state_size for each in trials}, trial.causal)
+        carried = state.text({each.state_size for each in trials}, trial.causal)
         spent = sum(seconds for cell, seconds in answer.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}"))
         left = sum(each.key in pending for each in trials)
         lines.append(

@@ -47,22 +47,22 @@ def clean(
     reasons = [reason for reason, asked in asked_for.items() if asked]
     if bool(reasons) == whole:
         raise SuiteError("clean: say what is to go: --failed, --stale, --orphaned (or several of them), or --all")
-    if whole:
-        waste = cleaning.whole(store)
-    else:
+    planned = cleaning.Planned((), (), ())
+    if not whole:
         work = prepared(plan, None, None, None, runs, device)
-        waste = cleaning.wasted(work.store, reasons, cleaning.Planned(work.trials, work.timings, work.gradings))
+        planned = cleaning.Planned(work.trials, work.timings, work.gradings)
+    waste = cleaning.whole(store) if whole else cleaning.wasted(store, reasons, planned)
     if not waste:
         say(f"{store.folder}: there is nothing to remove")
         return
-    say(f"{store.folder}: {cleaning.told(waste)}")
+    say(f"{store.folder}: {cleaning.summary(waste)}")
     if not (yes or _agreed()):
         say("nothing was removed")
         return
     if whole:
         cleaning.remove_all(store)
     else:
-        cleaning.remove(store, waste)
+        waste = cleaning.remove(store, waste, reasons, planned)
     say(f"removed {len(waste)} files")
 
 
@@ -79,7 +79,9 @@ def _agreed() -> bool:
 def accept(
     plan: PlanName,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why they stand; the report shows it.")],
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY…", help="Keys of trials, as `suite status PLAN` prints them.")] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY…", help="Keys of trials, as `suite status PLAN --keys` prints them.")
+    ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="All that are stale.")] = False,
     device: Device = "auto",
     runs: Runs = Path("runs"),
@@ -89,7 +91,7 @@ def accept(
     from . import api
 
     if bool(keys) == stale:
-        raise SuiteError("accept: name the keys of trials (see `suite status PLAN`), or say --stale for all that are stale")
+        raise SuiteError("accept: name the keys of trials (see `suite status PLAN --keys`), or say --stale for all that are stale")
     if not why.strip():
         raise SuiteError("accept: --why is empty; say why the results stand")
     accepted = api.accept(prepared(plan, None, None, None, runs, device), keys, why.strip())

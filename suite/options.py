@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .errors import SuiteError
+from .lines import COLUMNS, painted
 
 if TYPE_CHECKING:
     from .execution.run import Work
+    from .plan.schema import Request
     from .registry.registry import Registry
     from .spec import Value
 
@@ -29,13 +33,25 @@ def search_too(folders: list[Path] | None) -> list[Path] | None:
 
 
 PlanName = Annotated[
-    str, typer.Argument(metavar="PLAN", help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.")
+    str,
+    typer.Argument(
+        metavar="PLAN",
+        help="A packaged plan's name (see `suite list plans`) or the path of a .toml file.",
+        autocompletion=completion.plans,
+    ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results are kept.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Variants = Annotated[str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N−1 instead of the plan's.")]
+Variants = Annotated[
+    str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.", autocompletion=completion.variants)
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks instead of the plan's; those it has keep their lengths and steps.", autocompletion=completion.tasks),
+]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="N|[A,B,…]", help="Seeds instead of the plan's: so many from 0 on, or these in brackets.")
+]
 Where = Annotated[
     str | None,
     typer.Option("--executor", metavar="NAME", help="Where to train, as `suite list executors` names it: NAME or 'NAME(option=value)'."),
@@ -57,7 +73,22 @@ SearchPath = Annotated[
 
 
 def say(text: str = "") -> None:
-    typer.echo(text)
+    """Print a text; its colours are left out where there is no terminal, and where NO_COLOR is set."""
+    typer.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def say_table(table: Sequence[Sequence[str]]) -> None:
+    """Print lines of fields under each other; with its columns as lines where it would be too wide."""
+    widths = _widths(table)
+    if sum(widths) + 2 * len(widths) > COLUMNS:
+        table = [list(column) for column in zip(*table, strict=True)]
+        widths = _widths(table)
+    for line in table:
+        say(painted("  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip()))
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def warn(text: str) -> None:
@@ -95,11 +126,22 @@ def warn_of_broken(registry: Registry) -> None:
         warn(note)
 
 
+def request(plan: str, variants: str | None, tasks: str | None, seeds: str | None) -> Request:
+    """What is asked for of a plan.
+
+    Raises SuiteError for seeds that are none.
+    """
+    from .plan.choices import parse_seeds
+    from .plan.schema import Request
+
+    return Request(plan, variants, tasks, parse_seeds(seeds))
+
+
 def prepared(
     plan: str,
     variants: str | None,
     tasks: str | None,
-    seeds: int | None,
+    seeds: str | None,
     runs: Path,
     device: str,
     executor: str | None = None,
@@ -112,7 +154,7 @@ def prepared(
 
     loaded = schema.limited(schema.load(plan), executor, **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
-    work = api.prepare(loaded, runs, device, schema.Request(plan, variants, tasks, seeds))
+    work = api.prepare(loaded, runs, device, request(plan, variants, tasks, seeds))
     for fault in work.store.spoiled.values():
         warn(fault)
     return work

@@ -84,3 +84,4 @@ class Part:
 
 
 Element: TypeAlias = Prose | Plot | Table | Listing | Part
+"""What a report section may yield."""

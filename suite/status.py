@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import settled
+from . import dropins, settled
 from .errors import SuiteError, contained
 from .plan import schema
+from .spec import Corruption
 from .store import unfinished
 from .store.ledger import Entry, Ledger
 from .store.store import Store, differences, done, learning_digest, outcome_of
@@ -19,6 +22,15 @@ from .trial import Outcome, Trial
 if TYPE_CHECKING:
     from .execution.run import Work
     from .registry.registry import Provided, Registry
+
+DONE = {"ok", "diverged"}
+"""States of trials that have a result."""
+
+OWN = tuple(f"{folder}/" for folder in (*dropins.FOLDERS, "suite"))
+"""How the sources of what comes with the suite begin."""
+
+SHOWN = 6
+"""So many reasons are told."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,40 @@ def _state(store: Store, ledger: Ledger | None, trial: Trial, outcome: Outcome |
     return "stale", "changed: " + ", ".join(differences(earlier.trial, trial))
 
 
+def grid(rows: Sequence[TrialStatus]) -> list[list[str]]:
+    """How many trials of each variant are done in each cell, as a table with a line of titles: ``14/15, 1 stale``."""
+    columns = list(dict.fromkeys((row.task, row.length) for row in rows))
+    cells: dict[tuple[str, str, int], list[str]] = {}
+    for row in rows:
+        cells.setdefault((row.variant, row.task, row.length), []).append(row.status)
+    body = [
+        [variant, *(_counted(cells.get((variant, task, length), [])) for task, length in columns)]
+        for variant in dict.fromkeys(row.variant for row in rows)
+    ]
+    return [["", *(f"{task} {length}" for task, length in columns)], *body]
+
+
+def _counted(states: Sequence[str]) -> str:
+    if not states:
+        return "–"
+    others = (state for state in dict.fromkeys(states) if state not in {"ok", "pending"})
+    done = sum(state in DONE for state in states)
+    return ", ".join([f"{done}/{len(states)}", *(f"{states.count(state)} {state}" for state in others)])
+
+
+def reasons(rows: Sequence[TrialStatus]) -> list[str]:
+    """Why trials are not ok, each reason once with how many it is of, the most frequent first; of many no more than the first few."""
+    told = Counter(f"{row.status}: {row.reason}" for row in rows if row.reason)
+    lines = [f"{count} {reason}" for reason, count in told.most_common(SHOWN)]
+    return [*lines, f"and {len(told) - SHOWN} more reasons; --keys tells each trial's"] if len(told) > SHOWN else lines
+
+
+def counts(rows: Sequence[TrialStatus]) -> str:
+    """How many trials there are in each state."""
+    told = {state: sum(row.status == state for row in rows) for state in dict.fromkeys(row.status for row in rows)}
+    return ", ".join(f"{count} {state}" for state, count in told.items())
+
+
 def log(key: str, runs: Path) -> Iterator[str]:
     """What the store has of how a trial went, in lines: its place, how it ended, its validations, and the traceback where it raised.
 
@@ -124,10 +170,10 @@ def log(key: str, runs: Path) -> Iterator[str]:
     """
     files = sorted(runs.resolve().glob(f"*/trials/{key}*.json")) if key.isalnum() else []
     if len({file.stem for file in files}) != 1:
-        raise SuiteError(f"{runs}: {len(files) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN`")
+        raise SuiteError(f"{runs}: {len(files) or 'no'} trials have a key that begins with '{key}'; see `suite status PLAN --keys`")
     stored = Store(runs, files[0].parent.parent.name).trial(files[0].stem)
     if stored is None:
-        raise SuiteError(f"{files[0]}: is no longer there; see `suite status PLAN`")
+        raise SuiteError(f"{files[0]}: is no longer there; see `suite status PLAN --keys`")
     yield f"{stored.key}  {stored.trial.cell}"
     yield f"{stored.status}{': ' if stored.reason else ''}{stored.reason}"
     if stored.train_seconds is not None:
@@ -159,10 +205,25 @@ def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
 
 
 def _about(provided: Provided[Any]) -> str:
+    """A sentence to choose a plugin by: its own, else the one that its file opens with, and the paper."""
     noun = provided.noun
-    described = next((text for field in ("sentence", "paper", "title", "about", "unit", "axis") if (text := getattr(noun, field, ""))), "")
-    mark = "not causal; " if getattr(noun, "causal", True) is False else ""
-    return f"{mark}{described + '; ' if described else ''}{provided.source}"
+    sentence = getattr(noun, "sentence", "") or getattr(noun, "about", "") or _opening(provided.path) or getattr(noun, "title", "")
+    unit = f"severity: {noun.unit}" if isinstance(noun, Corruption) and noun.unit else ""
+    origin = "" if provided.source.startswith(OWN) else provided.source
+    apart = filter(None, (_causality(noun), unit, getattr(noun, "paper", ""), origin))
+    return " ".join(filter(None, (sentence, *(f"({text})" for text in apart))))
+
+
+def _causality(noun: Any) -> str:
+    return "not causal" if getattr(noun, "causal", True) is False else ""
+
+
+def _opening(path: Path | None) -> str:
+    """The first sentence of a plugin's file; empty where it has none."""
+    with contained():
+        text = ast.get_docstring(ast.parse(path.read_bytes())) if path is not None else ""
+        return " ".join((text or "").split("\n\n")[0].split())
+    return ""
 
 
 def diagnose(runs: Path) -> dict[str, str]:

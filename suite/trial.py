@@ -31,6 +31,16 @@ FAULTS: tuple[Status, ...] = ("failed", "crashed", "oom", "timeout")
 """Ends that say nothing of what a variant can learn; another run tries such trials again."""
 
 
+UNUSED: Mapping[str, object] = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant"}
+"""Protocol fields that count for no key, and stand in no record of a plan, where they have these values: then nothing is other than it was
+before there were such fields."""
+
+
+def used(protocol: Mapping[str, object]) -> dict[str, object]:
+    """Protocol fields without those that are not used."""
+    return {name: value for name, value in protocol.items() if name not in UNUSED or value != UNUSED[name]}
+
+
 def cell_name(variant: Plugin, task: Plugin, length: int, seed: int, learning_rate: float) -> str:
     """How a trial is named in ledgers and lists."""
     return f"{variant.label} | {task.label} | {length} | {seed} | {learning_rate!r}"
@@ -44,18 +54,20 @@ def timing_name(variant: str, engine: str, shape: Shape) -> str:
 def _digest(record: Trial | Timing | Grading, apart: tuple[str, ...]) -> str:
     """The digest of a record's fields, some left apart; those that are records themselves count with theirs."""
     values = {field.name: getattr(record, field.name) for field in fields(record) if field.name not in apart}
-    return digest({name: vars(value) if is_dataclass(value) else value for name, value in values.items()})
+    return digest({name: used(vars(value)) if is_dataclass(value) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True)
 class Training:
     """The protocol fields of one trial.
 
+    weight_decay: the part of each weight that a step takes away, times the learning rate; warmup: steps over which the rate rises
+    schedule: what becomes of the rate afterwards
     initial_memory: the bias that gates begin with which keep a state; ``chrono`` by the sequence length; ``own`` as the variant has it
     corruption, severity: damage to the input of training and validation; no name for none
     """
 
-    optimizer: Literal["adam", "rmsprop", "sgd"]
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     learning_rate: float
     batch_size: int
     steps: int
@@ -67,6 +79,9 @@ class Training:
     initial_memory: float | Literal["chrono", "own"] = 1.0
     corruption: str = ""
     severity: float = 0.0
+    weight_decay: float = 0.0
+    warmup: int = 0
+    schedule: Literal["constant", "cosine"] = "constant"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 SUITE = Path(__file__).resolve().parents[1] / "suite"
 
 ORDER = (
-    "__main__", "cli", "keeping", "options", "status", "estimate", "api", "finished", "check", "settled", "execution", "report", "listeners", "store", "plan", "measures",
-    "training", "registry", "palette", "trial", "machine", "ops", "spec", "claim", "shown", "errors", "keys", "dropins",
+    "__main__", "cli", "keeping", "showing", "options", "completion", "watch", "status", "estimate", "api", "finished", "loaded", "check", "settled", "execution", "report", "listeners", "store", "plan", "measures",
+    "training", "registry", "palette", "trial", "machine", "ops", "spec", "claim", "shown", "lines", "errors", "keys", "dropins",
 )  # fmt: skip
 """A room imports only from those that stand behind it here."""
 

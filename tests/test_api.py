@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.nn import LSTM
 
 from suite import SuiteError, api, run
 from suite.plan import schema
@@ -92,7 +93,10 @@ def test_a_damaged_checkpoint_is_made_again(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"variant": "lstm"}, "run takes no 'variant'; did you mean 'variants'?"),
-        ({"seeds": "3"}, "seeds is '3'; it takes how many there are to be"),
+        ({"seeds": "three"}, "seeds is 'three'; it takes how many there are to be"),
+        ({"seeds": [0, 0.5]}, "seeds is [0, 0.5]; it takes how many there are to be, such as 3, or which, such as [0, 2, 5]"),
+        ({"seeds": [3, 3]}, "plan smoke: plan: seeds names a value twice"),
+        ({"variants": ["lstm", LSTM]}, "variants names the class LSTM; it takes names, and Variant objects such as Variant('mine', Mine)"),
         ({"seeds": 0}, "seeds is 0; it takes at least 1"),
         ({"trak": False}, "no listener has the option 'trak'; did you mean 'track'?"),
         ({"variants": ["lstm", "grru"]}, "unknown variant 'grru'; did you mean 'gru'?"),

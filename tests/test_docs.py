@@ -8,18 +8,24 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+import suite as suite_package
 from suite.execution.choosing import chosen
 from suite.plan import schema
+from suite.plan.schema import check
+from suite.plan.trials import variants_of
 from suite.registry import hookspecs
 from suite.registry.finder import discover
 from suite.registry.registry import HOOKS
 from suite.store.files import load
 from suite.store.store import StoredTrial
 
+from .reference import TABLES, api_page, meanings, plan_keys
 from .rooms import ORDER, diagram
 from .running import environment, suite
 
@@ -65,6 +71,39 @@ def test_the_picture_of_the_rooms_is_true() -> None:
         page.write_text(f"{before}<!-- rooms -->\n{diagram()}\n<!-- /rooms -->{after}")
         drawn = f"{diagram()}\n"
     assert drawn == f"{diagram()}\n", "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def written(page: Path, text: str) -> None:
+    """Check that a generated page is what its sources say, or write it where that is asked for."""
+    if os.environ.get("WRITE_DOCS"):
+        page.write_text(text)
+    assert page.read_text() == text, "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_reference_of_plans_has_every_key() -> None:
+    page = ROOT / "docs" / "plans.md"
+    before, _, rest = page.read_text().partition("<!-- keys -->\n")
+    written(page, f"{before}<!-- keys -->\n{chr(10).join(plan_keys())}\n\n<!-- /keys -->{rest.partition('<!-- /keys -->')[2]}")
+
+
+@pytest.mark.parametrize("model", TABLES.values(), ids=lambda model: model.__name__)
+def test_every_key_of_a_plan_has_a_meaning(model: type[BaseModel]) -> None:
+    assert set(meanings(model)) == set(model.model_fields)
+    inner = [field.annotation for field in model.model_fields.values() if isinstance(field.annotation, type)]
+    assert {kind for kind in inner if issubclass(kind, BaseModel)} <= set(TABLES.values())
+
+
+def test_the_plan_of_the_reference_is_one() -> None:
+    [text] = [text for kind, _, text in blocks(ROOT / "docs" / "plans.md") if kind == "toml"]
+    plan = check(tomllib.loads(text), "docs/plans.md")
+    assert len(variants_of(plan, discover())) == 4
+
+
+def test_the_reference_of_pythons_names_is_true() -> None:
+    text = "\n".join(api_page()) + "\n"
+    written(ROOT / "docs" / "api.md", text)
+    assert all(f"\n## `suite.{name}`\n" in text for name in suite_package.__all__)
+    assert "```text\n\n```" not in text, "a name without a word on it"
 
 
 def test_every_room_is_described() -> None:
@@ -122,8 +161,16 @@ def test_the_way_to_a_cluster_runs_on_this_machine(tmp_path: Path) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("text", [text for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and not name])
-def test_python_in_the_readme_runs(text: str, tmp_path: Path) -> None:
+PYTHON = [
+    (page.name, text)
+    for page in (ROOT / "README.md", ROOT / "docs" / "python.md")
+    for kind, name, text in blocks(page)
+    if kind == "python" and not name
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in PYTHON], ids=[name for name, _ in PYTHON])
+def test_python_in_the_documentation_runs(text: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 

@@ -156,7 +156,7 @@ def test_a_file_that_is_spoiled_is_warned_of(folder: Path) -> None:
     [key, other] = states()
     file = Store(folder / "runs", "tiny").file("trials", key)
     file.write_text(file.read_text()[:-20])
-    told = said("status", "tiny.toml", *CPU)
+    told = said("status", "tiny.toml", *CPU, "--keys")
     assert f"warning: {file}: cannot be read, since it is truncated or was edited" in told
     assert f"{key}  pending" in told
     assert f"{other}  ok" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,16 +12,29 @@ from pathlib import Path
 
 import pytest
 
+import committed
 from suite.registry.finder import discover
 
 from .running import UNTRACKED, environment
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "mine"
+version = "1"
+[tool.hatch.build.hooks.custom]
+path = "committed.py"
+[tool.hatch.build.targets.wheel]
+packages = ["plugins"]
+"""
 EXAMPLE = ROOT / "examples" / "suite-plugin-example"
 
 
-def call(*words: str | Path, cwd: Path, code: int = 0) -> str:
-    done = subprocess.run([*map(str, words)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+def call(*words: str | Path, cwd: Path, code: int = 0, **changes: str) -> str:
+    done = subprocess.run([*map(str, words)], cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=300)
     assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -29,13 +43,60 @@ def call(*words: str | Path, cwd: Path, code: int = 0) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheels of both, the suite's made from its source distribution."""
     folder = tmp_path_factory.mktemp("dist")
-    call(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    call(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT, SUITE_BUILD_UNCOMMITTED="1")
     [archive] = folder.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         file.extractall(folder, filter="data")
     call(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=folder / archive.name.removesuffix(".tar.gz"))
     call(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=EXAMPLE)
     return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of a package with one plugin, all of it committed."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text("")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "-m", "all"]):
+        call("git", *words, cwd=tmp_path)
+    return tmp_path
+
+
+def test_what_is_not_committed_is_not_shipped_unless_it_is_meant(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(committed.MEANT, raising=False)
+
+    def build(version: str = "standard") -> None:
+        committed.CustomBuildHook(str(checkout), {}, None, None, "", "wheel").initialize(version, {})  # type: ignore[arg-type]
+
+    build()
+    (checkout / "plugins" / "ünd other.py").write_text("")
+    (checkout / "plugins" / "mine.py").write_text("edited = True")
+    (checkout / "notes.txt").write_text("")
+    with pytest.raises(SystemExit, match=r"^plugins/mine.py, plugins/ünd other.py: not committed; commit or remove"):
+        build()
+    build("editable")
+    monkeypatch.setenv(committed.MEANT, "1")
+    build()
+
+
+def test_what_is_no_checkout_ships_all_that_it_has(tmp_path: Path) -> None:
+    assert committed.uncommitted(tmp_path) == []
+
+
+def test_a_build_of_a_checkout_stops_by_name(checkout: Path) -> None:
+    shutil.copy(ROOT / "committed.py", checkout)
+    (checkout / "pyproject.toml").write_text(PACKAGE)
+    (checkout / "plugins" / "new.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=checkout,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "plugins/new.py: not committed" in done.stderr
 
 
 @pytest.fixture(scope="module")

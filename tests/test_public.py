@@ -30,7 +30,7 @@ PUBLIC = {
     *("Results", "Element", "Prose", "Plot", "Table", "Bar", "Listing", "Part"),  # what report sections take and give
     *("SuiteError", "Unavailable", "hookimpl"),
     *("ops", "stats", "figures", "verdict"),  # modules that plugins build on
-    *("run", "load", "test_stream"),
+    *("run", "load", "draw", "test_stream"),
 }
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("suite_"))

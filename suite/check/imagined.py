@@ -137,10 +137,10 @@ def _point(at: float, length: int, skill: float) -> Point:
 
 def _gradient_point(at: float, length: int, skill: float, gradients: Gradients) -> Point:
     lag, every = round(at * (length - 1)), np.array([gradients(lag) for lag in range(length)])
-    found = {"gradient": every[lag, 0], "gradient_at_start": every[lag, 1], "lag": lag, "longest_lag": length - 1}
+    answers = {"gradient": every[lag, 0], "gradient_at_start": every[lag, 1], "lag": lag, "longest_lag": length - 1}
     horizons = {"horizon": horizon(every[:, 0]), "horizon_at_start": horizon(every[:, 1])}
     point = _point(at, length, skill)
-    return replace(point, scores={**point.scores, **{name: float(value) for name, value in {**found, **horizons}.items()}})
+    return replace(point, scores={**point.scores, **{name: float(value) for name, value in {**answers, **horizons}.items()}})
 
 
 def _outcome(trial: Trial, skill: float | str | None, reason: str, gradients: Gradients | None) -> Outcome:

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ..lines import wrapped
 from ..spec import Grade
 from . import examination
 from .contract import Finding, Subject
 from .target import Target
+
+INDENT = 30
+"""Where sentences begin."""
 
 
 def report(target: Target, long: bool) -> Iterator[tuple[str, bool]]:
@@ -38,11 +42,11 @@ def lines(finding: Finding) -> Iterator[str]:
     """``ok name sentence``; for a failure the reason and what to do as well."""
     status = "FAILED" if finding.status == "failed" else finding.status
     name = finding.plugin if finding.kind == "file" else finding.check
-    yield f"  {status:8} {name:18} {finding.reason if finding.status == 'skipped' else finding.means}"
+    yield from wrapped(f"  {status:8} {name:18} ", finding.reason if finding.status == "skipped" else finding.means)
     if finding.status == "failed":
         where = f" ({finding.where})" if finding.where else ""
-        yield f"{'':30}{finding.reason}{where}"
-        yield f"{'':30}→ {finding.remedy}"
+        yield from wrapped(" " * INDENT, f"{finding.reason}{where}")
+        yield from wrapped(" " * INDENT, f"→ {finding.remedy}")
 
 
 def tally(findings: Iterable[Finding]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -23,9 +25,36 @@ ROOTS: tuple[Path, ...] = tuple(
 )
 """Where the three folders are looked for: the installed package, the checkout, then each folder on SUITE_PATH."""
 
+ADDED: tuple[Path, ...] = ()
+"""Those of them that a run looks in beside the others."""
+
 # Made here and not found by the import system, so that an `__init__.py` in one root hides no other root.
 for _folder in FOLDERS:
     _package = ModuleType(f"{__name__}.{_folder}")
-    _package.__path__ = [str(root / _folder) for root in ROOTS if (root / _folder).is_dir()]
     sys.modules[_package.__name__] = _package
     globals()[_folder] = _package
+
+
+def search(roots: Sequence[Path]) -> None:
+    """Let drop-ins be looked for in these roots, in this order, and in no others."""
+    global ROOTS
+    ROOTS = tuple(roots)
+    for folder in FOLDERS:
+        sys.modules[f"{__name__}.{folder}"].__path__ = [str(root / folder) for root in ROOTS if (root / folder).is_dir()]
+
+
+@contextlib.contextmanager
+def beside(root: Path) -> Iterator[None]:
+    """While this lasts, drop-ins are looked for in one more root."""
+    global ADDED
+    roots, added = ROOTS, ADDED
+    search((*roots, root))
+    ADDED = (*added, root)
+    try:
+        yield
+    finally:
+        search(roots)
+        ADDED = added
+
+
+search(ROOTS)

@@ -89,7 +89,7 @@ def pack(call: Callable[..., Any], arguments: Sequence[Any], bounds: Bounds, dev
     checkpoints = [path for job in jobs for path in job.checkpoints]
     folders = [job.keeping.folder for job in jobs if job.keeping]
     keys = {trial.key for job in jobs for trial in job.trials}
-    begun = [file.path for folder in folders for file in unfinished.found(folder) if keys & set(file.header.keys)]
+    begun = [file.path for folder in folders for file in unfinished.trainings(folder) if keys & set(file.header.keys)]
     trained = [path for job in jobs if not job.train for path in job.checkpoints]
     files = {}
     for path in (*begun, *trained):

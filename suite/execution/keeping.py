@@ -45,7 +45,7 @@ def parts_of(trials: Sequence[Trial], keeping: Keeping | None, note: Note) -> li
     keys = tuple(trial.key for trial in trials)
     waiting = dict(zip(keys, range(len(keys)), strict=True))
     parts = []
-    for file in unfinished.found(keeping.folder) if keeping else ():
+    for file in unfinished.trainings(keeping.folder) if keeping else ():
         mine = tuple(key for key in keys if key in waiting and key in file.header.keys)
         if not mine or not (splits(trials[0]) or file.header.keys == keys):
             continue

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .. import machine
+from .. import dropins, machine
 from ..spec import Executor, hookimpl
 from . import warden
 from .events import Event, event_of
@@ -66,7 +66,7 @@ class _Warden:
     def __init__(self, folder: Path, room: int) -> None:
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=warden.watch, args=(theirs, folder, room), daemon=True)
+        self._process = context.Process(target=warden.watch, args=(theirs, folder, room, dropins.ROOTS), daemon=True)
         self._process.start()
         theirs.close()
         self.call: _Call | None = None

@@ -47,7 +47,7 @@ def tried_again(job: worker.Job, outcomes: Sequence[Outcome], retries: int) -> l
     return job.parted(1 if status == "timeout" else -(-size // 2))
 
 
-def told(job: worker.Job, outcomes: Sequence[Outcome], again: Sequence[worker.Job]) -> tuple[str, str]:
+def second_try(job: worker.Job, outcomes: Sequence[Outcome], again: Sequence[worker.Job]) -> tuple[str, str]:
     """Whose trials met a fault and are tried again, and how, in words: the store shows nothing of it where they end well."""
     first = job.trials[0]
     fault = next(outcome for outcome in outcomes if outcome.status in FAULTS)

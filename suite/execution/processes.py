@@ -80,12 +80,12 @@ def alive(pid: int) -> bool:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one that have not ended."""
-    found, waiting = [], [pid]
+    below, waiting = [], [pid]
     while waiting:
         children = _children(waiting.pop())
-        found += [child for child in children if alive(child)]
+        below += [child for child in children if alive(child)]
         waiting += children
-    return found
+    return below
 
 
 def memory(pids: Iterable[int], enough: int) -> int:

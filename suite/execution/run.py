@@ -22,7 +22,7 @@ from .choosing import Chosen
 from .events import Event
 from .executor import POLL_SECONDS, Died, Pool, answer, bounds_of
 from .keeping import Keeping
-from .outcomes import outcomes_of, told, tried_again
+from .outcomes import outcomes_of, second_try, tried_again
 from .populations import companions, lacking, populations, trained_before
 
 UNLIMITED = Limits()
@@ -184,7 +184,7 @@ class _Training:
             self._skip(job)
             return
         if again:
-            self._audience.note(*told(job, outcomes, again))
+            self._audience.note(*second_try(job, outcomes, again))
         for smaller in again:
             self.submit(smaller)
         for outcome in () if again else outcomes:

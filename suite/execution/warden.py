@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import Pipe
@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
+from .. import dropins
 from . import processes, serve
 from .executor import Bounds
 
@@ -222,11 +223,13 @@ def _told_to_end_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def watch(run: Connection, folder: Path, room: int) -> None:
+def watch(run: Connection, folder: Path, room: int, roots: Sequence[Path]) -> None:
     """Do the calls that come through the connection, each in a worker, until the run hangs up; nothing is left then.
 
     folder: for the worker's temporary files, which may take so much room in bytes
+    roots: where the run looks for drop-ins, and so its workers
     """
+    dropins.search(roots)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

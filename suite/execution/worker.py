@@ -120,7 +120,7 @@ def _outcome(trial: Trial, ended: _Ended, raised: Raised) -> Outcome:
 def _status(error: BaseException | None) -> Status:
     if error is None:
         return "ok"
-    full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
+    full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY)
     return "oom" if full else "failed"
 
 

@@ -28,6 +28,9 @@ Condition: TypeAlias = Literal["absent", "unfinished", "unreadable", "made"]
 TRIAL_KEY, CONTENT, FOLDER = "suite.trial_key", "suite.content", "suite.folder"
 """Tags of a run in MLflow: the trial it shows, a digest of what it shows, and the runs folder that it was written from."""
 
+REPORTED = "suite.reported"
+"""A tag of an invocation's run, "no" from its beginning until the report is attached to it, whole."""
+
 LAID_OUT = 2
 """Counts up when metrics get other names or steps, so that runs written before are written anew."""
 
@@ -216,25 +219,30 @@ def experiments(path: Path) -> list[tuple[str, str]]:
 
 
 def shows(path: Path, plan: str, contents: Mapping[str, str], folder: str) -> bool:
-    """Whether the experiment of a plan has a run with the right content for each trial, and none left running from the folder.
+    """Whether the experiment of a plan has a run with the right content for each trial, and of the folder none running or without its report.
 
     The file is read without MLflow, whose import takes seconds. The answer is no also where it cannot be read or has another schema.
     """
     query = """
-        SELECT runs.run_uuid, runs.status, tags.key, tags.value
+        SELECT runs.run_uuid, runs.status, runs.start_time, tags.key, tags.value
         FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
         WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
-        AND tags.key IN (?, ?, ?)
+        AND tags.key IN (?, ?, ?, ?)
     """
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)) as connection:
-            rows = connection.execute(query, (plan, TRIAL_KEY, CONTENT, FOLDER)).fetchall()
+            rows = connection.execute(query, (plan, TRIAL_KEY, CONTENT, FOLDER, REPORTED)).fetchall()
     except sqlite3.Error:
         return False
     tags: dict[str, dict[str, str]] = {}
-    for run, status, key, value in rows:
+    started: dict[str, int] = {}
+    for run, status, start, key, value in rows:
         if status == "RUNNING" and key == FOLDER and value == folder:
             return False
         tags.setdefault(run, {})[key] = value
+        started[run] = start
+    invocations = [run for run, of_run in tags.items() if REPORTED in of_run and of_run.get(FOLDER) == folder]
+    if invocations and tags[max(invocations, key=started.__getitem__)][REPORTED] == "no":
+        return False
     mirrored = {(run.get(TRIAL_KEY), run.get(CONTENT)) for run in tags.values()}
     return mirrored.issuperset(contents.items())

@@ -18,7 +18,7 @@ from ..spec import Machine
 from ..store.store import Store
 from ..trial import Invocation, Outcome, Trial
 from . import shown, summary, views
-from .database import CONTENT, FOLDER, LAID_OUT, TRIAL_KEY, content_of, folder_of
+from .database import CONTENT, FOLDER, LAID_OUT, REPORTED, TRIAL_KEY, content_of, folder_of
 from .shown import Value
 from .views import KIND
 
@@ -60,6 +60,7 @@ class Mirror:
         self._folder = folder_of(invocation.runs)
         self._experiment = self._find_experiment()
         self._parent = ""
+        self._unreported = ""  # the folder's last invocation, where its report is not attached whole
         self._open: list[str] = []  # ids of the runs that this invocation has still to end
         self._shown: dict[str, tuple[str, str]] = {}  # run id and content by trial key
         self._variants: dict[str, str] = {}  # id of the run that sums up a variant, by label
@@ -69,6 +70,7 @@ class Mirror:
     def look(self) -> None:
         """See what MLflow shows by now: when the mirror is made, and after a failure, where a call may have been carried out unanswered."""
         own, seen = {self._parent, *self._variants.values()}, {}
+        last = -1
         for run in self._runs():
             run_id, tags = run.info.run_id, run.data.tags
             if VARIANT in tags and tags.get(FOLDER) == self._folder:
@@ -76,6 +78,8 @@ class Mirror:
             left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run_id not in own
             if left_running:
                 self._client.set_terminated(run_id, status="KILLED")
+            if REPORTED in tags and tags.get(FOLDER) == self._folder and run.info.start_time > last:
+                last, self._unreported = run.info.start_time, run_id if tags[REPORTED] == "no" else ""
             if TRIAL_KEY in tags:
                 seen[tags[TRIAL_KEY]] = (run_id, "" if left_running else tags.get(CONTENT, ""))
         self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
@@ -114,16 +118,17 @@ class Mirror:
             self._client.set_tag(parent, NOTE, note)
             self._client.set_experiment_tag(self._experiment, NOTE, note)
         summaries = summary.of(report)
-        for label, told in summaries.items():
+        for label, of_variant in summaries.items():
             run_id, now = self._variant_run(label), int(time.time() * 1000)
-            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in told.scores.items()], now, 0.0)
-            self._client.set_tag(run_id, NOTE, told.note)
-        for tag, view in views.views(dict.fromkeys(name for told in summaries.values() for name in told.scores)).items():
+            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in of_variant.scores.items()], now, 0.0)
+            self._client.set_tag(run_id, NOTE, of_variant.note)
+        for tag, view in views.views(dict.fromkeys(name for of_variant in summaries.values() for name in of_variant.scores)).items():
             self._client.set_experiment_tag(self._experiment, tag, view)
+        self._client.set_tag(parent, REPORTED, "yes")  # last, so that what breaks off is done again
 
-    @property
-    def wrote(self) -> bool:
-        """Whether this invocation has a run of its own, since it had something to show."""
+    def owes_report(self) -> bool:
+        """Whether a report is to be attached: to this invocation's run, or to that of the last one, where it broke off in doing so."""
+        self._parent = self._parent or self._unreported
         return bool(self._parent)
 
     def end(self, status: str) -> None:
@@ -166,6 +171,7 @@ class Mirror:
             tags = {
                 **self._origin,
                 KIND: "plan",
+                REPORTED: "no",
                 "mlflow.source.name": name,
                 **_git_tags(invocation.machine),
                 **_machine_tags(invocation.machine),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ..spec import Listener, hookimpl
 from ..trial import FAULTS, Invocation, Outcome, Timing, Trial, Validation
 from .course import Hearing, Layout
 from .forecast import seconds_left
+from .notebook import Output, in_notebook
 from .recall import recalled
 
 if TYPE_CHECKING:
@@ -75,16 +77,16 @@ def opening(plan: str, device: str, count: int, pending: int) -> str:
 
 
 class Display:
-    """A listener that keeps one live display in the parent, or prints a line for each trial where there is no terminal.
+    """A listener that keeps one live display in the parent, or prints a line for each trial where there is neither terminal nor notebook.
 
     A thread draws the display anew by itself, so that its clocks go on whatever the run is at.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic, *, notebook: bool = False) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._console, self._clock = console, clock
-        self._live: Live | None = None
+        self._console, self._clock, self._notebook = console, clock, notebook
+        self._live: Live | Output | None = None
         self._running: dict[str, Running] = {}
         self._count = self._pending = self._failed = 0
         self._debugged = False
@@ -131,6 +133,7 @@ class Display:
         if trial.key in self._running:  # what arrives after a trial has ended is not shown
             self._running[trial.key] = Running(trial, validation.step, validation.scores.get("loss", math.nan))
             self._hearing.validated(trial.key, validation.step, self._clock())
+            self._heard()
 
     @hookimpl
     def suite_trial_finished(self, trial: Trial, outcome: Outcome) -> None:
@@ -144,6 +147,7 @@ class Display:
         if self._live is None and self._clock() - self._told >= TOLD_SECONDS and self._count < self._pending:
             self._told = self._clock()
             self._say(f"{self._failed} of {self._count} did not end well, {self._left()}" if self._failed else self._left())
+        self._heard()
 
     @hookimpl
     def suite_timing_started(self, count: int) -> None:
@@ -156,6 +160,7 @@ class Display:
     def suite_timed(self, timing: Timing) -> None:
         self._hearing.timed(timing, self._clock())
         self._bar.advance(self._task)
+        self._heard()
 
     @hookimpl
     def suite_report_written(self, folder: Path) -> None:
@@ -171,7 +176,7 @@ class Display:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, what: str, total: int, unit: str, refreshes: float) -> None:
-        """Begin a live display of one part of the run, drawn so often a second, where there is a terminal."""
+        """Begin a live display of one part of the run, drawn so often a second on a terminal, where there is one or a notebook."""
         self._stop()
         self._bar.update(self._task, description=what, total=total, completed=0, unit=unit)
         if self._console.is_terminal and not self._debugged:
@@ -179,6 +184,14 @@ class Display:
 
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=refreshes, transient=True)
             self._live.start()
+        elif self._notebook and not self._debugged:
+            self._live = Output(self._render, self._clock)
+            self._live.start()
+
+    def _heard(self) -> None:
+        """Let a notebook's output change; a terminal's is drawn by a thread of its own."""
+        if isinstance(self._live, Output):
+            self._live.heard()
 
     def _stop(self) -> None:
         if self._live is not None:
@@ -213,13 +226,20 @@ class Display:
         return list(together.values())
 
 
+def watched() -> bool:
+    """Whether a person sees what is printed: in a terminal or a notebook."""
+    return sys.stdout.isatty() or in_notebook()
+
+
 def start(*, progress: bool = False) -> Display | None:
-    """Show the run on standard output, where it is asked for: the command line does, Python does not."""
+    """Show the run on standard output, where it is asked for: the command line does, and Python where a person sees it."""
     if not progress:
         return None
     from rich.console import Console
 
-    return Display(Console())
+    notebook = in_notebook()
+    console = Console(force_jupyter=False, force_terminal=False) if notebook else Console()  # a kernel says that it is a terminal
+    return Display(console, notebook=notebook)
 
 
 @hookimpl

@@ -17,11 +17,11 @@ PLANS = 5
 
 def recalled(invocation: Invocation) -> Iterator[Pace]:
     """The paces of what is in the store of the variants that this run has to do, one for each variant, task and length."""
-    told = set()
+    known = set()
     for trial in invocation.trials:
         outcome, place = invocation.finished.get(trial.key), (trial.variant.label, trial.engine, trial.task.label, trial.length)
-        if outcome and place not in told and (pace := _pace(trial, outcome.learning, outcome.train_seconds, outcome.members)):
-            told.add(place)
+        if outcome and place not in known and (pace := _pace(trial, outcome.learning, outcome.train_seconds, outcome.members)):
+            known.add(place)
             yield pace
     wanted = {trial.variant.label for trial in invocation.trials if trial.key in invocation.pending}
     for folder in _other_plans(invocation):
@@ -37,16 +37,16 @@ def _other_plans(invocation: Invocation) -> list[Path]:
 def _of_plan(store: Store, wanted: Collection[str], device: str) -> Iterator[Pace]:
     """The pace of one trial for each variant, task and length of a plan; none of a store that cannot be read, which concerns no forecast."""
     with contextlib.suppress(SuiteError, OSError):
-        ledger, told = store.ledger(), set()
+        ledger, known = store.ledger(), set()
         for cell, entry in ledger.cells.items() if ledger else ():
             label, task, length, *_ = cell.split(" | ")
-            if label not in wanted or (label, task, length) in told:
+            if label not in wanted or (label, task, length) in known:
                 continue
             stored = store.trial(entry.key)
             if stored is None or stored.trial.device != device:
                 continue
             if pace := _pace(stored.trial, stored.learning, stored.train_seconds, stored.members):
-                told.add((label, task, length))
+                known.add((label, task, length))
                 yield pace
 
 

@@ -181,7 +181,7 @@ class Tracking:
     def _mirror_earlier(self, mirror: Mirror) -> None:
         for trial, outcome in self._earlier():
             mirror.show(trial, outcome)
-        if mirror.wrote and self._store.report.is_dir():
+        if self._store.report.is_dir() and mirror.owes_report():
             mirror.attach(self._store.report)
 
 

@@ -148,20 +148,20 @@ def ask(model: Model, task: Task, trial: Trial, at: float) -> Point:
     weights = hashlib.sha256()
     for value in model.state_dict().values():
         weights.update(value.detach().cpu().contiguous().numpy().tobytes())
-    found = _reach(_Asked(trial.key, trial.test_samples, weights.hexdigest(), model, task, trial))
-    lag = round(at * (len(found.trained) - 1))
+    reach = _reach(_Asked(trial.key, trial.test_samples, weights.hexdigest(), model, task, trial))
+    lag = round(at * (len(reach.trained) - 1))
     options = trial.task.options
     scores = {
-        **found.scores,
+        **reach.scores,
         "lag": float(lag),
-        "gradient": float(found.trained[lag]),
-        "gradient_at_start": float(found.start[lag]),
-        "horizon": float(horizon(found.trained)),
-        "horizon_at_start": float(horizon(found.start)),
-        "longest_lag": float(len(found.trained) - 1),
+        "gradient": float(reach.trained[lag]),
+        "gradient_at_start": float(reach.start[lag]),
+        "horizon": float(horizon(reach.trained)),
+        "horizon_at_start": float(horizon(reach.start)),
+        "longest_lag": float(len(reach.trained) - 1),
     }
-    solved = task.solved(trial.length, **options).met(found.scores)
-    return Point(at, trial.length, scores, task.baseline(trial.length, **options), solved, found.ideal)
+    solved = task.solved(trial.length, **options).met(reach.scores)
+    return Point(at, trial.length, scores, task.baseline(trial.length, **options), solved, reach.ideal)
 
 
 @hookimpl

@@ -93,7 +93,7 @@ def _lacks_batched(variant: Variant, options: Options) -> str:
 
 def compiler() -> str:
     """The C++ compiler that torch's own compiler would use; empty where there is none."""
-    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), "")
+    return next((path for name in ("g++", "clang++", "c++") if (path := shutil.which(name))), "")
 
 
 def compile_seconds() -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -22,8 +24,20 @@ from .tracing import Capture, Untraceable, capture, leaves
 
 Call = Callable[..., Sequence[Tensor]]
 
+_recomputed: ContextVar[int] = ContextVar("recomputed", default=0)
+
 REMEMBERED = 512
 """So many steps, and so many pieces for given shapes, are remembered."""
+
+
+@contextlib.contextmanager
+def recomputing(steps: int) -> Iterator[None]:
+    """Let the scans inside keep the state of every so many steps alone, and do what lies between again on the way back; 0: keep all."""
+    token = _recomputed.set(steps)
+    try:
+        yield
+    finally:
+        _recomputed.reset(token)
 
 
 def arguments(piece: Piece, values: Mapping[str, Any]) -> list[Tensor]:
@@ -52,7 +66,7 @@ class Program:
 
     def run(self, weights: Sequence[Tensor], x: Tensor, states: Sequence[Tensor]) -> Tensor:
         """x ``(P, B, T, D)`` and initial states ``(P, B, …)`` -> y ``(P, B, T, O)``."""
-        derived, steps = self.derived, x.shape[2]
+        derived, steps, piece = self.derived, x.shape[2], _recomputed.get()
         constants = members(derived.once, {"weight": weights}, len(x))
         folded = x.transpose(1, 2).flatten(1, 2)  # (P, T·B, D)
         inputs = members(derived.before, {"constant": constants, "x": [folded]}, len(x))
@@ -61,7 +75,7 @@ class Program:
             by_step = [_steps_first(_unfolded(value, steps)) for value in inputs]
             tensors = (*constants, *by_step, *(state.contiguous() for state in states))
             recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, *tensors)]  # type: ignore[no-untyped-call]
+            passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, piece, *tensors)]  # type: ignore[no-untyped-call]
         (y,) = members(derived.after, {"constant": constants, "input": inputs, "passed": passed}, len(x))
         return _unfolded(y, steps).transpose(1, 2)
 
@@ -76,29 +90,26 @@ def _steps_first(values: Tensor) -> Tensor:  # (P, T, B, …) -> (T, P, B, …)
 
 
 class Loop(torch.autograd.Function):
-    """The steps of a recurrence one after another, and the way back through them; memory grows as the steps do.
+    """The steps of a recurrence one after another, and the way back through them.
 
     constants, inputs ``(T, P, B, …)`` and initial states ``(P, B, …)`` -> passed values ``(P, T, B, …)``
+
+    Memory grows as the steps do. With pieces of so many steps, the way there keeps the state that each begins with, and the way back
+    does a piece again before it goes through it (Chen et al. 2016, arXiv:1604.06174).
     """
 
     @staticmethod
-    def forward(ctx: Any, program: Program, recording: bool, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, program: Program, recording: bool, steps: int, piece: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         derived = program.derived
         constants, inputs, state = _by_kind(derived, tensors)
         by_step = [value.unbind(0) for value in inputs]
-        piece = derived.record if recording else derived.recur
-        call: Call | None = None
-        states, kept, passed = [], [], []
-        for step in range(steps):
-            given = arguments(piece, {"constant": constants, "input": [value[step] for value in by_step], "state": state})
-            call = call or program.specialise(piece, given)
-            made = call(*given)
-            if recording:
-                states.append(state)
-                kept.append(made[derived.passed + derived.states :])
-            passed.append(made[: derived.passed])
-            state = [value.contiguous() for value in made[derived.passed : derived.passed + derived.states]]
-        ctx.program, ctx.steps, ctx.states, ctx.kept = program, steps, states, kept
+        ctx.program, ctx.steps, ctx.piece, ctx.runs, passed = program, steps, piece or steps, [], []
+        for start in range(0, steps, ctx.piece):
+            own = slice(start, min(start + ctx.piece, steps))
+            run = Run(program, recording and not piece, constants, own.stop - start, [value[own] for value in by_step], state)
+            passed += run.passed
+            state = run.state
+            ctx.runs.append(run if not piece else run.begun)
         ctx.save_for_backward(*tensors)
         return tuple(torch.stack(values, dim=1) for values in zip(*passed, strict=True))
 
@@ -108,43 +119,98 @@ class Loop(torch.autograd.Function):
         program, derived = ctx.program, ctx.program.derived
         constants, inputs, initial = _by_kind(derived, ctx.saved_tensors)
         by_step, grads_by_step = [value.unbind(0) for value in inputs], [_steps_first(grad).unbind(0) for grad in grads]
-        zeros = [torch.zeros_like(state) for state in initial]
-        state_grads, summed = zeros, [torch.zeros_like(constants[place]) for place in derived.summed]
-        of_inputs, of_states, stored = Series(), Series(), Series()
+        way = Way(program, constants, [torch.zeros_like(state) for state in initial])
+        for number, start in reversed(list(enumerate(range(0, ctx.steps, ctx.piece)))):
+            own = slice(start, min(start + ctx.piece, ctx.steps))
+            run, ctx.runs[number] = ctx.runs[number], None
+            if not isinstance(run, Run):
+                run = Run(program, True, constants, own.stop - start, [value[own] for value in by_step], run)
+            way.go(run, [grad[own] for grad in grads_by_step], [grad[:, own].flatten(1, 2) for grad in grads])
+        of_constants = dict(zip((*derived.summed, *derived.gathered), (*way.summed, *way.gathered), strict=True))
+        of_u = {place: _unfolded(way.of_inputs[place], ctx.steps).transpose(0, 1) for place in derived.fed}
+        every = (*map(of_constants.get, range(derived.constants)), *map(of_u.get, range(derived.inputs)))
+        return (None, None, None, None, *every, *way.state_grads)
+
+
+class Run:
+    """Successive steps of a recurrence, done.
+
+    inputs: of each step; begun: the state before the first step; state: that behind the last; passed: a step
+    states, kept: before each step, and what its way back needs, where they are recorded
+    """
+
+    def __init__(
+        self, program: Program, recording: bool, constants: Any, steps: int, by_step: Sequence[Sequence[Tensor]], state: Any
+    ) -> None:
+        derived = program.derived
+        piece = derived.record if recording else derived.recur
+        self.inputs = [[value[step] for value in by_step] for step in range(steps)]
+        self.begun, self.state = state, state
+        self.passed: list[Sequence[Tensor]] = []
+        self.states: list[Sequence[Tensor]] = []
+        self.kept: list[Sequence[Tensor]] = []
         call: Call | None = None
-        for step in reversed(range(ctx.steps)):
+        for inputs in self.inputs:
+            given = arguments(piece, {"constant": constants, "input": inputs, "state": self.state})
+            call = call or program.specialise(piece, given)
+            made = call(*given)
+            if recording:
+                self.states.append(self.state)
+                self.kept.append(made[derived.passed + derived.states :])
+            self.passed.append(made[: derived.passed])
+            self.state = [value.contiguous() for value in made[derived.passed : derived.passed + derived.states]]
+
+
+class Way:
+    """The way back through a recurrence, run by run from the last one, with the gradients that are known so far.
+
+    state_grads: of the state that the next run ends with; summed, gathered: of constants; of_inputs: of each step's
+    """
+
+    def __init__(self, program: Program, constants: Sequence[Tensor], state_grads: Sequence[Tensor]) -> None:
+        self._program, self._constants, self._zeros = program, constants, state_grads
+        self._call: Call | None = None
+        self.state_grads = state_grads
+        self.summed = [torch.zeros_like(constants[place]) for place in program.derived.summed]
+        self.gathered: Sequence[Tensor] = ()
+        self.of_inputs = Series()
+
+    def go(self, run: Run, grads_by_step: Sequence[Sequence[Tensor]], grads: Sequence[Tensor]) -> None:
+        """Go back through a run, given the gradients of what it passed: one a step, and all of them ``(P, T·B, …)``."""
+        derived, constants = self._program.derived, self._constants
+        of_inputs, of_states, stored = Series(), Series(), Series()
+        for step in reversed(range(len(run.states))):
             values = {
                 "constant": constants,
-                "input": [value[step] for value in by_step],
-                "state": ctx.states[step],
-                "kept": ctx.kept[step],
+                "input": run.inputs[step],
+                "state": run.states[step],
+                "kept": run.kept[step],
                 "passed_grad": [grad[step] for grad in grads_by_step],
-                "state_grad": state_grads,
+                "state_grad": self.state_grads,
             }
             given = arguments(derived.back, values)
-            call = call or program.specialise(derived.back, given)
-            made = iter(call(*given))
+            self._call = self._call or self._program.specialise(derived.back, given)
+            made = iter(self._call(*given))
             of_inputs.steps.appendleft({place: next(made) for place in derived.fed})
-            of_states.steps.appendleft(state_grads)
+            of_states.steps.appendleft(self.state_grads)
             carried = {place: next(made).contiguous() for place in derived.carried}
-            for total in summed:
+            for total in self.summed:
                 total.add_(next(made))
             stored.steps.appendleft(list(made))
-            state_grads = [carried.get(place, none) for place, none in enumerate(zeros)]
+            self.state_grads = [carried.get(place, none) for place, none in enumerate(self._zeros)]
         every = {
             "constant": constants,
             "input_grad": of_inputs,
-            "input": Series(list(zip(*by_step, strict=True))),
-            "state": Series(ctx.states),
-            "kept": Series(ctx.kept),
-            "passed_grad": [grad.flatten(1, 2) for grad in grads],
+            "input": Series(run.inputs),
+            "state": Series(run.states),
+            "kept": Series(run.kept),
+            "passed_grad": grads,
             "state_grad": of_states,
             "stored": stored,
         }
-        gathered = members(derived.gather, every, len(initial[0]))
-        of_constants = dict(zip((*derived.summed, *derived.gathered), (*summed, *gathered), strict=True))
-        of_u = {place: _unfolded(of_inputs[place], ctx.steps).transpose(0, 1) for place in derived.fed}
-        return (None, None, None, *map(of_constants.get, range(derived.constants)), *map(of_u.get, range(derived.inputs)), *state_grads)
+        gathered = members(derived.gather, every, len(self._zeros[0]))
+        self.gathered = [sum_ + more for sum_, more in zip(self.gathered, gathered, strict=True)] if self.gathered else gathered
+        self.of_inputs.steps.extendleft(reversed(of_inputs.steps))
 
 
 def _by_kind(derived: Derived, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:

@@ -1,4 +1,4 @@
-"""Reads which plugins are meant, with which options: ``attention(score=additive)`` and lists of such."""
+"""Reads which plugins are meant, with which options: ``attention(score=additive)`` and lists of such; and which seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
@@ -23,7 +23,11 @@ class Strict(BaseModel):
 
 
 class Choice(Strict):
-    """A plugin by name, with options; an option that is a list stands for one choice an entry."""
+    """A plugin by name, with options; as a text it reads ``name(option=value)``.
+
+    name: of the plugin
+    options: those that differ from their defaults; one that is a list stands for one choice an entry
+    """
 
     name: str
     options: dict[str, Scalar | list[Scalar]] = {}
@@ -75,6 +79,19 @@ def parse_choice(text: str) -> dict[str, Any]:
 def parse_choices(text: str) -> list[dict[str, Any]]:
     """A comma-separated list of choices, commas inside parentheses kept."""
     return [parse_choice(part) for part in _split(text) if part]
+
+
+def parse_seeds(asked: int | Sequence[int] | str | None) -> int | tuple[int, ...] | None:
+    """Seeds as a request has them: how many from 0 on, or these; from numbers, or from ``3`` or ``[0,2,5]`` on the command line.
+
+    Raises SuiteError for anything else.
+    """
+    seeds = parse_value(asked.strip()) if isinstance(asked, str) else asked
+    if seeds is None or type(seeds) is int:
+        return seeds
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise SuiteError(f"seeds is {asked!r}; it takes how many there are to be, such as 3, or which, such as [0, 2, 5]")
+    return len(seeds) if list(seeds) == list(range(len(seeds))) else tuple(seeds)  # type: ignore[arg-type]
 
 
 def expand(choice: Choice, parameters: Mapping[str, inspect.Parameter], role: str) -> Iterator[dict[str, Value]]:

@@ -188,7 +188,7 @@ def _states(own: Sequence[Given], theirs: Sequence[Given]) -> Aspect:
     both = [(ours[cell], base[cell]) for cell in ours if cell in base]
     known = [pair for pair in both if state.UNKNOWN not in pair]
     equal = all(abs(mine - other) <= TOLERANCE * other for mine, other in known) if known and len(known) == len(both) else None
-    return Aspect(STATE, state.told(ours.values(), own[0].causal), state.told(base.values()), equal)
+    return Aspect(STATE, state.text(ours.values(), own[0].causal), state.text(base.values()), equal)
 
 
 def _memories(own: Sequence[Given], theirs: Sequence[Given]) -> Aspect:

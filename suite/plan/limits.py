@@ -15,7 +15,7 @@ from ..training import data, model
 from ..trial import Trial
 from .schema import TrainingPlan
 
-COPIES = {"adam": 4, "rmsprop": 3, "sgd": 2}
+COPIES = {"adam": 4, "adamw": 4, "rmsprop": 3, "sgd": 2}
 """How often a weight is held in training: itself, its gradient, and what the optimizer remembers of it."""
 
 ITEM_BYTES = {"float32": 4, "float64": 8}

@@ -26,7 +26,9 @@ def narrow(plan: Plan, request: Request, registry: Registry) -> Plan:
             changes["tasks"] = [entry for asked in parse_choices(request.tasks) for entry in _entries(plan, asked, registry)]
     except ValueError as error:
         raise SuiteError(str(error)) from None
-    if request.seeds is not None:
+    if isinstance(request.seeds, tuple):
+        changes["seeds"] = list(request.seeds)
+    elif request.seeds is not None:
         if request.seeds < 1:
             raise SuiteError(f"seeds is {request.seeds}; it takes at least 1")
         changes["seeds"] = list(range(request.seeds))

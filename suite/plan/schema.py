@@ -9,11 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ..errors import SuiteError, nearest
-from ..trial import TEST_SAMPLES, Rule, Shape
+from ..trial import TEST_SAMPLES, Rule, Shape, used
 from .choices import Choice, Strict, parse_choice
+from .mistakes import explained
 
 PACKAGED = Path(__file__).resolve().parent / "plans"
 
@@ -53,29 +63,56 @@ Factor = Annotated[float, Field(gt=1, strict=True)]
 
 
 class TaskChoice(Choice):
-    """A task with the lengths to train at (the task's own where the field is left out) and, if they differ, its steps."""
+    """A task by name, with options as a variant has them; a task stands in one entry with all its lengths.
+
+    lengths: of the sequences to train at; the task's own where the key is left out
+    steps: of its training, where they are not those of `[training]`
+    """
 
     lengths: Annotated[tuple[Length, ...], Field(min_length=1)] | None = None
     steps: Positive | None = None
 
 
 class Matching(Strict):
-    """What makes variants comparable: `parameters` of an LSTM of this hidden size, its `state_size`, or the `hidden_size` itself."""
+    """What makes variants comparable.
+
+    rule: each has about as many `parameters` as an LSTM of the hidden size, or its `state_size`, or the `hidden_size` itself
+    hidden_size: of the LSTM
+    """
 
     rule: Literal["parameters", "state_size", "hidden_size"] = "parameters"
     hidden_size: Size = 32
 
 
 class TrainingPlan(Strict):
-    """The same for every variant; each learning rate is tried by all, and validation chooses.
+    """The same for every variant.
 
-    initial_memory: the bias of every gate that keeps a state, at first: a number, ``chrono`` (by the sequence length), or ``own``
-    corruption, severity: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
-    variants are robust that have met the damage before is a question of its own, so it takes a plan of its own
+    optimizer: of torch, with its defaults but for the learning rate and the decay
+    weight_decay: of `adamw` alone (Loshchilov & Hutter, 2019, arXiv:1711.05101): each step takes this part, times the learning rate, of
+        every weight away, biases included
+    learning_rates: all are tried by all variants, and the validation of other seeds chooses
+    warmup: steps over which the rate rises in a line to its full height, which it has at the last of them
+    schedule: of the rate after that: it stays `constant`, or falls to 0 at the end of the steps as half a `cosine`
+    batch_size: sequences a step, drawn anew each step
+    steps: of training, unless a task has its own
+    validate_every: steps between two validations; the weights that validated best are tested
+    evaluation_samples: sequences of the validation stream
+    clip: each step's gradient is scaled down to this norm where it is longer
+    stop: at the `budget` of steps, or when a task is `solved`, in two successive validations
+    dtype: of weights and inputs
+    engine: what runs the recurrences; `auto` takes the fastest that is the same to rounding (docs/engines.md)
+    initial_memory: the bias of every gate that keeps a state, at first: a number, `chrono` (by the sequence length), or
+        `own` (as the variant has it)
+    corruption: what damages every input of training and validation; a task that it is no damage to is trained without. Whether
+        variants are robust that have met the damage before is a question of its own, so it takes a plan of its own
+    severity: of the corruption
     """
 
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0, lt=1e6, strict=True)] = 0.0
     learning_rates: Annotated[tuple[Amount, ...], Field(min_length=1)] = (0.001,)
+    warmup: Annotated[int, Field(ge=0, le=10_000_000, strict=True)] = 0
+    schedule: Literal["constant", "cosine"] = "constant"
     batch_size: Positive = 32
     steps: Positive = 1000
     validate_every: Positive = 50
@@ -94,11 +131,26 @@ class TrainingPlan(Strict):
             raise ValueError("corruption and severity go together: name both, or neither")
         return self
 
+    @model_validator(mode="after")
+    def _decay_of_adamw(self) -> TrainingPlan:
+        if (self.optimizer == "adamw") != (self.weight_decay > 0):
+            raise ValueError(
+                'optimizer = "adamw" and a weight_decay above 0 go together: without decay it is adam, and no other decays weights'
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _used(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return used(plain(self))
+
 
 class EvaluationPlan(Strict):
-    """What is asked of each trained model beside its own length: factors of that length, corruptions, and other measures.
+    """What is asked of each trained model beside the test at its own length.
 
-    samples: how many each test stream has; the validation stream has the training's `evaluation_samples`
+    samples: sequences of each test stream
+    lengths: factors of the trained length at which it is tested too
+    corruptions: whose severities damage its test stream
+    measures: others, at their own points
     """
 
     samples: Positive = TEST_SAMPLES
@@ -108,12 +160,19 @@ class EvaluationPlan(Strict):
 
 
 class TimingPlan(Strict):
-    """The shapes at which every variant is timed on every engine it has; no lengths switches timing off.
+    """The shapes at which every variant is timed on every engine it has.
 
-    lengths: of the sequence, at `batch_size` and the `hidden_size` of the baseline; batch_sizes, hidden_sizes: further ones, one changed
-    at a time, at the longest length; streaming: whether one step of a stream is timed as well
-    repeats, most_repeats, precision, seconds: rounds at least and at most; between them, until every ratio is known to so small a part
-    of itself, or until so many seconds have passed at a shape
+    lengths: of the sequence, at `batch_size` and `hidden_size`; none switches timing off
+    batch_sizes: further ones, at the longest length
+    hidden_sizes: further ones of the baseline, at the longest length
+    streaming: whether one step of a stream is timed as well
+    batch_size: sequences at once
+    input_size: channels, the constant one included
+    hidden_size: of the baseline, to which the others are matched
+    repeats: rounds at least
+    most_repeats: rounds at most
+    precision: between the two, measuring ends when every ratio is known to so small a part of itself
+    seconds: or when so many have passed at a shape
     """
 
     lengths: tuple[Length, ...] = ()
@@ -163,7 +222,21 @@ class Limits(Strict):
 
 
 class Plan(Strict):
-    """A question as a grid: every variant on every task at every length with every seed and learning rate."""
+    """A question as a grid: every variant on every task at every length with every seed and learning rate.
+
+    name: of the folder that results are kept in; by default the file's
+    question: the title of the report
+    variants: such as `"lstm"`, `"attention(score=general)"`, or tables with `name` and `options`, of which a list stands for several
+    tasks: likewise, with lengths and steps
+    seeds: of first weights and training data; each is a pair in every comparison
+    eval_seed: of the streams of validation and test, which all trials share
+    matching: the table `[matching]`
+    training: the table `[training]`
+    evaluations: the table `[evaluations]`
+    timing: the table `[timing]`
+    limits: the table `[limits]`
+    executor: where it trains, such as `"local"`, `"ray(address=auto)"`, or a table with `name` and `options`; it decides no result
+    """
 
     name: Annotated[str, AfterValidator(_named)] = "plan"
     question: str = "Which variant is faster, more robust to noise, and remembers further?"
@@ -194,6 +267,13 @@ class Plan(Strict):
         for place, values in lists.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{place} names a value twice")
+        return self
+
+    @model_validator(mode="after")
+    def _warm_in_time(self) -> Plan:
+        least = min(task.steps or self.training.steps for task in self.tasks)
+        if self.training.warmup >= least:
+            raise ValueError(f"training.warmup is {self.training.warmup}, and the shortest training has {least} steps; it takes fewer")
         return self
 
     @property
@@ -260,7 +340,7 @@ def check(raw: dict[str, Any], place: str) -> Plan:
     try:
         return Plan.model_validate(raw)
     except ValidationError as error:
-        raise SuiteError(_explained(error, place)) from None
+        raise SuiteError(explained(error, place, _keys)) from None
 
 
 @dataclass(frozen=True)
@@ -268,6 +348,7 @@ class Request:
     """What a run is asked for: a plan, and lists in place of the plan's own, as they stand on the command line.
 
     source: the plan's packaged name or its file; empty for a plan made in Python
+    seeds: those from 0 on, so many; or these
     path: the folders that were searched for plugins too; runs: where results were kept, empty for the usual folder. Both say where it
     was run and not what was asked for: requests that differ in them alone are equal.
     """
@@ -275,14 +356,15 @@ class Request:
     source: str = ""
     variants: str | None = None
     tasks: str | None = None
-    seeds: int | None = None
+    seeds: int | tuple[int, ...] | None = None
     path: tuple[str, ...] = field(default=(), compare=False)
     runs: str = field(default="", compare=False)
 
     @property
     def lists(self) -> list[str]:
         """The lists as command-line options."""
-        asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": self.seeds}
+        seeds = f"[{','.join(map(str, self.seeds))}]" if isinstance(self.seeds, tuple) else self.seeds
+        asked = {"--variants": self.variants, "--tasks": self.tasks, "--seeds": seeds}
         return [word for option, value in asked.items() if value is not None for word in (option, str(value))]
 
     def command(self, device: str) -> str:
@@ -290,30 +372,6 @@ class Request:
         path = [word for folder in self.path for word in ("--path", folder)]
         runs = ["--runs", self.runs] if self.runs else []
         return shlex.join(["suite", "run", self.source, *self.lists, *path, *runs, "--device", device])
-
-
-def _explained(error: ValidationError, place: str) -> str:
-    """The first two mistakes, a line each, and how many more there are."""
-    entries = error.errors(include_url=False)
-    # a list whose entries are wrong is then said to be too short as well
-    inner = {entry["loc"][: len(entry["loc"]) - back] for entry in entries for back in range(1, len(entry["loc"]))}
-    lines = [_explain(entry, place) for entry in entries if entry["type"] != "too_short" or entry["loc"] not in inner]
-    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
-    return "\n".join(dict.fromkeys(lines[:2])) + more
-
-
-def _explain(entry: Any, source: str) -> str:
-    place = ".".join(str(part) for part in entry["loc"])
-    if entry["type"] == "extra_forbidden":
-        return f"{source}: {place}: unknown key{nearest(str(entry['loc'][-1]), _keys(entry['loc'][:-1]))}"
-    if entry["type"] == "missing":
-        return f"{source}: {place}: missing"
-    if entry["type"] == "too_short":
-        return f"{source}: {place}: names none; it takes at least one"
-    if entry["type"] == "tuple_type":
-        return f"{source}: {place}: must be a list, not {entry['input']!r}"
-    given = "" if isinstance(entry["input"], dict) else f", not {entry['input']!r}"
-    return f"{source}: {place or 'plan'}: {entry['msg'].removeprefix('Value error, ').rstrip('.')}{given}"
 
 
 def _keys(place: tuple[Any, ...]) -> list[str]:

@@ -108,7 +108,7 @@ def _numbers(leaf: object) -> int:
     raise TypeError(f"a state holds a {type(leaf).__name__}, whose numbers cannot be counted")
 
 
-def told(sizes: Collection[int], causal: bool = True) -> str:
+def text(sizes: Collection[int], causal: bool = True) -> str:
     """State sizes as a table shows them: one number, the least and the largest where it grows with the sequence, ``–`` where unknown."""
     known = sorted({size for size in sizes if size != UNKNOWN})
     if not known:

@@ -75,7 +75,7 @@ Test skill has rules of its own, and time is compared by its own ratios.
 
 
 @dataclass(frozen=True)
-class Found:
+class Evidence:
     """What was found of one expectation.
 
     effect: a difference, or for time a ratio; p: adjusted over all claims of the report, NaN where an interval alone decides
@@ -97,21 +97,21 @@ class Ruled:
 
     claim: Claim
     ruling: Ruling
-    found: tuple[Found, ...]
+    evidence: tuple[Evidence, ...]
 
 
 def rulings(results: Results) -> list[Ruled]:
     """The rulings on all claims of the results, in their order."""
     answered = answer(results)
     asked = [(place, _asked(results, answered, each)) for place, claim in enumerate(results.claims) for each in claim.expects]
-    adjusted = inference.holm({index: found.p for index, (_, found) in enumerate(asked) if not math.isnan(found.p)})
-    judged = [(place, _judged(replace(found, p=adjusted.get(index, math.nan)))) for index, (place, found) in enumerate(asked)]
-    by_claim = [tuple(found for at, found in judged if at == place) for place in range(len(results.claims))]
-    return [Ruled(claim, _ruling(found), found) for claim, found in zip(results.claims, by_claim, strict=True)]
+    adjusted = inference.holm({index: evidence.p for index, (_, evidence) in enumerate(asked) if not math.isnan(evidence.p)})
+    judged = [(place, _judged(replace(evidence, p=adjusted.get(index, math.nan)))) for index, (place, evidence) in enumerate(asked)]
+    by_claim = [tuple(evidence for at, evidence in judged if at == place) for place in range(len(results.claims))]
+    return [Ruled(claim, _ruling(every), every) for claim, every in zip(results.claims, by_claim, strict=True)]
 
 
-def _ruling(found: Sequence[Found]) -> Ruling:
-    states = {each.state for each in found}
+def _ruling(every: Sequence[Evidence]) -> Ruling:
+    states = {each.state for each in every}
     if "absent" in states:
         return "not asked"
     if "contradicted" in states:
@@ -119,16 +119,16 @@ def _ruling(found: Sequence[Found]) -> Ruling:
     return "supported" if states == {"found"} else "undecided"
 
 
-def _asked(results: Results, answered: Answer, expectation: Expectation) -> Found:
+def _asked(results: Results, answered: Answer, expectation: Expectation) -> Evidence:
     """The effect that an expectation is about, and its p where a test decides; the state is still to be judged."""
     if expectation.quantity not in QUANTITIES:
-        return Found(expectation, "absent", why=f"there is no quantity '{expectation.quantity}'; there is {', '.join(QUANTITIES)}")
+        return Evidence(expectation, "absent", why=f"there is no quantity '{expectation.quantity}'; there is {', '.join(QUANTITIES)}")
     trained = set(results.trials["variant"])
     for name in (expectation.variant, expectation.against):
         if name not in trained:
-            return Found(expectation, "absent", why=f"the plan does not train {name}")
+            return Evidence(expectation, "absent", why=f"the plan does not train {name}")
         if reason := unsound(results, name):
-            return Found(expectation, "absent", why=f"{name}: {reason}")
+            return Evidence(expectation, "absent", why=f"{name}: {reason}")
     if expectation.quantity == "time":
         return _timed(answered, expectation)
     counted, measured = skills(results), QUANTITIES[expectation.quantity]
@@ -137,40 +137,40 @@ def _asked(results: Results, answered: Answer, expectation: Expectation) -> Foun
         counted = counted.assign(value=counted["key"].map(values)).dropna(subset=["value"])
     cells = differences(counted, expectation.variant, expectation.against)
     if not cells:
-        return Found(expectation, "absent", why=f"no seed has a value of both {expectation.variant} and {expectation.against}")
+        return Evidence(expectation, "absent", why=f"no seed has a value of both {expectation.variant} and {expectation.against}")
     rng, pairs = np.random.default_rng(SEED), list(cells.values())
     effect = inference.effect(pairs, rng)
-    found = Found(expectation, "open", effect, pairs=sum(map(len, pairs)), cells=len(cells))
+    evidence = Evidence(expectation, "open", effect, pairs=sum(map(len, pairs)), cells=len(cells))
     if expectation.way == "not worse":
-        return found
+        return evidence
     sides = exchangeable(results, expectation.variant, cells, expectation.against, values)
-    return replace(found, p=fitted_sign_flip(*sides, rng))
+    return replace(evidence, p=fitted_sign_flip(*sides, rng))
 
 
-def _timed(answered: Answer, expectation: Expectation) -> Found:
+def _timed(answered: Answer, expectation: Expectation) -> Evidence:
     """The ratio of times on the engine that most variants share, else on each one's fastest."""
     if expectation.against != BASELINE.label:
-        return Found(expectation, "absent", why=f"times are measured against {BASELINE.label} alone")
+        return Evidence(expectation, "absent", why=f"times are measured against {BASELINE.label} alone")
     for engine in dict.fromkeys((answered.common, BEST)):
         row = answered.row(expectation.variant, "speed", engine)
         if row is not None and row.effect.n:
-            return Found(expectation, "open", row.effect, cells=1)
-    return Found(expectation, "absent", why=f"{expectation.variant} was not timed beside {expectation.against}")
+            return Evidence(expectation, "open", row.effect, cells=1)
+    return Evidence(expectation, "absent", why=f"{expectation.variant} was not timed beside {expectation.against}")
 
 
-def _judged(found: Found) -> Found:
-    """The finding with its state, which the interval decides for times and for what must not be worse, and the test for all else."""
-    if found.state == "absent":
-        return found
-    wanted, effect, even = found.expectation, found.effect, 1.0 if found.expectation.quantity == "time" else 0.0
+def _judged(evidence: Evidence) -> Evidence:
+    """The evidence with its state, which the interval decides for times and for what must not be worse, and the test for all else."""
+    if evidence.state == "absent":
+        return evidence
+    wanted, effect, even = evidence.expectation, evidence.effect, 1.0 if evidence.expectation.quantity == "time" else 0.0
     less_is_better = wanted.quantity in {"time", "steps"}
     if wanted.way == "not worse":
         low, high = (-effect.high, -effect.low) if less_is_better else (effect.low, effect.high)
         centre = -even if less_is_better else even
         state: State = "found" if low > centre - wanted.margin else "contradicted" if high < centre - wanted.margin else "open"
-        return replace(found, state=state)
+        return replace(evidence, state=state)
     if wanted.quantity == "time":
         way = "more" if effect.low > even else "less" if effect.high < even else ""
     else:
-        way = {"better": "more", "worse": "less"}.get(inference.verdict(found.p, effect.mean), "")
-    return replace(found, state="open" if not way else "found" if way == wanted.way else "contradicted")
+        way = {"better": "more", "worse": "less"}.get(inference.verdict(evidence.p, effect.mean), "")
+    return replace(evidence, state="open" if not way else "found" if way == wanted.way else "contradicted")

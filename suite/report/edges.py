@@ -27,7 +27,7 @@ def _panels(rows: DataFrame, columns: Sequence[str], end: float) -> Iterator[str
             yield str(panel)
 
 
-def told(nothing: Sequence[str], everything: Sequence[str], what: str) -> str:
+def left_out(nothing: Sequence[str], everything: Sequence[str], what: str) -> str:
     """What is said in place of the panels that are not drawn: ``Not drawn, since all are at 1 (skill): copy, T = 20.``"""
     texts = [f"all {what} are at {end}: {'; '.join(panels)}" for end, panels in ((0, nothing), (1, everything)) if panels]
     return f" Not drawn, since {', and since '.join(texts)}." if texts else ""

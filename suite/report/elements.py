@@ -143,8 +143,8 @@ def _picture(plot: Plot, taken: Collection[str]) -> Picture:
             f"two figures are named {plot.name!r}" if other == plot.name else f"two figures are named {other!r} and {plot.name!r}"
         )
     content = figures.svg(plot.figure, plot.name)
-    told = " ".join(text for text in (plot.finding, plot.caption) if text)
-    svg = Markup(vector.inline(content.decode(), plot.name, told))
+    description = " ".join(text for text in (plot.finding, plot.caption) if text)
+    svg = Markup(vector.inline(content.decode(), plot.name, description))
     width = round(plot.figure.get_figwidth() * 72)
     data = b"" if plot.data is None else plot.data.to_csv(index=False, lineterminator="\n").encode()
     return Picture(f"figure-{plot.name}", plot.name, plot.caption, plot.finding, content, svg, width, data, plot.rests, plot.figure)

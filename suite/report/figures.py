@@ -9,7 +9,7 @@ from .. import palette
 from . import verdict
 from .canvas import PAPER, WIDTH, Look, legend, outer_labels, pdf, scales, small_multiples, svg, theme
 from .curves import lines, rising
-from .edges import apart, told
+from .edges import apart, left_out
 from .pareto import front
 from .stats import Interval
 from .vector import GROUND, LEVEL, SMALL, named
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..spec import Results
 
 __all__ = [
-    "MARK", "Look", "apart", "cell", "cells", "dots", "effects", "front", "heat", "lines", "looks", "pdf", "rising", "roofline", "svg", "theme", "told",
+    "MARK", "Look", "apart", "cell", "cells", "dots", "effects", "front", "heat", "left_out", "lines", "looks", "pdf", "rising", "roofline", "svg", "theme",
 ]  # fmt: skip
 
 MARK = "†"

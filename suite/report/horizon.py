@@ -133,12 +133,12 @@ class GradientHorizon:
 def gradient_horizons(results: Results) -> list[GradientHorizon]:
     """How far gradients reach, of the trials at the chosen learning rates that ended well; none where the plan does not ask."""
     start, trained, longest = (_of_models(results, name) for name in ("horizon_at_start", "horizon", "longest_lag"))
-    found = []
+    horizons = []
     for (variant, task, _), rows in longest.groupby(["variant", "task", "length"], sort=False):
         last = float(rows["value"].max())
         lags = [lag_over(list(table.loc[table["key"].isin(rows["key"]), "value"]), last) for table in (start, trained)]
-        found.append(GradientHorizon(str(variant), str(task), int(rows["length"].iloc[0]), *lags))
-    return found
+        horizons.append(GradientHorizon(str(variant), str(task), int(rows["length"].iloc[0]), *lags))
+    return horizons
 
 
 def _of_models(results: Results, metric: str) -> DataFrame:

@@ -57,12 +57,12 @@ def fingerprint(store: Store, registry: Registry, selection: Selection | None) -
 
 def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
     """Where each variant is from, by the plugin's name, with the text of its file where that has one of these digests."""
-    found = {}
+    origins = {}
     for name, provided in registry.variants.items():
         content = provided.path.read_bytes() if provided.path is not None and provided.path.is_file() else b""
         text = content.decode(errors="replace") if hashlib.sha256(content).hexdigest() in digests else ""
-        found[name] = Origin(provided.noun.paper, portable(provided.source), text)
-    return found
+        origins[name] = Origin(provided.noun.paper, portable(provided.source), text)
+    return origins
 
 
 def in_order(registry: Registry) -> list[Provided[Section]]:
@@ -81,8 +81,8 @@ def manifest(
     versions: dict[str, list[str]] = {}
     for name, value in sources:
         versions.setdefault(name, []).append(value)
-    told = {"inputs": inputs, "sha256": digests, "stale": list(stale), "sources": versions, "rests": dict(rests)}
-    return (json.dumps(told, indent=1) + "\n").encode()
+    manifest = {"inputs": inputs, "sha256": digests, "stale": list(stale), "sources": versions, "rests": dict(rests)}
+    return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
 def written(store: Store) -> Written:

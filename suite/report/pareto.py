@@ -50,12 +50,12 @@ def front(points: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label:
     columns = [points[column].astype(float) for column in ("x", "x_low", "x_high", "y", "y_low", "y_high")]
     for name, x, x_low, x_high, y, y_low, y_high in zip(points["variant"], *columns, strict=True):
         style = look[name]
-        told = f"{style.label}: time {Interval(x, x_low, x_high, 2).text()}, skill {Interval(y, y_low, y_high, 2).text()}"
+        title = f"{style.label}: time {Interval(x, x_low, x_high, 2).text()}, skill {Interval(y, y_low, y_high, 2).text()}"
         (across,) = axis.plot([x_low, x_high], [y, y], color=style.colour, linewidth=1.2, alpha=0.6, zorder=2)
         (up,) = axis.plot([x, x], [y_low, y_high], color=style.colour, linewidth=1.2, alpha=0.6, zorder=2)
         (mark,) = axis.plot(x, y, zorder=4, **{**style.line, "linestyle": "none", "markersize": 8})
         for artist in (across, up, mark):
-            named(artist, name, told)
+            named(artist, name, title)
     scales(axis, ["x"], None)
     axis.margins(x=0.12)
     for side in ("top", "right"):

@@ -55,7 +55,7 @@ def solving(results: Results) -> list[Solving]:
     counted, timed = trials(results), steps(results)
     counted = counted[~counted["status"].isin(FAULTS)]
     reasons = apart(results)
-    found = []
+    table = []
     for (task, _), rows in counted.groupby(["task", "length"], sort=False):
         for name in [name for name in listed(results) if name in set(rows["variant"])]:
             own = rows[rows["variant"] == name]
@@ -63,8 +63,8 @@ def solving(results: Results) -> list[Solving]:
             survival = inference.survival(times["value"], ~times["censored"].astype(bool)) if len(times) else None
             row = Solving(name, str(task), int(rows["length"].iloc[0]), inference.solve_rate(int(own["solved"].sum()), len(own)), survival)
             why = _why_apart(name, reasons[name], rows)
-            found.append(replace(row, why=why) if why else _compared(row, results, timed))
-    return _adjusted(found)
+            table.append(replace(row, why=why) if why else _compared(row, results, timed))
+    return _adjusted(table)
 
 
 def _why_apart(name: str, reason: str, rows: DataFrame) -> str:

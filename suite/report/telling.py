@@ -20,6 +20,7 @@ MARKDOWN = "answer.md"
 """And the one that holds it as text."""
 
 MARKS: Mapping[str, str] = {"better": "▲", "worse": "▼", "undecided": "≈", "not comparable": "–"}
+"""A mark for each verdict."""
 
 LEGEND = ", ".join(f"{mark} {finding}" for finding, mark in MARKS.items())
 

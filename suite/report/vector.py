@@ -61,18 +61,20 @@ def marked(text: str) -> str:
     return text[: starts[0]] + "".join(_group(group, text[group.end() : end]) for group, end in zip(groups, starts[1:], strict=True))
 
 
-def _group(found: re.Match[str], content: str) -> str:
+def _group(match: re.Match[str], content: str) -> str:
     """The opening of a group with what its name says, and what follows it up to the next."""
-    kind, (variant, said) = found[1], (bytes.fromhex(found[place]).decode() for place in (2, 3))
+    kind, (variant, said) = match[1], (bytes.fromhex(match[place]).decode() for place in (2, 3))
     if kind == "panel":
         return f'<g class="panel" data-panel="{escape(variant)}">{content}'
     titles = said.split(BETWEEN) if said else []
     owner = f' data-variant="{escape(variant)}"' if variant else ""
     if len(titles) == 1:
         return f'<g class="mark"{owner}><title>{escape(titles[0])}</title>{content}'
-    told = iter(titles)
+    remaining = iter(titles)
     content = (
-        USE.sub(lambda use: f"{use[1]}><title>{escape(next(told, ''))}</title></use>", content, count=len(titles)) if titles else content
+        USE.sub(lambda use: f"{use[1]}><title>{escape(next(remaining, ''))}</title></use>", content, count=len(titles))
+        if titles
+        else content
     )
     return f'<g class="mark"{owner}>{content}'
 
@@ -96,7 +98,7 @@ def _terse(content: str) -> str:
     content = content.replace(f"; font-family: {FONTS}", "")
     content = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", content)
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', content))
-    content = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", content)
+    content = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", content)
     content = PLACED.sub(lambda placed: DIGITS.sub(r".\1", placed[0]), content)
     content = re.sub(r"\s*\n\s*", " ", content)
     content = re.sub(r"> <", "><", content)

@@ -16,7 +16,7 @@ from ..plan.fairness import Aspect, Fairness, Given, compare
 from . import stats
 from .answer import Answer, Row, answer
 from .bars import bars
-from .claims import QUANTITIES, Found, Ruled, rulings
+from .claims import QUANTITIES, Evidence, Ruled, rulings
 from .counted import (
     apart,
     at_longest,
@@ -60,8 +60,8 @@ __all__ = [
     "TOLERANCE",
     "Answer",
     "Aspect",
+    "Evidence",
     "Fairness",
-    "Found",
     "GradientHorizon",
     "Lag",
     "Losses",
@@ -291,7 +291,7 @@ def _summary(counted: DataFrame, solving: DataFrame, kept: DataFrame, ratios: Ma
     return Summary(
         parameters=_distinct(sized["parameters"]),
         hidden_sizes=_distinct(counted["hidden_size"]),
-        state=state.told(_distinct(counted["state_size"]), bool(counted["causal"].all())),
+        state=state.text(_distinct(counted["state_size"]), bool(counted["causal"].all())),
         off_budget=bool((np.abs(off_budget) > TOLERANCE).any()),
         trials=len(counted),
         solved=int(counted["solved"].sum()),

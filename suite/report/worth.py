@@ -63,9 +63,9 @@ def _found(rows: Sequence[Row], verdict: str, answer: Answer) -> list[str]:
     texts = []
     for axis in NOUNS:
         here = [row for row in rows if row.axis == axis]
-        found = [row for row in here if row.verdict == verdict]
-        if found:
-            place = "" if axis != "speed" or len(found) == len(here) else f" {_place(found[0], answer)}"
+        alike = [row for row in here if row.verdict == verdict]
+        if alike:
+            place = "" if axis != "speed" or len(alike) == len(here) else f" {_place(alike[0], answer)}"
             texts.append(WORDS[axis, verdict] + place)
     return texts
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import SuiteError
 from ..trial import FAULTS, Grading, Timing, Trial
+from . import unfinished
 from .store import KINDS, Store
 
 Reason: TypeAlias = Literal["failed", "stale", "orphaned"]
@@ -86,7 +87,9 @@ class _Classifier:
         for key in store.keys("accepted"):
             word = store.read("accepted", key)
             yield store.file("accepted", key), self._older(key in self._words, word.trial.cell in self._cells) if word else {"failed"}
-        for kind in (*KINDS, "checkpoints"):  # what a process that was killed had begun to write
+        for path, keys in unfinished.members(store.unfinished):
+            yield path, set() if self._trials & set(keys) else {"orphaned"} if keys else {"failed"}
+        for kind in (*KINDS, "checkpoints", store.unfinished.name):  # what a process that was killed had begun to write
             for path in sorted((store.folder / kind).glob(".*")):
                 yield path, {"orphaned"}
 
@@ -116,7 +119,7 @@ class _Classifier:
         return {"failed"} if failed else set()
 
 
-def told(waste: Sequence[Waste]) -> str:
+def summary(waste: Sequence[Waste]) -> str:
     """How many files there are and how large they are, by kind and together."""
     kinds = dict.fromkeys(each.kind for each in waste)
     parts = [_counted(kind, [each.size for each in waste if each.kind == kind]) for kind in kinds]
@@ -130,22 +133,27 @@ def _counted(kind: str, sizes: Sequence[int]) -> str:
     return f"{len(sizes)} {kind} ({size:.3g} {UNITS[unit]})"
 
 
-def remove(store: Store, waste: Sequence[Waste]) -> None:
-    """Remove files, and what the ledger says of them; the store is held meanwhile as for a run.
+def remove(store: Store, waste: Sequence[Waste], reasons: Collection[Reason], planned: Planned) -> list[Waste]:
+    """Remove those files that may still go, and what the ledger says of them; the store is held meanwhile as for a run.
+
+    waste: what may go as far as somebody was told, which may be a while ago: a run may have needed it since
 
     Raises SuiteError where one cannot be removed.
     """
     with store.writing():
+        still = {each.file for each in wasted(store, reasons, planned)}
+        removed = [each for each in waste if each.file in still]
         ledger = store.ledger()
-        for each in waste:
+        for each in removed:
             _unlink(each.file)
         if ledger is not None:
-            gone = {(each.kind, each.file.stem) for each in waste}
+            gone = {(each.kind, each.file.stem) for each in removed}
             touched = {key for kind, key in gone if kind in {"trials", "accepted"}}
             cells = {cell: entry for cell, entry in ledger.cells.items() if entry.key not in touched or store.standing(entry.key)[0]}
             timings = {cell: key for cell, key in ledger.timings.items() if ("timings", key) not in gone}
             grades = {label: key for label, key in ledger.grades.items() if ("grades", key) not in gone}
             store.keep(replace(ledger, cells=cells, timings=timings, grades=grades))
+    return removed
 
 
 def remove_all(store: Store) -> None:

@@ -204,7 +204,7 @@ def _edited(ledger: Ledger, selection: Selection) -> Iterator[str]:
         if name in {"name", "question", "variants", "tasks", "seeds"} or before == value:
             continue
         if isinstance(value, dict) and isinstance(before, dict):
-            yield from (f"{name}.{field}" for field in value if before.get(field) != value[field])
+            yield from (f"{name}.{field}" for field in {**before, **value} if before.get(field) != value.get(field))
         else:
             yield name
     for task in dict.fromkeys(entry.task for entry in ledger.cells.values()):

@@ -21,7 +21,7 @@ def chosen(trials: Sequence[Trial], beginnings: Sequence[str]) -> list[Trial]:
         matches = [trial for trial in trials if trial.key.startswith(beginning)]
         if len(matches) != 1:
             raise SuiteError(
-                f"{len(matches) or 'no'} trials of the plan have a key that begins with '{beginning}'; see `suite status PLAN`"
+                f"{len(matches) or 'no'} trials of the plan have a key that begins with '{beginning}'; see `suite status PLAN --keys`"
             )
         named += matches
     return list({trial.key: trial for trial in named}.values())
@@ -38,7 +38,7 @@ def acceptance(store: Store, ledger: Ledger, trial: Trial, why: str) -> Accepted
     Raises SuiteError where nothing is stale, and where no earlier result answers all that is asked of the trial.
     """
     if done(trial, store.get(trial)):
-        raise SuiteError(f"{trial.key} ({trial.cell}) is not stale: it stands without a word; see `suite status PLAN`")
+        raise SuiteError(f"{trial.key} ({trial.cell}) is not stale: it stands without a word; see `suite status PLAN --keys`")
     if reason := _why_not(store, ledger, trial):
         raise SuiteError(f"{trial.key} ({trial.cell}) {reason}; `suite run` does it again")
     earlier = _earlier(store, ledger, trial)

@@ -19,6 +19,7 @@ from .files import Spoiled, dump, finite, load, seal, write
 from .ledger import Ledger
 
 CURE = "it counts as not done, and the next run does its work again"
+HOLDER = ".holder"
 LEDGER, LEDGER_CURE = "ledger.json", "delete the file and run the plan again: finished trials are kept"
 
 Record = TypeVar("Record")
@@ -129,6 +130,11 @@ class Store:
         """The folder of trainings that are not done."""
         return self.folder / "unfinished"
 
+    @property
+    def defined(self) -> Path:
+        """The folder of plugins that were defined in Python and handed to a run."""
+        return self.folder / "defined"
+
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"
 
@@ -178,7 +184,7 @@ class Store:
         """
         import filelock
 
-        holder = self.folder / ".holder"
+        holder = self.folder / HOLDER
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self._lock_file)

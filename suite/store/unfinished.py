@@ -77,22 +77,28 @@ def adopt(path: Path, whole: bytes) -> None:
         files[at].unlink(missing_ok=True)
 
 
-def found(folder: Path) -> Iterator[Unfinished]:
+def trainings(folder: Path) -> Iterator[Unfinished]:
     """All trainings that are not done, those that have come furthest first; none where the folder cannot be read."""
     files = [Unfinished(path, header) for path in sorted(folder.glob(f"*{SUFFIX}")) if (header := _header(path)) is not None]
     yield from sorted(files, key=lambda file: -file.header.step)
 
 
+def members(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Every file, with the keys of the trials whose training it keeps; none of a file that cannot be read."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        header = _header(path)
+        yield path, header.keys if header else ()
+
+
 def steps(folder: Path) -> dict[str, int]:
     """How far the trials have come that are not done, by their keys."""
-    return {key: file.header.step for file in reversed(list(found(folder))) for key in file.header.keys}
+    return {key: file.header.step for file in reversed(list(trainings(folder))) for key in file.header.keys}
 
 
 def tidy(folder: Path, done: Callable[[str], bool]) -> None:
     """Remove the files of which every trial is done, by its key, and those that cannot be read."""
-    for path in folder.glob(f"*{SUFFIX}"):
-        header = _header(path)
-        if header is None or all(map(done, header.keys)):
+    for path, keys in members(folder):
+        if all(map(done, keys)):
             with contextlib.suppress(OSError):  # a folder that cannot be written to keeps them
                 path.unlink(missing_ok=True)
 

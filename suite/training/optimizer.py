@@ -1,20 +1,35 @@
-"""Takes the optimizer's step for all members of a population at once, each with its own learning rate."""
+"""Takes the optimizer's step for all members of a population at once, each with its own learning rate, which may change with the step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..trial import Trial
+from ..trial import Training, Trial
 from .members import Members
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 
-COUNTING = {"adam", "rmsprop"}
+"""By name; the decay of ``adamw`` is taken apart from its step."""
+
+COUNTING = {"adam", "adamw", "rmsprop"}
 """Those of them that count their steps."""
+
+
+def factor(training: Training, step: int) -> float:
+    """What the learning rate is multiplied by at a step, counted from 1: t/W up to W steps of warm-up; then 1, or with ``cosine``
+
+    ½ (1 + cos(π (t − 1 − W) / (S − W))) of S steps, which is 1 at the first of these and would be 0 at step S + 1.
+    """
+    if step <= training.warmup:
+        return step / training.warmup
+    if training.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * (step - 1 - training.warmup) / (training.steps - training.warmup))) / 2
 
 
 class Optimizer:
@@ -25,20 +40,36 @@ class Optimizer:
     """
 
     def __init__(self, members: Members, trials: Sequence[Trial]) -> None:
-        self._members, self._clip = members, trials[0].training.clip
-        self.rates = members.block.new_tensor([[trial.training.learning_rate] for trial in trials])
+        self._members, self._training = members, trials[0].training
+        self._full = [trial.training.learning_rate for trial in trials]
+        self._factor = 1.0
+        self.rates = members.block.new_tensor([[rate] for rate in self._full])
         self._direction = nn.Parameter(torch.zeros_like(members.block))
         self._direction.grad = members.gradients
         kind = trials[0].training.optimizer
         counting = {"capturable": True} if members.block.is_cuda and kind in COUNTING else {}
         self._optimizer = OPTIMIZERS[kind]([self._direction], lr=1.0, **counting)
 
+    def begin(self, step: int) -> None:
+        """Set the learning rates of a step, counted from 1; apart from the step itself, which a GPU may only replay."""
+        now = factor(self._training, step)
+        if now != self._factor:
+            self._factor = now
+            self.rates.copy_(torch.tensor([[rate * now] for rate in self._full], dtype=torch.float64))
+
+    def end(self, row: int) -> None:
+        """Let a member move no more."""
+        self._full[row] = 0.0
+        self.rates[row] = 0
+
     @torch.no_grad()
     def step(self) -> None:
         norms = torch.linalg.vector_norm(self._members.gradients, dim=1, keepdim=True)
-        self._members.gradients.mul_((self._clip / (norms + 1e-6)).clamp(max=1.0))
+        self._members.gradients.mul_((self._training.clip / (norms + 1e-6)).clamp(max=1.0))
         self._direction.zero_()
         self._optimizer.step()
+        if self._training.weight_decay:
+            self._members.block.mul_(1 - self.rates * self._training.weight_decay)
         self._members.block.addcmul_(self._direction, self.rates)
 
     @property

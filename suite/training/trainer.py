@@ -231,7 +231,7 @@ class Population:
     def end(self, row: int) -> None:
         """Let a member move no more."""
         self.everyone[row].ended = True
-        self.optimizer.rates[row] = 0
+        self.optimizer.end(row)
 
 
 def learn(
@@ -274,6 +274,7 @@ def learn(
         for step, (x, wanted) in enumerate(drawn(trials, task, corruption, done), done + 1):
             if population.ended:
                 break
+            population.optimizer.begin(step)
             advance(x, *wanted)
             if step % training.validate_every == 0 or step == training.steps:
                 _validate(population, task, goal, step, stream(), tell)

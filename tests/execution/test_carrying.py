@@ -32,7 +32,7 @@ def look(job: Job) -> tuple[Path, Path, list[bytes], list[int]]:
     """What a job finds where it is carried out, which then writes a checkpoint and how far a training has come."""
     assert job.keeping
     there = [path.read_bytes() for path in job.checkpoints if path.exists()]
-    steps = [file.header.step for file in unfinished.found(job.keeping.folder)]
+    steps = [file.header.step for file in unfinished.trainings(job.keeping.folder)]
     job.checkpoints[0].parent.mkdir(exist_ok=True)
     job.checkpoints[0].write_bytes(b"weights")
     unfinished.keep(job.keeping.folder, [trial.key for trial in job.trials], 30, b"state")
@@ -62,7 +62,7 @@ def test_a_job_finds_its_files_and_they_come_home(tmp_path: Path, train: bool) -
     assert written.take() == {}
     carrying.bring_home(parcel, {**files, tmp_path / "elsewhere": b"no"})
     assert sent.checkpoints[0].read_bytes() == b"weights"
-    assert [file.header.step for file in unfinished.found(here / "unfinished")] == [99, 30, 20]  # of one training the last two
+    assert [file.header.step for file in unfinished.trainings(here / "unfinished")] == [99, 30, 20]  # of one training the last two
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -392,13 +392,14 @@ def test_a_warden_that_is_killed_is_replaced() -> None:
 TOLD_TO_END_WHILE_FORKED = """
 import multiprocessing, os, pickle, signal, sys
 from pathlib import Path
+from suite import dropins
 from suite.execution import warden
 from suite.execution.executor import UNBOUNDED
 
 def watch(near, connection):
     near.close()
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    warden.watch(connection, Path(sys.argv[1]) / "worker", 1 << 30)
+    warden.watch(connection, Path(sys.argv[1]) / "worker", 1 << 30, dropins.ROOTS)
 
 context = multiprocessing.get_context("fork")
 near, far = context.Pipe()

@@ -74,7 +74,7 @@ def heard(folder: Path) -> list[events.Event]:
 
 def steps_kept(keeping: Keeping) -> list[tuple[int, int]]:
     """How many members each file has, and at which step."""
-    return [(len(file.header.keys), file.header.step) for file in unfinished.found(keeping.folder)]
+    return [(len(file.header.keys), file.header.step) for file in unfinished.trainings(keeping.folder)]
 
 
 def test_an_interrupted_job_goes_on_to_the_same_bits(trials: list[Trial], keeping: Keeping, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_where_company_matters_it_goes_on_in_the_same_company_alone(trials: list
     on_gpu = [replace(trial, device="cuda") for trial in trials]
     unfinished.keep(keeping.folder.resolve(), ["none of these"], 3, b"")
     interrupted(trials, keeping, 3)
-    content = next(file for file in unfinished.found(keeping.folder) if len(file.header.keys) == 3).content()
+    content = next(file for file in unfinished.trainings(keeping.folder) if len(file.header.keys) == 3).content()
     assert content is not None
     snapshot = from_bytes(content)
     named = {trial.key: snapshot.members[other.key] for trial, other in zip(on_gpu, trials, strict=True)}
@@ -121,7 +121,7 @@ def _put(keeping: Keeping, trials: Sequence[Trial], snapshot: Snapshot) -> None:
 
 def test_a_damaged_file_is_told_of_and_the_one_before_it_used(trials: list[Trial], keeping: Keeping) -> None:
     interrupted(trials, keeping, 6)
-    last, before = unfinished.found(keeping.folder)
+    last, before = unfinished.trainings(keeping.folder)
     last.path.write_bytes(last.path.read_bytes()[:-10])
     notes: list[str] = []
     [part] = parts_of(trials, keeping, notes.append)
@@ -151,7 +151,7 @@ def test_no_room_costs_a_sentence_and_no_training(
 def test_a_plugin_that_removes_the_folder_loses_nothing(trials: list[Trial], keeping: Keeping, tmp_path: Path) -> None:
     whole = worker.work(job(trials, tmp_path / "whole", None))
     interrupted(trials, keeping, 6)
-    for file in unfinished.found(keeping.folder):
+    for file in unfinished.trainings(keeping.folder):
         file.path.unlink()
     keeping.folder.rmdir()
     assert learned(worker.work(job(trials, tmp_path, keeping))) == learned(whole)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from suite import SuiteError
 from suite.execution import worker
 from suite.execution.executor import UNBOUNDED, Bounds, Died, bounds_of
-from suite.execution.outcomes import outcomes_of, told, tried_again
+from suite.execution.outcomes import outcomes_of, second_try, tried_again
 from suite.plan.schema import Limits
 from suite.trial import FAULTS, Outcome, Status, Trial
 
@@ -52,13 +52,13 @@ def test_a_population_is_halved_and_after_a_timeout_taken_apart(tiny: Trial, sta
 def test_what_is_tried_again_is_told(tiny: Trial) -> None:
     whole = job(tiny, 5)
     outcomes = tuple(Outcome(trial.key, "failed", "no compiler\nat all") for trial in whole.trials)
-    assert told(whole, outcomes, tried_again(whole, outcomes, retries=0)) == (
+    assert second_try(whole, outcomes, tried_again(whole, outcomes, retries=0)) == (
         "gru on adding, T=10",
         "5 trials failed together (no compiler), tried 3 and 2 together",
     )
     alone = job(tiny, 1)
     crashed = (Outcome(alone.trials[0].key, "crashed", "killed"),)
-    assert told(alone, crashed, tried_again(alone, crashed, retries=1))[1] == "a trial crashed (killed), tried again"
+    assert second_try(alone, crashed, tried_again(alone, crashed, retries=1))[1] == "a trial crashed (killed), tried again"
 
 
 @pytest.mark.parametrize("statuses", [("ok", "ok"), ("ok", "diverged"), ("diverged", "diverged")])

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
@@ -55,6 +55,11 @@ def learned(trial: Trial, train_seconds: float = 2.0) -> Outcome:
     }
     learning = Learning("loss < 0.01", 0.2, curve, best_step=20, steps_to_solve=15)
     return Outcome(trial.key, "ok", learning=learning, evaluations=evaluations, train_seconds=train_seconds)
+
+
+def pair(trial: Trial, *corruptions: str, **changes: Any) -> Pair:
+    trial = asked(trial, *corruptions, **changes)
+    return trial, learned(trial)
 
 
 def alter(database_file: Path, statement: str) -> None:

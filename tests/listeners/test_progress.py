@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -163,3 +164,41 @@ def test_importing_a_listener_is_cheap(module: str) -> None:
     code = f"import sys, suite.listeners.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert ended.stdout.strip() == ""
+
+
+class Handle:
+    def __init__(self, shown: list[str]) -> None:
+        self.shown = shown
+
+    def update(self, content: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.shown.append(content["text/html"])
+
+
+def test_a_notebook_has_one_output_that_changes_now_and_then(
+    tiny: Trial, this_machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def show(content: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id
+        shown.append(content["text/html"])
+        return Handle(shown)
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=show))
+    trials, clock, stream = [asked(tiny), asked(tiny, seed=1)], Clock(), io.StringIO()
+    notebook = progress.Display(Console(file=stream, force_terminal=False), clock, notebook=True)
+    plan = Pretended(tmp_path, this_machine)
+    notebook.suite_plan_started(plan.invocation(tuple((trial, learned(trial)) for trial in trials), ()))
+    notebook.suite_trial_started(trials[0], 0)
+    notebook.suite_validated(trials[0], Validation(5, {"loss": 0.5}))
+    assert len(shown) == 1  # it is too soon for another
+    clock.now += 1
+    notebook.suite_validated(trials[0], Validation(10, {"loss": 0.25}))
+    assert "step 10/20" in shown[-1]
+    assert "best loss 0.25" in shown[-1]
+    notebook.suite_trial_finished(trials[0], learned(trials[0]))
+    notebook.suite_plan_finished()
+    assert shown[-1] == ""
+    assert stream.getvalue() == "plan tiny on cpu: 2 trials, 0 finished before, 2 to do\n"

@@ -9,7 +9,7 @@ import pytest
 
 from suite import SuiteError
 from suite.plan import choices
-from suite.plan.choices import Choice
+from suite.plan.choices import Choice, parse_seeds
 
 
 def build(
@@ -65,3 +65,17 @@ def test_a_literal_takes_its_members_alone() -> None:
         with pytest.raises(SuiteError, match="is not one of 1, 2"):
             choices.checked({"k": value}, declared, "variant 'mine'")
     assert choices.checked({"k": 2}, declared, "variant 'mine'") == {"k": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "seeds"),
+    [(None, None), (3, 3), ("3", 3), ([0, 1, 2], 3), ("[0,2, 5]", (0, 2, 5)), ([2], (2,)), ("[2]", (2,)), (range(1, 3), (1, 2))],
+)
+def test_seeds_are_so_many_or_these(asked: Any, seeds: Any) -> None:
+    assert parse_seeds(asked) == seeds
+
+
+@pytest.mark.parametrize("asked", ["three", "[]", "[a]", "2.5", True, [True], [0, 1.5], []])
+def test_other_seeds_are_refused(asked: Any) -> None:
+    with pytest.raises(SuiteError, match="it takes how many there are to be, such as 3, or which"):
+        parse_seeds(asked)

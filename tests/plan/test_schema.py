@@ -138,6 +138,11 @@ def test_every_default_is_of_its_fields_type() -> None:
         (LEAST + "[training]\nlearning_rates = [inf]", ["training.learning_rates.0", "finite"]),
         (LEAST + "[training]\nlearning_rates = []", ["training.learning_rates", "at least one"]),
         (LEAST + "[training]\nlearning_rates = [0]", ["training.learning_rates.0", "greater than 0"]),
+        (LEAST + "[training]\noptimizer = 'adamw'", ['training: optimizer = "adamw" and a weight_decay above 0 go together']),
+        (LEAST + "[training]\nweight_decay = 0.1", ['training: optimizer = "adamw" and a weight_decay above 0 go together']),
+        (LEAST + "[training]\nweight_decay = -0.1\noptimizer = 'adamw'", ["training.weight_decay", "greater than or equal to 0"]),
+        (LEAST + "[training]\nwarmup = 9\nsteps = 9", ["training.warmup is 9, and the shortest training has 9 steps; it takes fewer"]),
+        (LEAST + "[training]\nschedule = 'step'", ["training.schedule", "'constant' or 'cosine'"]),
         (LEAST + "[training]\noptimizer = 'lion'", ["training.optimizer", "'adam'", "'lion'"]),
         (LEAST + "[evaluations]\nlengths = [0.5]", ["evaluations.lengths.0", "greater than 1"]),
         (LEAST + "seeds = [-1]", ["seeds.0", "greater than or equal to 0"]),
@@ -240,12 +245,14 @@ def test_a_task_the_plan_has_not_is_taken_as_it_is() -> None:
 
 def test_seeds_are_counted_from_zero() -> None:
     assert narrowed(TWICE, seeds=3).seeds == (0, 1, 2)
+    assert narrowed(TWICE, seeds=(4, 2)).seeds == (4, 2)
     with pytest.raises(SuiteError, match="seeds is 0; it takes at least 1"):
         narrowed(TWICE, seeds=0)
 
 
 def test_a_request_reads_as_the_words_of_a_command() -> None:
     assert schema.Request("quick", "a,b", None, 3).lists == ["--variants", "a,b", "--seeds", "3"]
+    assert schema.Request("quick", seeds=(0, 2)).lists == ["--seeds", "[0,2]"]
 
 
 def test_a_task_named_with_a_default_option_keeps_its_own_entry() -> None:

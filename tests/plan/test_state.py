@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from suite import SuiteError, Variant, ops
-from suite.plan.state import UNKNOWN, state_size, told
+from suite.plan.state import UNKNOWN, state_size, text
 from suite.store.store import differences
 
 from .planned import REGISTRY, trials, with_variant
@@ -167,7 +167,7 @@ def test_the_state_is_in_no_key_and_makes_nothing_stale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "causal", "text"),
+    ("sizes", "causal", "wanted"),
     [
         ({64}, True, "64"),
         ({702, 1352}, True, "702–1,352"),
@@ -177,5 +177,5 @@ def test_the_state_is_in_no_key_and_makes_nothing_stale() -> None:
         ((), True, "–"),
     ],
 )
-def test_sizes_are_told(sizes: set[int], causal: bool, text: str) -> None:
-    assert told(sizes, causal) == text
+def test_sizes_are_told(sizes: set[int], causal: bool, wanted: str) -> None:
+    assert text(sizes, causal) == wanted

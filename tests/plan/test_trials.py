@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite import Batch, Corruption, Measure, SuiteError, Task, machine
+from suite.keys import digest
 from suite.measures import robustness
 from suite.ops import engines
 from suite.plan import schema
@@ -152,9 +153,18 @@ CHANGES: dict[str, Any] = {
     "dtype": "float64",
     "corruption": "gaussian_noise",
     "severity": 0.7,
+    "weight_decay": 0.2,
+    "warmup": 3,
+    "schedule": "cosine",
 }
 
 DAMAGED = {"corruption": "step_drop", "severity": 0.5}
+BESIDE: dict[str, dict[str, Any]] = {
+    "corruption": DAMAGED,
+    "severity": DAMAGED,
+    "weight_decay": {"optimizer": "adamw", "weight_decay": 0.1},
+}
+"""What a plan says already where the field changes, since some go together."""
 
 
 def test_every_training_field_is_tried_below() -> None:
@@ -163,7 +173,7 @@ def test_every_training_field_is_tried_below() -> None:
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_training_field_changes_every_key(field: str) -> None:
-    plain: dict[str, Any] = DAMAGED if field in DAMAGED else {}  # the two go together
+    plain = BESIDE.get(field, {})
     before, after = trials(training=plain), trials(training={**plain, field: CHANGES[field]})
     assert disjoint(keys(before), keys(after))
     assert disjoint(evaluation_keys(before), evaluation_keys(after))
@@ -385,3 +395,22 @@ def test_a_measure_is_asked_once() -> None:
     for asked in ({"measures": ["length"]}, {"corruptions": ["step_drop"], "measures": ["Step_Drop"]}):
         with pytest.raises(SuiteError, match=r"asks '(length|step_drop)' twice"):
             trials(evaluations=asked)
+
+
+# What a plan may leave out
+
+
+def test_fields_that_are_not_used_count_for_no_key() -> None:
+    """The digests are those of a time when there were no such fields."""
+    bare = [replace(trial, engine="", sources={}, surroundings={}) for trial in trials()]
+    assert digest(keys(bare)) == "c512fc0d7cbbf3a2dcb8"
+    assert digest(plan().asked) == "023db96ee15d12544c79"
+    stated = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant", "learning_rates": [0.01]}
+    assert keys(trials(training=stated)) == keys(trials())
+
+
+@pytest.mark.parametrize("used", [{"optimizer": "adamw", "weight_decay": 0.1}, {"warmup": 3}, {"schedule": "cosine"}], ids=str)
+def test_fields_that_are_used_count(used: dict[str, Any]) -> None:
+    asked = plan(training={"learning_rates": [0.01], **used})
+    assert schema.check(asked.asked, "again") == asked
+    assert disjoint(keys(trials(training={"learning_rates": [0.01], **used})), keys(trials()))

@@ -49,7 +49,7 @@ def ruled(folder: Path, skill: Callable[[str, str, int, int], Any], claim: Claim
 def test_a_claim_of_more_skill_is_ruled_on_by_the_pairs(tmp_path: Path, by: float, ruling: str) -> None:
     found = ruled(tmp_path, shifted(by), LESS)
     assert found.ruling == ruling
-    (part,) = found.found
+    (part,) = found.evidence
     assert (part.pairs, part.cells) == (20, 4)
     assert part.effect.mean == pytest.approx(by, abs=0.02)
 
@@ -65,7 +65,7 @@ def test_no_worse_is_judged_by_the_interval(tmp_path: Path, margin: float, rulin
     claim = Claim("equal", "gru is no worse.", (Expectation("gru", "skill", "not worse", margin=margin),))
     found = ruled(tmp_path, noisy, claim)
     assert found.ruling == ruling
-    assert math.isnan(found.found[0].p)
+    assert math.isnan(found.evidence[0].p)
 
 
 def test_who_loses_more_than_the_margin_is_worse(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_time_is_judged_by_its_ratio(tmp_path: Path) -> None:
     claim = Claim("fast", "gru is fast.", (Expectation("gru", "time", "less"),))
     found = ruled(tmp_path, lambda *_: 0.9, claim, variants=["lstm", "gru", "bilstm"], times=TIMES)
     assert found.ruling == "supported"
-    assert found.found[0].effect.mean == pytest.approx(0.5)
+    assert found.evidence[0].effect.mean == pytest.approx(0.5)
 
 
 def test_a_slower_one_refutes_that_it_is_faster(tmp_path: Path) -> None:
@@ -105,27 +105,27 @@ def test_all_that_a_claim_expects_must_be_found(tmp_path: Path) -> None:
 )
 def test_what_a_plan_does_not_ask_is_said(tmp_path: Path, expectation: Expectation, why: str) -> None:
     found = ruled(tmp_path, noisy, Claim("absent", "It is.", (expectation,)))
-    assert (found.ruling, found.found[0].why) == ("not asked", why)
+    assert (found.ruling, found.evidence[0].why) == ("not asked", why)
 
 
 def test_a_variant_that_failed_a_check_of_its_contract_supports_no_claim(tmp_path: Path) -> None:
     results = results_of(tmp_path, shifted(0.05), LESS)
     grades = {"gru": Grade(True, True, None, unsound="mixes rows")}
     (ruling,) = rulings(replace(results, provenance=replace(results.provenance, grades=grades)))
-    assert (ruling.ruling, ruling.found[0].why) == ("not asked", "gru: it failed a check of its contract: mixes rows")
+    assert (ruling.ruling, ruling.evidence[0].why) == ("not asked", "gru: it failed a check of its contract: mixes rows")
 
 
 def test_the_p_of_all_claims_are_adjusted_together(tmp_path: Path) -> None:
     alone = ruled(tmp_path / "one", shifted(0.05), LESS)
     many = [LESS, *(Claim(f"other{index}", "Another.", (Expectation("rnn", "skill", "more"),)) for index in range(9))]
     first = rulings(results_of(tmp_path / "ten", shifted(0.05), *many))[0]
-    assert first.found[0].p == pytest.approx(10 * alone.found[0].p)
+    assert first.evidence[0].p == pytest.approx(10 * alone.evidence[0].p)
 
 
 def test_steps_are_parts_of_the_budget_and_the_unsolved_took_all(tmp_path: Path) -> None:
     skill = lambda v, _t, _n, s: 0.95 if v == "gru" or s < 3 else 0.5  # noqa: E731
     claim = Claim("steps", "gru needs fewer steps.", (Expectation("gru", "steps", "less"),))
-    (part,) = ruled(tmp_path, skill, claim).found
+    (part,) = ruled(tmp_path, skill, claim).evidence
     taken = verdict.steps(results_of(tmp_path / "again", skill))
     solved = taken.loc[~taken["censored"].astype(bool), "value"].iloc[0] / 30
     assert part.effect.mean == pytest.approx(2 / 5 * (solved - 1))
@@ -134,7 +134,7 @@ def test_steps_are_parts_of_the_budget_and_the_unsolved_took_all(tmp_path: Path)
 def test_beyond_is_the_skill_at_the_longest_multiple(tmp_path: Path) -> None:
     """Imagined models keep half of their skill at twice the length."""
     claim = Claim("beyond", "gru reaches further.", (Expectation("gru", "beyond", "more"),))
-    (part,) = ruled(tmp_path, lambda v, *_: 0.95 if v == "gru" else 0.91, claim).found
+    (part,) = ruled(tmp_path, lambda v, *_: 0.95 if v == "gru" else 0.91, claim).evidence
     assert part.effect.mean == pytest.approx(0.02)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from suite.report import canvas, vector
 from suite.report.canvas import Look, spread_out
 from suite.report.curves import lines
-from suite.report.edges import apart, told
+from suite.report.edges import apart, left_out
 from suite.report.pareto import front, unbeaten
 
 CSS = (Path(__file__).parents[2] / "reports" / "templates" / "style.css").read_text()
@@ -109,5 +109,5 @@ def test_panels_in_which_all_is_at_an_end_are_said_instead() -> None:
     rows = pd.DataFrame({"panel": ["a", "a", "b", "c"], "low": [0.99, 1.0, 0.0, 0.5], "high": [1.0, 1.0, 0.01, 1.0]})
     seen, nothing, everything = apart(rows)
     assert (list(seen["panel"]), nothing, everything) == (["c"], ["b"], ["a"])
-    assert told(nothing, everything, "skills") == " Not drawn, since all skills are at 0: b, and since all skills are at 1: a."
-    assert told([], [], "skills") == ""
+    assert left_out(nothing, everything, "skills") == " Not drawn, since all skills are at 0: b, and since all skills are at 1: a."
+    assert left_out([], [], "skills") == ""

@@ -8,7 +8,8 @@ import pytest
 
 from suite.check.imagined import MACHINE
 from suite.spec import Grade
-from suite.store.cleaning import Planned, Reason, remove, remove_all, told, wasted, whole
+from suite.store import unfinished
+from suite.store.cleaning import Planned, Reason, remove, remove_all, summary, wasted, whole
 from suite.store.standing import acceptance
 from suite.store.store import Store
 from suite.trial import Timed, Trial
@@ -39,7 +40,7 @@ def store(tmp_path: Path, tiny: Trial) -> Store:
 def removed(store: Store, planned: Planned, *reasons: Reason) -> set[str]:
     before = contents(store)
     waste = wasted(store, reasons, planned)
-    remove(store, waste)
+    assert remove(store, waste, reasons, planned) == waste
     return {name for name in before if name not in contents(store)}
 
 
@@ -79,6 +80,30 @@ def test_what_belongs_to_nothing_is_orphaned(store: Store, planned: Planned, tin
     }
 
 
+def test_trainings_that_are_not_done_go_with_what_the_plan_asks_for(store: Store, planned: Planned, tiny: Trial) -> None:
+    """One file with a trial of the plan beside another, one without, one that is damaged, and one that a killed process had begun."""
+    unfinished.keep(store.unfinished, [trial(tiny, 2).key, trial(tiny, 9).key], 10, b"weights")
+    unfinished.keep(store.unfinished, [trial(tiny, 9).key], 20, b"weights")
+    (store.unfinished / "damaged.training").write_bytes(b"{")
+    (store.unfinished / ".partial.training.77").write_bytes(b"{")
+    before = {path.name for path in store.unfinished.iterdir()}
+    [orphaned] = {Path(name).name for name in removed(store, planned, "orphaned") if name.startswith("unfinished/")} - {
+        ".partial.training.77"
+    }
+    assert orphaned.endswith("-00000020.training")
+    assert "unfinished/damaged.training" in removed(store, planned, "failed")
+    [kept] = (path.name for path in store.unfinished.iterdir())
+    assert before == {kept, orphaned, "damaged.training", ".partial.training.77"}
+
+
+def test_what_a_run_has_needed_since_stays(store: Store, planned: Planned, tiny: Trial) -> None:
+    waste = wasted(store, ["failed"], planned)
+    assert [each.kind for each in waste] == ["trials"]
+    store.put(trial(tiny, 2), learned(trial(tiny, 2)), MACHINE)
+    assert remove(store, waste, ["failed"], planned) == []
+    assert store.get(trial(tiny, 2)) == learned(trial(tiny, 2))
+
+
 def test_what_was_accepted_is_not_stale(store: Store, planned: Planned, tiny: Trial) -> None:
     ledger = store.ledger()
     assert ledger is not None
@@ -94,7 +119,7 @@ def test_what_was_accepted_is_not_stale(store: Store, planned: Planned, tiny: Tr
 def test_everything_is_the_whole_folder(store: Store) -> None:
     waste = whole(store)
     assert {str(each.file.relative_to(store.folder)) for each in waste} == set(contents(store))
-    text = told(waste)
+    text = summary(waste)
     assert text.startswith("3 checkpoints (60 B), 3 evaluations (")
     assert "1 other files (" in text
     assert f"; together {len(waste)} files (" in text

@@ -16,7 +16,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def kept(folder: Path) -> list[tuple[int, bytes | None]]:
-    return [(file.header.step, file.content()) for file in unfinished.found(folder)]
+    return [(file.header.step, file.content()) for file in unfinished.trainings(folder)]
 
 
 def test_the_last_two_are_kept_and_the_last_comes_first(folder: Path) -> None:
@@ -37,7 +37,7 @@ def test_what_came_after_the_step_was_damaged_and_is_removed(folder: Path) -> No
 @pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: text + b"x", lambda text: text[:-4] + b"XXXX"])
 def test_a_damaged_content_is_recognised(folder: Path, change: object) -> None:
     unfinished.keep(folder, ["a"], 5, b"content")
-    [file] = unfinished.found(folder)
+    [file] = unfinished.trainings(folder)
     file.path.write_bytes(change(file.path.read_bytes()))  # type: ignore[operator]
     assert kept(folder) == [(5, None)]
     file.path.unlink()
@@ -55,7 +55,7 @@ def test_a_file_that_says_nothing_is_not_found_and_goes(folder: Path, line: byte
 
 def test_another_form_is_not_used(folder: Path) -> None:
     unfinished.keep(folder, ["a"], 5, b"content")
-    [file] = unfinished.found(folder)
+    [file] = unfinished.trainings(folder)
     line, _, content = file.path.read_bytes().partition(b"\n")
     file.path.write_bytes(json.dumps({**json.loads(line), "form": unfinished.FORM + 1}).encode() + b"\n" + content)
     assert kept(folder) == []
@@ -65,7 +65,7 @@ def test_a_file_goes_when_all_its_trials_are_done(folder: Path) -> None:
     unfinished.keep(folder, ["a", "b"], 5, b"")
     unfinished.keep(folder, ["c"], 5, b"")
     unfinished.tidy(folder, lambda key: key in "ac")
-    assert [file.header.keys for file in unfinished.found(folder)] == [("a", "b")]
+    assert [file.header.keys for file in unfinished.trainings(folder)] == [("a", "b")]
     unfinished.clear(folder)
     unfinished.tidy(folder, lambda _key: True)
     unfinished.clear(folder)
@@ -75,7 +75,7 @@ def test_a_file_goes_when_all_its_trials_are_done(folder: Path) -> None:
 
 def test_what_a_killed_writer_left_is_never_found_and_goes(folder: Path) -> None:
     unfinished.keep(folder, ["a"], 5, b"whole")
-    [file] = unfinished.found(folder)
+    [file] = unfinished.trainings(folder)
     file.path.with_name(f".{file.path.name}.4711").write_bytes(b"a part")
     assert kept(folder) == [(5, b"whole")]
     unfinished.clear(folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from suite import Batch, Goal, Task, Variant
 from suite.ops.engines import AUTO, BATCHED, DERIVED, REFERENCE, VENDOR, engine, resolve
@@ -18,7 +21,7 @@ from suite.registry.finder import discover
 from suite.spec import Plugin
 from suite.training import data, trainer
 from suite.training.members import InTurn, Members, Stacked
-from suite.training.optimizer import OPTIMIZERS, Optimizer
+from suite.training.optimizer import OPTIMIZERS, Optimizer, factor
 from suite.training.trainer import Trained
 from suite.trial import Trial, Validation
 
@@ -41,7 +44,7 @@ def change(trial: Trial, **training: Any) -> Trial:
 
 def population(tiny: Trial, engine_name: str, **training: Any) -> list[Trial]:
     """Five trials of two or one learning rates a seed, of an odd hidden size."""
-    plain = replace(change(tiny, steps=STEPS, validate_every=3, **training), hidden_size=ODD, length=LENGTH, engine=engine_name)
+    plain = replace(change(tiny, **{"steps": STEPS, "validate_every": 3, **training}), hidden_size=ODD, length=LENGTH, engine=engine_name)
     return [change(replace(plain, seed=seed), learning_rate=rate) for seed, rate in SEEDS_AND_RATES]
 
 
@@ -91,7 +94,16 @@ def test_a_members_bits_do_not_depend_on_its_company(tiny: Trial, name: str, eng
     assert_company_does_not_matter(trials, REGISTRY.variant(name).noun)
 
 
-@pytest.mark.parametrize("training", [{"dtype": "float64"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd"}, {"evaluation_samples": 200}])
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.1, "warmup": 3, "schedule": "cosine"},
+        {"dtype": "float64"},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "sgd"},
+        {"evaluation_samples": 200},
+    ],
+)
 def test_company_does_not_matter_however_one_trains(tiny: Trial, training: dict[str, Any]) -> None:
     assert_company_does_not_matter(population(tiny, BATCHED.name, **training), GRU)
 
@@ -181,28 +193,109 @@ def test_a_member_that_has_solved_does_not_move_while_others_go_on(tiny: Trial, 
 # The optimizer
 
 
-@pytest.mark.parametrize(("name", "optimizer"), OPTIMIZERS.items())
+TORCHS: dict[str, Callable[..., Any]] = {
+    "adam": torch.optim.Adam,
+    "adamw": functools.partial(torch.optim.AdamW, weight_decay=0.5),
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+
+
+def torchs_schedule(optimizer: Any, training: Mapping[str, Any]) -> Any:
+    """The learning rate of 20 steps, from torch's own schedulers."""
+    warm = training.get("warmup", 0)
+    cosine = (
+        lr_scheduler.CosineAnnealingLR(optimizer, T_max=20 - warm) if "schedule" in training else lr_scheduler.ConstantLR(optimizer, 1.0)
+    )
+    if not warm:
+        return cosine
+    rising = lr_scheduler.LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
+    return lr_scheduler.SequentialLR(optimizer, [rising, cosine], milestones=[warm])
+
+
+def test_every_optimizer_has_its_like_in_torch() -> None:
+    assert TORCHS.keys() == OPTIMIZERS.keys()
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")  # of torch's own call, in chained schedulers
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        *((name, {"weight_decay": 0.5} if name == "adamw" else {}) for name in TORCHS),
+        ("adamw", {"weight_decay": 0.5, "schedule": "cosine", "warmup": 4}),
+        ("sgd", {"schedule": "cosine"}),
+        ("adam", {"warmup": 4}),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("clip", [0.02, 100.0])
-def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, optimizer: Callable[..., Any], clip: float) -> None:
+def test_a_step_is_that_of_torchs_optimizer(tiny: Trial, name: str, training: dict[str, Any], clip: float) -> None:
     """Also where the gradient is clipped in most steps, and for the member that is not the first."""
-    trials = population(tiny, BATCHED.name, optimizer=name, clip=clip, dtype="float64")
+    trials = population(tiny, BATCHED.name, optimizer=name, clip=clip, dtype="float64", steps=20, **training)
+    optimizer = TORCHS[name]
     models = trainer.build(trials, GRU, ADDING)
     net = copy.deepcopy(models[3])
     members = trainer.gather(models, BATCHED.name)
     ours = Optimizer(members, trials)
     theirs = optimizer(net.parameters(), lr=trials[3].training.learning_rate)
+    schedule = torchs_schedule(theirs, training)
     clipped = 0
-    for x, wanted in trainer.drawn([change(trial, steps=20) for trial in trials], ADDING):
+    for step, (x, wanted) in enumerate(trainer.drawn(trials, ADDING), 1):
+        ours.begin(step)
         members.learn(x, lambda output, row, wanted=wanted: trainer.member_loss(ADDING, output, wanted, row))  # type: ignore[misc]
         ours.step()
         theirs.zero_grad()
         data.losses(ADDING, net(x[3]).unsqueeze(0), wanted.row(3)).backward()  # type: ignore[no-untyped-call]
         clipped += bool(nn.utils.clip_grad_norm_(net.parameters(), clip) > clip)
         theirs.step()
+        schedule.step()
     assert (clipped > 10) == (clip < 1)
     state = members.state(3, members.block[3])
     for parameter, value in net.state_dict().items():
         torch.testing.assert_close(state[parameter], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "schedule", "factors"),
+    [
+        (0, "constant", [1, 1, 1, 1]),
+        (2, "constant", [0.5, 1, 1, 1]),
+        (0, "cosine", [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+        (2, "cosine", [0.5, 1, 1, 0.5]),
+        (3, "cosine", [1 / 3, 2 / 3, 1, 1]),
+    ],
+)
+def test_the_rate_rises_and_falls_as_its_closed_form(tiny: Trial, warmup: int, schedule: str, factors: list[float]) -> None:
+    training = change(tiny, steps=4, warmup=warmup, schedule=schedule).training
+    assert [factor(training, step) for step in range(1, 5)] == pytest.approx(factors)
+
+
+def test_decay_alone_shrinks_every_weight_by_the_product_of_its_rates(tiny: Trial) -> None:
+    """Without gradients nothing but decay moves a weight, of each member by its own learning rate."""
+    used = {"optimizer": "adamw", "weight_decay": 0.5, "schedule": "cosine", "warmup": 2, "steps": 4, "dtype": "float64"}
+    trials = population(tiny, BATCHED.name, **used)
+    members = trainer.gather(trainer.build(trials, GRU, ADDING), BATCHED.name)
+    before, optimizer = members.block.clone(), Optimizer(members, trials)
+    for step in range(1, 5):
+        members.gradients.zero_()
+        optimizer.begin(step)
+        optimizer.step()
+    for row, trial in enumerate(trials):
+        left = math.prod(1 - trial.training.learning_rate * part * 0.5 for part in (0.5, 1, 1, 0.5))
+        torch.testing.assert_close(members.block[row], before[row] * left, rtol=1e-12, atol=0)
+
+
+def test_who_has_ended_is_moved_by_no_later_rate(tiny: Trial) -> None:
+    trials = population(tiny, BATCHED.name, optimizer="adamw", weight_decay=0.5, schedule="cosine", steps=4)
+    members = trainer.gather(trainer.build(trials, GRU, ADDING), BATCHED.name)
+    optimizer, before = Optimizer(members, trials), members.block.clone()
+    optimizer.end(1)
+    for step in range(1, 4):
+        optimizer.begin(step)
+        members.gradients.fill_(1.0)
+        optimizer.step()
+    moved = (members.block != before).any(dim=1)
+    assert moved.tolist() == [row != 1 for row in range(len(trials))]
 
 
 # What a model holds

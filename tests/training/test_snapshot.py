@@ -96,11 +96,12 @@ def assert_same(trained: Sequence[Trained], again: Sequence[Trained]) -> None:
     [
         (GRU, VENDOR.name, {}),
         (GRU, DERIVED.name, {"optimizer": "rmsprop"}),
+        (GRU, DERIVED.name, {"optimizer": "adamw", "weight_decay": 0.1, "warmup": 3, "schedule": "cosine"}),
         (GRU, BATCHED.name, {"optimizer": "sgd", "dtype": "float64"}),
         (DROPS, REFERENCE.name, {}),
         (AVERAGES, REFERENCE.name, {}),
     ],
-    ids=["vendor", "derived", "batched", "dropout", "buffers"],
+    ids=["vendor", "derived", "scheduled", "batched", "dropout", "buffers"],
 )
 def test_from_any_step_it_ends_with_the_same_bits(tiny: Trial, variant: Variant, engine: str, training: dict[str, Any]) -> None:
     trials = population(tiny, engine, **training)
