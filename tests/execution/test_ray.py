@@ -18,7 +18,8 @@ from suite.execution import processes
 from suite.execution.executor import Pool
 from suite.execution.run import Work
 from suite.plan import schema
-from suite.trial import Trial, Validation
+from suite.store import unfinished
+from suite.trial import Trial
 
 from ..running import suite, tiny_plan
 from .test_executor import Processes
@@ -76,13 +77,12 @@ def busy(node: Any) -> bool:
 
 
 class Killing:
-    """Kills a node, ungracefully, as soon as all trainings are well on their way; counts where they began."""
+    """Kills a node, ungracefully, as soon as all trainings were kept and none is done; counts where they began."""
 
-    def __init__(self, kill: Callable[[], None]) -> None:
-        self._kill = kill
+    def __init__(self, kept: Path, kill: Callable[[], None]) -> None:
+        self._kept, self._kill = kept, kill
         self.killed = False
         self.begun: dict[str, list[int]] = {}
-        self.validated: Counter[str] = Counter()
         self.finished: Counter[str] = Counter()
 
     @hookimpl
@@ -90,9 +90,8 @@ class Killing:
         self.begun.setdefault(trial.key, []).append(step)
 
     @hookimpl
-    def suite_validated(self, trial: Trial, validation: Validation) -> None:  # noqa: ARG002
-        self.validated[trial.key] += 1
-        if not self.killed and not self.finished and sum(count >= 6 for count in self.validated.values()) == TRIALS:
+    def suite_validated(self) -> None:
+        if not self.killed and not self.finished and len(unfinished.steps(self._kept)) == TRIALS:
             self.killed = True
             self._kill()
 
@@ -113,8 +112,9 @@ def learned(work: Work) -> dict[str, object]:
 
 
 def test_a_node_that_dies_costs_what_was_lost_alone(tmp_path: Path, cluster: Any) -> None:
-    listener = Killing(lambda: cluster.remove_node(next(filter(busy, cluster.worker_nodes)), allow_graceful=False))
     work = prepared(tmp_path, "ray", f"ray(address={cluster.address})")
+    kill = lambda: cluster.remove_node(next(filter(busy, cluster.worker_nodes)), allow_graceful=False)  # noqa: E731
+    listener = Killing(work.store.unfinished, kill)
     there = api.execute(work, options={"track": False}, more=[listener]).work
     assert listener.killed
     assert there.ends == {}
