@@ -306,12 +306,10 @@ def run(
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
     variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
-    seeds: how many, from 0 on, or which
+    seeds: how many, from 0 on, or which; executor: where to train, such as ``"local"`` or ``"ray(address=auto)"``
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
-    executor: where to train in place of the plan's, such as ``"local"`` or ``"ray(address=auto)"``
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
-    died, and after how many failures no trial is begun; fail_fast: after the first
-    checkpoint: seconds in place of the plan's between two moments from which an interrupted training goes on
+    died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
     whole: return all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
