@@ -11,6 +11,7 @@ from .shown import Bar, Element, Listing, Part, Plot, Prose, Table
 from .spec import (
     Batch,
     Corruption,
+    Executor,
     Goal,
     Listener,
     Measure,
@@ -36,6 +37,7 @@ __all__ = [
     "Claim",
     "Corruption",
     "Element",
+    "Executor",
     "Expectation",
     "Goal",
     "Listener",

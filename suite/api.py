@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import dropins, machine
 from .errors import SuiteError
+from .execution.choosing import Chosen, chosen, manned
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
 from .plan.choices import parse_seeds
@@ -30,7 +31,6 @@ from .store.store import Accepted, Store
 from .trial import Grading, Invocation, Outcome, Timed, Timing, Trial
 
 if TYPE_CHECKING:
-    from .execution.executor import Executor
     from .finished import Finished
     from .listeners.announce import Audience
     from .report.inputs import Written
@@ -68,6 +68,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         registry=registry,
         store=store,
         machine=machine.describe(device),
+        executor=chosen(plan.executor, registry),
         trials=planned,
         timings=timings,
         gradings=tuple(gradings),
@@ -123,14 +124,15 @@ def execute(
     """
     from .listeners.announce import Audience
 
-    if workers == 0:
+    executor = manned(work.executor, workers, work.registry)
+    if executor.inline:
         machine.check_environment()
     audience = Audience(work.registry, options or {}, more)
     try:
         if _nothing_to_do(work):
             return _told_of_nothing(work, audience)
         with work.store.writing():
-            return _executed(_with_stored(work), workers, audience)
+            return _executed(_with_stored(work), executor, workers, audience)
     finally:
         for name, problem in audience.problems.items():
             warn(f"{name}: {problem}")
@@ -161,19 +163,18 @@ def _told_of_nothing(work: Work, audience: Audience) -> Executed:
     return Executed(work, work.store.report, False, inputs.written(work.store).stale)
 
 
-def _executed(work: Work, workers: int | None, audience: Audience) -> Executed:
+def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
     from . import settled
-    from .execution.local import default_workers
     from .report import page, telling
 
     surroundings = settled.surroundings_digest()
-    count = default_workers(work.machine.device) if workers is None else workers
+    count = executor.count(workers, work.machine.device) if work.pending else 1
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
     audience.tell("suite_plan_started", invocation=invocation)
     try:
-        outcomes = _carry_out(work, invocation, audience, count)
+        outcomes = _carry_out(work, executor, invocation, audience)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
         settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)), surroundings)
@@ -218,38 +219,35 @@ def _nothing_to_do(work: Work) -> bool:
     return inputs.unchanged(work.store, work.registry, work.selection)
 
 
-def _carry_out(work: Work, invocation: Invocation, audience: Audience, workers: int) -> Mapping[str, Outcome]:
-    """Grade, train and time what the store lacks; all outcomes by key. A run that was stopped by failures times nothing."""
+def _carry_out(work: Work, executor: Chosen, invocation: Invocation, audience: Audience) -> Mapping[str, Outcome]:
+    """Grade, train and time what the store lacks; all outcomes by key. A run that was stopped by failures times nothing.
+
+    Whatever the executor, grades and times are taken on this machine, which a plan's keys name.
+    """
     from .execution import processes
     from .execution import run as running
+    from .execution.inline import InlinePool
+    from .execution.local import LocalPool
 
     outcomes = work.outcomes
-    if not workers and (work.plan.limits.timeout or work.plan.limits.memory):
-        audience.note("workers=0", "work in this process is held to no limit of time or memory")
+    if executor.inline and (work.plan.limits.timeout or work.plan.limits.memory):
+        audience.note(f"executor {executor.noun.name}", "work in this process is held to no limit of time or memory")
     elif work.plan.limits.memory and not processes.seen():
         audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
     if work.ungraded:  # first, since that finds what forbids comparing a variant; never in this process, which it may end
-        with _executor(1) as executor:
-            work = running.run_grades(work, executor, audience)
+        with LocalPool(1) as pool:
+            work = running.run_grades(work, pool, audience)
     if work.pending:
-        with _executor(invocation.workers) as executor:
-            outcomes = running.run_trials(work, invocation, executor, audience, invocation.workers)
+        with executor.start(invocation.workers, work.machine.device) as pool:
+            outcomes = running.run_trials(work, invocation, pool, audience, invocation.workers)
     else:
         running.tell_schedule(work, (), 1, audience)
     stopped = any(outcome.status == "skipped" for outcome in outcomes.values())
     if work.untimed and not stopped:
-        with _executor(min(1, workers)) as executor:
+        with InlinePool() if executor.inline else LocalPool(1) as pool:
             audience.tell("suite_timing_started", count=len(work.untimed))
-            running.run_timings(work, executor, audience)
+            running.run_timings(work, pool, audience)
     return outcomes
-
-
-def _executor(workers: int) -> Executor:
-    """Where work is done: in so many processes of this machine, or in this very one."""
-    from .execution.inline import InlineExecutor
-    from .execution.local import LocalExecutor
-
-    return LocalExecutor(workers) if workers else InlineExecutor()
 
 
 def report(
@@ -293,6 +291,7 @@ def run(
     seeds: int | Sequence[int] | None = None,
     device: str = "auto",
     workers: int | None = None,
+    executor: str | None = None,
     timeout: float | None = None,
     memory: float | None = None,
     retries: int | None = None,
@@ -307,11 +306,10 @@ def run(
 
     plan: a packaged name, a path, or a Plan; variants, tasks and seeds replace the plan's lists, as on the command line
     variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
-    seeds: how many, from 0 on, or which
+    seeds: how many, from 0 on, or which; executor: where to train, such as ``"local"`` or ``"ray(address=auto)"``
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
-    died, and after how many failures no trial is begun; fail_fast: after the first
-    checkpoint: seconds in place of the plan's between two moments from which an interrupted training goes on
+    died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
     whole: return all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
@@ -327,7 +325,7 @@ def run(
     source = "" if isinstance(plan, Plan) else str(plan)
     failures = 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
-    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), **limits)
+    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, **limits)
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))

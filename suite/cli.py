@@ -26,6 +26,9 @@ from .options import (
     Seeds,
     Tasks,
     Variants,
+    Where,
+    journal_options,
+    listener_options,
     prepared,
     request,
     say,
@@ -53,20 +56,6 @@ def suite(_path: SearchPath = None) -> None:
     pass
 
 
-def listener_options(settings: list[str] | None) -> dict[str, Value]:
-    """``NAME=VALUE`` settings of listeners; on the command line a person watches, so progress is shown unless they say otherwise."""
-    from .plan.choices import parse_value
-
-    options: dict[str, Value] = {"progress": True}
-    for setting in settings or []:
-        name, equals, value = setting.partition("=")
-        parsed = parse_value(value.strip())
-        if not equals or not value.strip() or isinstance(parsed, list):
-            raise SuiteError(f"--listen {setting}: it takes NAME=VALUE, such as track=false")
-        options[name.strip()] = parsed
-    return options
-
-
 @app.command()
 def run(
     plan: PlanName,
@@ -78,6 +67,7 @@ def run(
         int | None,
         typer.Option(min=0, help="Processes that train; by default as many as cores. 0: in this process, for a debugger, without limits."),
     ] = None,
+    executor: Where = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wall time of a trial; what takes longer is ended.")] = None,
     memory: Annotated[float | None, typer.Option(metavar="GIB", help="Memory of a process that trains, with all that it begins.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
@@ -98,17 +88,17 @@ def run(
     options = {**listener_options(listen), **journal_options(events)}
     failures = 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
-    if workers == 0:
+    if inline := workers == 0 or executor == "inline":
         from . import machine
 
         os.environ.update(machine.ENVIRONMENT)  # before torch is imported
     if dry_run:
         from . import estimate
 
-        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers))
-    elif workers == 0 or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, **limits):
+        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers))
+    elif inline or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, executor, **limits):
         tell_outline(plan, variants, tasks, seeds, options)
-        executed(prepared(plan, variants, tasks, seeds, runs, device, **limits), workers, options, runs)
+        executed(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers, options, runs)
 
 
 def tell_outline(plan: str, variants: str | None, tasks: str | None, seeds: str | None, options: Mapping[str, Value]) -> None:
@@ -118,16 +108,6 @@ def tell_outline(plan: str, variants: str | None, tasks: str | None, seeds: str 
 
     if options.get("progress"):
         say(outline(schema.load(plan), request(plan, variants, tasks, seeds)))
-
-
-def journal_options(events: Path | None) -> dict[str, Value]:
-    """The option of the listener that writes events, where a file is named, which is then tried."""
-    if events is None:
-        return {}
-    from .listeners import journal
-
-    journal.check(events)
-    return {"events": str(events)}
 
 
 def executed(work: Work, workers: int | None, options: Mapping[str, Value], runs: Path) -> None:
@@ -149,6 +129,7 @@ def told_of_settled(
     runs: Path,
     device: str,
     options: Mapping[str, Value],
+    executor: str | None = None,
     **limits: float | None,
 ) -> bool:
     """Whether an earlier run left nothing to do and nothing has changed since, which is then told as a run tells it."""
@@ -156,7 +137,7 @@ def told_of_settled(
     from .listeners.progress import opening
     from .plan import schema
 
-    loaded = schema.limited(schema.load(plan), **limits)
+    loaded = schema.limited(schema.load(plan), executor, **limits)
     remembered = settled.recall(loaded, request(plan, variants, tasks, seeds), runs, device, options)
     if remembered is None:
         return False

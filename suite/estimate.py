@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .errors import contained
-from .execution.local import default_workers
 from .execution.populations import populations
 from .execution.run import Work
 from .ops import engines
@@ -128,7 +127,7 @@ class Estimate:
 
 def estimate(work: Work, workers: int | None) -> Estimate:
     """Estimate what is left to do, from a few steps of each variant timed here."""
-    count = default_workers(work.machine.device) if workers is None else max(1, workers)
+    count = max(1, work.executor.count(workers, work.machine.device)) if work.pending else 1
     groups = populations(work.pending, count) if work.pending else []
     known: dict[str, Paces] = {}
     cells: dict[str, float] = {}

@@ -105,7 +105,7 @@ def check_environment() -> None:
     wrong = [f"{name}={ENVIRONMENT[name]}" for name in DECIDING if os.environ.get(name) != ENVIRONMENT[name]]
     if wrong:
         raise SuiteError(
-            f"workers=0: set {' '.join(wrong)} before Python starts, or results differ in their last bits; `suite run` does it"
+            f"work in this process: set {' '.join(wrong)} before Python starts, or results differ in their last bits; `suite run --workers 0` does it"
         )
 
 

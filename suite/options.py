@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .execution.run import Work
     from .plan.schema import Request
     from .registry.registry import Registry
+    from .spec import Value
 
 
 def search_too(folders: list[Path] | None) -> list[Path] | None:
@@ -50,6 +51,10 @@ Tasks = Annotated[
 ]
 Seeds = Annotated[
     str | None, typer.Option(metavar="N|[A,B,…]", help="Seeds instead of the plan's: so many from 0 on, or these in brackets.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="NAME", help="Where to train, as `suite list executors` names it: NAME or 'NAME(option=value)'."),
 ]
 Checkpoint = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="So often a training is kept, from where it goes on when interrupted.")
@@ -90,6 +95,30 @@ def warn(text: str) -> None:
     typer.echo(f"warning: {text}", err=True)
 
 
+def listener_options(settings: list[str] | None) -> dict[str, Value]:
+    """``NAME=VALUE`` settings of listeners; on the command line a person watches, so progress is shown unless they say otherwise."""
+    from .plan.choices import parse_value
+
+    options: dict[str, Value] = {"progress": True}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        parsed = parse_value(value.strip())
+        if not equals or not value.strip() or isinstance(parsed, list):
+            raise SuiteError(f"--listen {setting}: it takes NAME=VALUE, such as track=false")
+        options[name.strip()] = parsed
+    return options
+
+
+def journal_options(events: Path | None) -> dict[str, Value]:
+    """The option of the listener that writes events, where a file is named, which is then tried."""
+    if events is None:
+        return {}
+    from .listeners import journal
+
+    journal.check(events)
+    return {"events": str(events)}
+
+
 def warn_of_broken(registry: Registry) -> None:
     for broken in registry.broken:
         warn(f"{broken.source}: {broken.reason}")
@@ -109,14 +138,21 @@ def request(plan: str, variants: str | None, tasks: str | None, seeds: str | Non
 
 
 def prepared(
-    plan: str, variants: str | None, tasks: str | None, seeds: str | None, runs: Path, device: str, **limits: float | None
+    plan: str,
+    variants: str | None,
+    tasks: str | None,
+    seeds: str | None,
+    runs: Path,
+    device: str,
+    executor: str | None = None,
+    **limits: float | None,
 ) -> Work:
     """The plan, or a part of it, made ready to run here; what is broken is told of, plugins and files of the store alike."""
     from . import api
     from .plan import schema
     from .registry.finder import discover
 
-    loaded = schema.limited(schema.load(plan), **limits)
+    loaded = schema.limited(schema.load(plan), executor, **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
     work = api.prepare(loaded, runs, device, request(plan, variants, tasks, seeds))
     for fault in work.store.spoiled.values():

@@ -72,8 +72,8 @@ class Settled:
 
 
 def asked_digest(plan: Plan, request: Request) -> str:
-    """A digest of a plan and of what of it is asked for."""
-    return digest([plan.asked, origin_of(request), request.variants, request.tasks, request.seeds], 64)
+    """A digest of a plan, of what of it is asked for, and of where, so that an executor that is not there is told of."""
+    return digest([plan.asked, plan.executor.model_dump(), origin_of(request), request.variants, request.tasks, request.seeds], 64)
 
 
 def surroundings_digest() -> str:
@@ -126,7 +126,15 @@ def foreseeable(registry: Registry, device: str) -> bool:
         return False
     if any(os.path.islink(os.path.join(parent, name)) for folder in _folders() for parent, inner, _ in os.walk(folder) for name in inner):
         return False  # what lies behind a link is not looked at
-    roles = (registry.variants, registry.tasks, registry.corruptions, registry.measures, registry.sections, registry.claims)
+    roles = (
+        registry.variants,
+        registry.tasks,
+        registry.corruptions,
+        registry.measures,
+        registry.sections,
+        registry.claims,
+        registry.executors,
+    )
     paths = [provided.path for role in roles for provided in role.values()]
     if not all(path is not None and any(path.is_relative_to(folder) for folder in _folders()) for path in paths):
         return False

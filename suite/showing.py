@@ -78,7 +78,7 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[variants|tasks|corruptions|measures|listeners|sections|claims|plans]",
+            metavar="[variants|tasks|corruptions|measures|listeners|sections|claims|executors|plans]",
             help="One kind; all by default.",
         ),
     ] = "all",

@@ -197,10 +197,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Stream:
-    """A test stream: batches with the input ``(B, T, D)`` that a model is to get for each.
-
-    length: the sequence length, as tasks count it, that its baseline and its goal are asked for
-    """
+    """A test stream: its length, as tasks count it, and batches with the input ``(B, T, D)`` that a model is to get for each."""
 
     length: int
     batches: Iterable[tuple[Array, Batch]]
@@ -242,6 +239,20 @@ class Listener:
 
     name: str
     start: Callable[..., object | None]
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where populations are trained, which changes no result.
+
+    start: ``start(workers, device, **options)`` returns a pool, which keeps the contract in ``suite.execution.executor``
+    workers: ``workers(device, **options) -> int``, how many calls are done at once where a run does not say; its options are those of `start`
+    """
+
+    name: str
+    start: Callable[..., Any]
+    workers: Callable[..., int]
     about: str = ""
 
 
@@ -323,10 +334,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Stale:
-    """Something left out of a report, since the code behind it has changed in the meantime.
-
-    what: the cell of a trial or timing, with the measure where only that is stale; changed: names of the sources
-    """
+    """What a report leaves out: the cell of a trial or timing, with the measure where only that is stale, and the sources that changed."""
 
     what: str
     changed: tuple[str, ...]

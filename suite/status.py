@@ -194,6 +194,7 @@ def catalogue(registry: Registry) -> dict[str, list[dict[str, str]]]:
         "listeners": registry.listeners,
         "sections": registry.sections,
         "claims": registry.claims,
+        "executors": registry.executors,
     }
     listed = {
         kind: [{"name": name, "about": _about(provided), "source": provided.source} for name, provided in plugins.items()]

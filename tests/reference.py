@@ -74,6 +74,8 @@ def default(model: type[BaseModel], key: str) -> str:
     if field.is_required():
         return ABSENT
     value = field.default
+    if isinstance(value, Choice):
+        return f"`{value.name}`"
     if isinstance(value, BaseModel):
         return "each key's own"
     if value is None or value in ("", {}):

@@ -1,19 +1,26 @@
-"""Measures planning, `suite status` and a run with nothing to do over stores of many trials, which nobody trained for."""
+"""Measures planning, `suite status`, a run with nothing to do, and the scheduling of calls, by how many trials there are, which nobody trains."""
 
 from __future__ import annotations
 
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from suite import Point, api, settled
+from suite.execution.executor import POLL_SECONDS, answer
+from suite.execution.local import LocalPool
+from suite.execution.run import WATCHED
 from suite.plan import schema
 from suite.report import inputs, telling
 from suite.spec import Grade
@@ -107,3 +114,29 @@ def store() -> None:
     print("\n  exponent of the count, user CPU, from the last two")
     for name, measured in seconds.items():
         print(f"  {name:26} {math.log(measured[-1][1] / measured[-2][1]) / math.log(COUNTS[-1] / COUNTS[-2]):.2f}", flush=True)
+
+
+def scheduling() -> None:
+    """Calls that do nothing, handed over and waited for as a run does it, by how many there are: seconds, and the exponent of growth."""
+    seconds = []
+    for count in COUNTS:
+        with LocalPool(2) as pool:
+            answer(pool, pool.submit(pow, 2, 2))
+            begun, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
+            ended: deque[Future[int]] = deque()
+            waiting = {pool.submit(pow, 2, number % 8): None for number in range(count)}
+            for future in waiting:
+                future.add_done_callback(ended.append)
+            while waiting:
+                pool.wait(list(islice(waiting, WATCHED)), POLL_SECONDS)
+                pool.events()
+                for _ in range(len(ended)):
+                    waiting.pop(ended.popleft())
+            seconds.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - used)
+            print(
+                f"\n{count} calls: {time.perf_counter() - begun:6.2f} s, of which user CPU of the run's process {seconds[-1]:6.2f}",
+                flush=True,
+            )
+    print(
+        f"  exponent, user CPU, from the last two {math.log(seconds[-1] / seconds[-2]) / math.log(COUNTS[-1] / COUNTS[-2]):.2f}", flush=True
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from suite import SuiteError, api
-from suite.execution.inline import InlineExecutor
+from suite.execution.inline import InlinePool
 from suite.execution.run import Work, after, invocation_of, run_trials
 from suite.listeners.announce import Audience
 from suite.plan import schema
@@ -28,7 +28,7 @@ def work(folder: Path, runs: Path) -> Work:
 def trained(folder: Path, runs: Path) -> list[str]:
     """Do what is pending of the plan, without report; what each trial learned."""
     ready = work(folder, runs)
-    with ready.store.writing(), InlineExecutor() as executor:
+    with ready.store.writing(), InlinePool() as executor:
         audience = Audience(ready.registry, {"track": False, "progress": False})
         outcomes = run_trials(ready, invocation_of(ready, 0), executor, audience, 0)
     rows = status(after(ready, outcomes))

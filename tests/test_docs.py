@@ -15,11 +15,15 @@ import pytest
 from pydantic import BaseModel
 
 import suite as suite_package
+from suite.execution.choosing import chosen
+from suite.plan import schema
 from suite.plan.schema import check
 from suite.plan.trials import variants_of
 from suite.registry import hookspecs
 from suite.registry.finder import discover
 from suite.registry.registry import HOOKS
+from suite.store.files import load
+from suite.store.store import StoredTrial
 
 from .reference import TABLES, api_page, meanings, plan_keys
 from .rooms import ORDER, diagram
@@ -122,6 +126,39 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     suite("report", "smoke", "--all", "--path", ".", cwd=tmp_path)
     assert "mine" in (tmp_path / "runs" / "smoke" / "report" / "index.html").read_text()
     assert (tmp_path / "trials.txt").read_text().startswith("leaky | adding | 10 | 0 | 0.01: ok")
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The `suite` commands of a page, in words."""
+    lines = [line for kind, _, text in blocks(page) if kind == "sh" for line in text.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("suite ")]
+
+
+EXECUTED = [words for words in commands(ROOT / "docs" / "scale.md") if "--executor" in words]
+
+
+@pytest.mark.parametrize("words", EXECUTED, ids=" ".join)
+def test_executors_that_are_shown_are_there_with_their_options(words: list[str]) -> None:
+    plan = schema.limited(schema.load(words[1]), words[words.index("--executor") + 1])
+    assert chosen(plan.executor, discover()).noun.name == "ray"
+
+
+@pytest.mark.slow
+def test_the_way_to_a_cluster_runs_on_this_machine(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    here = [words for words in commands(ROOT / "docs" / "scale.md") if "smoke" in words]
+    assert ["--executor" in words for words in here] == [False, True]
+    for words in here:
+        suite(*words, cwd=tmp_path)
+    (tmp_path / "runs").rename(tmp_path / "before")
+    done = suite(*here[1], cwd=tmp_path)
+    assert "nothing has changed" not in done.stdout
+    trials = [
+        {path.name: load(path, StoredTrial, "") for path in (tmp_path / runs / "smoke/trials").iterdir()} for runs in ("before", "runs")
+    ]
+    first, second = ({name: trial.learning for name, trial in each.items() if trial} for each in trials)
+    assert first
+    assert first == second
 
 
 PYTHON = [

@@ -377,7 +377,7 @@ def test_a_plan_is_linted_before_anything_runs(tmp_path: Path) -> None:
 
 def test_lists_and_doctor(tmp_path: Path) -> None:
     found = json.loads(suite("list", "--json", cwd=tmp_path).stdout)
-    assert {"variants", "tasks", "corruptions", "measures", "listeners", "sections", "claims", "plans"} == set(found)
+    assert {"variants", "tasks", "corruptions", "measures", "listeners", "sections", "claims", "executors", "plans"} == set(found)
     assert [row["name"] for row in found["plans"]] == ["depth", "full", "quick", "smoke", "standard"]
     assert "device model" in suite("doctor", cwd=tmp_path).stdout
     dry = suite("run", "smoke", "--dry-run", "--device", "cpu", "--variants", "lstm,gru", "--tasks", "adding", cwd=tmp_path).stdout

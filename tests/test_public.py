@@ -21,6 +21,7 @@ PUBLIC = {
         "Stream",
         "Point",
         "Listener",
+        "Executor",
         "Section",
         "Claim",
         "Expectation",

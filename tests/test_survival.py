@@ -157,8 +157,8 @@ from pathlib import Path
 from suite import machine
 os.environ.update(machine.ENVIRONMENT)  # before torch is imported, since one run is in this process
 from suite import api
-from suite.execution.inline import InlineExecutor
-from suite.execution.local import LocalExecutor
+from suite.execution.inline import InlinePool
+from suite.execution.local import LocalPool
 from suite.execution.run import invocation_of, run_trials
 from suite.listeners.announce import Audience
 from suite.plan import schema
@@ -170,7 +170,7 @@ def run(runs, variants, workers=2, seeds=1, **limits):
     plan = schema.limited(schema.load("tiny.toml"), **limits)
     work = api.prepare(plan, Path(runs), "cpu", schema.Request("tiny.toml", variants, "adding", seeds))
     begun = time.monotonic()
-    with LocalExecutor(workers) if workers else InlineExecutor() as executor:
+    with LocalPool(workers) if workers else InlinePool() as executor:
         outcomes = run_trials(work, invocation_of(work, workers), executor, Audience(work.registry, {"track": False}), workers)
     stored = len(list((Path(runs) / "tiny" / "trials").glob("*.json")))
     rows = [vars(row) | {"traceback": outcomes[row.key].traceback} for row in status(after(work, outcomes))]

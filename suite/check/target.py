@@ -137,8 +137,12 @@ def _unloaded(registry: Registry, concerned: Callable[[Broken], bool]) -> tuple[
 
 
 def _without_checks(registry: Registry, wanted: Callable[[Provided[Any]], bool]) -> tuple[Finding, ...]:
-    """Findings on the measures and listeners wanted, of which no check is there yet."""
-    plugins: dict[str, Mapping[str, Provided[Any]]] = {"measure": registry.measures, "listener": registry.listeners}
+    """Findings on the measures, listeners and executors wanted, of which no check is there yet."""
+    plugins: dict[str, Mapping[str, Provided[Any]]] = {
+        "measure": registry.measures,
+        "listener": registry.listeners,
+        "executor": registry.executors,
+    }
     return tuple(
         _unchecked(provided.source, f"provides the {kind} '{provided.noun.name}'")
         for kind, by_name in plugins.items()
@@ -148,7 +152,7 @@ def _without_checks(registry: Registry, wanted: Callable[[Provided[Any]], bool])
 
 
 def _unchecked(source: str, what: str) -> Finding:
-    return _loading(source, "skipped", f"{what}; there are no checks of measures and listeners yet")
+    return _loading(source, "skipped", f"{what}; there are no checks of measures, listeners and executors yet")
 
 
 def _loading(source: str, status: Status, reason: str) -> Finding:

@@ -46,8 +46,8 @@ class Died(Exception):
         self.output = output
 
 
-class Executor(Protocol):
-    """Runs calls, as a context manager that ends them, and every process that they began, when it is left.
+class Pool(Protocol):
+    """Runs calls, as a context manager that ends them, and every process that they began, when it is left: an executor that is at work.
 
     The calls are functions of ``suite.execution.worker``; what goes in and comes out is plain data, which pickles.
     """
@@ -56,7 +56,7 @@ class Executor(Protocol):
     def channel(self) -> Path:
         """Where calls tell of their progress: a file or pipe that several processes write the lines of events to."""
 
-    def __enter__(self) -> Executor: ...
+    def __enter__(self) -> Pool: ...
 
     def __exit__(self, *details: Any) -> None: ...
 
@@ -73,7 +73,7 @@ class Executor(Protocol):
         """What calls have told since this was last asked, in their order."""
 
 
-def answer(executor: Executor, future: Future[Answer]) -> Answer:
+def answer(executor: Pool, future: Future[Answer]) -> Answer:
     """What a call comes to, waited for; what it tells meanwhile is for nobody."""
     while not future.done():
         executor.wait([future], POLL_SECONDS)

@@ -12,12 +12,15 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from ..spec import Executor, hookimpl
 from .events import Event, event_of
 from .executor import UNBOUNDED, Answer, Bounds
 
+INLINE = "inline"
 
-class InlineExecutor:
-    """An executor without processes: a call is done when somebody waits, and what kills it kills the run.
+
+class InlinePool:
+    """A pool without processes: a call is done when somebody waits, and what kills it kills the run.
 
     Bounds are not kept, since nobody can end a call of this very process but the one at the keyboard.
     """
@@ -26,7 +29,7 @@ class InlineExecutor:
         self._waiting: deque[Callable[[], None]] = deque()
         self._resources = contextlib.ExitStack()
 
-    def __enter__(self) -> InlineExecutor:
+    def __enter__(self) -> InlinePool:
         with contextlib.ExitStack() as resources:
             self.channel = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="suite-"))) / "events"
             self._descriptor = os.open(self.channel, os.O_CREAT | os.O_RDONLY)
@@ -61,6 +64,20 @@ class InlineExecutor:
         while chunk := os.read(self._descriptor, 1 << 16):
             text += chunk
         return [event_of(line) for line in text.splitlines()]
+
+
+def _start(_workers: int, _device: str) -> InlinePool:
+    return InlinePool()
+
+
+def _workers(_device: str) -> int:
+    """None, since no process works beside this one."""
+    return 0
+
+
+@hookimpl
+def suite_executors() -> Iterator[Executor]:
+    yield Executor(INLINE, _start, _workers, "this very process, for a debugger; nothing is held to a limit")
 
 
 @contextlib.contextmanager

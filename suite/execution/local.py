@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import dropins, machine
+from ..spec import Executor, hookimpl
 from . import warden
 from .events import Event, event_of
 from .executor import UNBOUNDED, Answer, Bounds, Died
@@ -87,21 +88,22 @@ class _Warden:
         self._process.close()
 
 
-class LocalExecutor:
-    """An executor with so many processes, each doing one call at a time.
+class LocalPool:
+    """A pool of so many processes, each doing one call at a time.
 
-    What a call prints is shown on standard error when it ends well, shortened where it is long; with Died it comes in its output.
+    What a call prints is shown when it ends well, on standard error unless `show` says, shortened where it is long; with Died it comes in
+    its output.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, show: Callable[[str], object] | None = None) -> None:
+        self._workers, self._show = workers, show
         self._waiting: deque[_Call] = deque()
         self._wardens: list[_Warden] = []
         self._resources = contextlib.ExitStack()
         self._leaving = False
         self._unread = b""
 
-    def __enter__(self) -> LocalExecutor:
+    def __enter__(self) -> LocalPool:
         with contextlib.ExitStack() as resources:
             self._folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="suite-", ignore_cleanup_errors=True)))
             self.channel = self._folder / "events"
@@ -204,12 +206,21 @@ class LocalExecutor:
             call.future.set_exception(Died(ended.reason, ended.status, ended.printed))
             return
         if ended.printed:
-            sys.stderr.write(ended.printed)
+            (self._show or sys.stderr.write)(ended.printed)
         try:
             well, answer = pickle.loads(ended.answer)
         except Exception as error:  # of classes that are not here
             well, answer = False, error
         call.future.set_result(answer) if well else call.future.set_exception(answer)
+
+
+def _start(workers: int, _device: str) -> LocalPool:
+    return LocalPool(workers)
+
+
+@hookimpl
+def suite_executors() -> Iterator[Executor]:
+    yield Executor("local", _start, default_workers, "processes on this machine, as many as cores unless --workers says")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from .. import machine
 from ..listeners.announce import Audience
@@ -17,19 +18,24 @@ from ..store.selection import Selection
 from ..store.store import Store, done
 from ..trial import BASELINE, FAULTS, Grading, Invocation, Outcome, Timed, Timing, Trial
 from . import worker
+from .choosing import Chosen
 from .events import Event
-from .executor import POLL_SECONDS, Died, Executor, answer, bounds_of
+from .executor import POLL_SECONDS, Died, Pool, answer, bounds_of
 from .keeping import Keeping
 from .outcomes import outcomes_of, second_try, tried_again
 from .populations import companions, lacking, populations, trained_before
 
 UNLIMITED = Limits()
 
+WATCHED = 64
+"""The first one to end is waited for among so many: those that were submitted first, and so are at work."""
+
 
 @dataclass(frozen=True)
 class Work:
     """A plan made ready to run on this machine: what it asks for, and what the store has of each.
 
+    executor: where its populations are trained
     plan: whole; request: which part of it is asked for, which selection, trials, timings and gradings are of
     outcomes, timed, grades: what the store has, by key
     """
@@ -40,6 +46,7 @@ class Work:
     registry: Registry
     store: Store
     machine: Machine
+    executor: Chosen
     trials: tuple[Trial, ...]
     timings: tuple[Timing, ...]
     gradings: tuple[Grading, ...]
@@ -72,7 +79,7 @@ class Work:
         return frozenset(label for label, grade in graded if grade and not grade.failed and not grade.unresumable)
 
 
-def run_trials(work: Work, invocation: Invocation, executor: Executor, audience: Audience, workers: int) -> dict[str, Outcome]:
+def run_trials(work: Work, invocation: Invocation, executor: Pool, audience: Audience, workers: int) -> dict[str, Outcome]:
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
 
     Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
@@ -87,7 +94,7 @@ def run_trials(work: Work, invocation: Invocation, executor: Executor, audience:
     return training.finish()
 
 
-def _jobs(work: Work, workers: int, executor: Executor) -> Iterator[worker.Job]:
+def _jobs(work: Work, workers: int, executor: Pool) -> Iterator[worker.Job]:
     """The pending trials as jobs: populations to train, and trained ones that lack an evaluation."""
     store, outcomes, resumable = work.store, work.outcomes, work.resumable
     keeping = Keeping(store.unfinished, work.plan.limits.checkpoint)
@@ -109,19 +116,22 @@ def tell_schedule(work: Work, populations: Sequence[Sequence[Trial]], workers: i
 class _Training:
     """The jobs of one run on their way, and what has come of them."""
 
-    def __init__(self, work: Work, invocation: Invocation, executor: Executor, audience: Audience) -> None:
+    def __init__(self, work: Work, invocation: Invocation, executor: Pool, audience: Audience) -> None:
         self._store, self._limits, self._machine = work.store, work.plan.limits, invocation.machine
         self._executor, self._audience = executor, audience
         self._waiting = {trial.key: trial for trial in work.pending}
         self._standing = {trial.key for trial in work.trials} | work.store.ledger_keys
         self._outcomes = dict(work.outcomes)
         self._futures: dict[Future[tuple[Outcome, ...]], worker.Job] = {}
+        self._ended: deque[Future[tuple[Outcome, ...]]] = deque()  # so that nobody looks at all of them for each one that ends
         self._validated: dict[str, int] = {}  # the step of the last validation that was told of, or that it goes on after, by key
         self._faults = 0
 
     def submit(self, job: worker.Job) -> None:
         if any(trial.key in self._waiting for trial in job.trials):
-            self._futures[self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))] = job
+            future = self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))
+            self._futures[future] = job
+            future.add_done_callback(self._ended.append)
 
     def finish(self) -> dict[str, Outcome]:
         """Wait for every job and those that come of it; the outcomes by key.
@@ -129,14 +139,15 @@ class _Training:
         Raises SuiteError as soon as the store is seen to be gone.
         """
         while self._futures:
-            self._executor.wait(self._futures, POLL_SECONDS)
+            self._executor.wait(list(islice(self._futures, WATCHED)), POLL_SECONDS)
             self._store.check_held()
-            ended = [future for future in self._futures if future.done()]
+            ended = [self._ended.popleft() for _ in range(len(self._ended))]
             for event in self._executor.events():
                 if event.note or event.key in self._waiting:
                     self._hear(event)
             for future in ended:
-                self._end(self._futures.pop(future), future)
+                if future in self._futures:  # else it was cancelled
+                    self._end(self._futures.pop(future), future)
             if self._stopped:
                 self._skip_the_rest()
         unfinished.clear(self._store.unfinished)
@@ -208,7 +219,7 @@ def _tell(audience: Audience, trial: Trial, event: Event) -> None:
     audience.tell("suite_validated", trial=trial, validation=event.validation)
 
 
-def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
+def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
     lacking = {timing.key: timing for timing in work.untimed}
     beside = {(timing.engine, timing.shape) for timing in lacking.values()}
@@ -225,7 +236,7 @@ def run_timings(work: Work, executor: Executor, audience: Audience) -> None:
                 audience.tell("suite_timed", timing=timing, timed=timed)
 
 
-def timed_together(executor: Executor, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
+def timed_together(executor: Pool, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
     """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
     try:
         yield from _timed(executor, group, limits)
@@ -239,7 +250,7 @@ def timed_together(executor: Executor, group: Sequence[Timing], limits: Limits =
                 yield timing, Timed(failed=str(error))
 
 
-def _timed(executor: Executor, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
+def _timed(executor: Pool, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
     bounds = bounds_of(limits, len(group), beside=max(timing.rule.seconds for timing in group))
     rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds))
@@ -258,7 +269,7 @@ def _timed(executor: Executor, group: Sequence[Timing], limits: Limits) -> list[
     return timed
 
 
-def run_grades(work: Work, executor: Executor, audience: Audience) -> Work:
+def run_grades(work: Work, executor: Pool, audience: Audience) -> Work:
     """Grade the variants the store has no grade of; the work with all grades."""
     grades = dict(work.grades)
     for grading in work.ungraded:

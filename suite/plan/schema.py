@@ -238,6 +238,7 @@ class Plan(Strict):
     evaluations: the table `[evaluations]`
     timing: the table `[timing]`
     limits: the table `[limits]`
+    executor: where it trains, such as `"local"`, `"ray(address=auto)"`, or a table with `name` and `options`; it decides no result
     """
 
     name: Annotated[str, AfterValidator(_named)] = "plan"
@@ -251,6 +252,7 @@ class Plan(Strict):
     evaluations: EvaluationPlan = EvaluationPlan()
     timing: TimingPlan = TimingPlan()
     limits: Limits = Limits()
+    executor: Annotated[Choice, BeforeValidator(_choice)] = Choice(name="local")
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Plan:
@@ -279,8 +281,8 @@ class Plan(Strict):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """All that a result can depend on, as plain data: what a run may take is left out."""
-        return self.model_dump(mode="json", exclude={"limits"})
+        """All that a result can depend on, as plain data: where it is run and what it may take are left out."""
+        return self.model_dump(mode="json", exclude={"limits", "executor"})
 
 
 def packaged() -> list[str]:
@@ -324,15 +326,16 @@ def _file_of(name: str) -> Path:
     return path
 
 
-def limited(plan: Plan, **limits: float | None) -> Plan:
-    """The plan with limits replaced by those of these that are not None, as an option of a run does.
+def limited(plan: Plan, executor: str | None = None, **limits: float | None) -> Plan:
+    """The plan with its executor and limits replaced by those of these that are not None, as an option of a run does.
 
-    Raises SuiteError for one that is out of range.
+    Raises SuiteError for a limit that is out of range, and for an executor that does not read as a name with options.
     """
     changes = {name: value for name, value in limits.items() if value is not None}
-    if not changes:
+    if not changes and executor is None:
         return plan
-    return check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}}, f"plan {plan.name}")
+    elsewhere = {} if executor is None else {"executor": executor}
+    return check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}, **elsewhere}, f"plan {plan.name}")
 
 
 def check(raw: dict[str, Any], place: str) -> Plan:
@@ -379,6 +382,7 @@ def _keys(place: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Plan
     tables: dict[str, type[BaseModel]] = {
         "variants": Choice,
+        "executor": Choice,
         "tasks": TaskChoice,
         "matching": Matching,
         "training": TrainingPlan,

@@ -26,7 +26,7 @@ from . import guard, hookspecs
 from .registry import API_VERSION, HOOKS, Provided, Registry
 from .sources import SUITE, imported_sources
 
-BUILT_IN = ("measures", "listeners")
+BUILT_IN = ("measures", "listeners", "execution")
 """Folders of the suite whose modules are plugins like any other, where they implement a hook."""
 
 LATE = "suite_measures"
@@ -244,7 +244,7 @@ def discover(stray: Path | None = None) -> Registry:
     if stray:
         finder.stray(stray)
     finder.measures()
-    variants, tasks, corruptions, measures, listeners, sections, claims = (
+    variants, tasks, corruptions, measures, listeners, sections, claims, executors = (
         dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values()
     )
     return Registry(
@@ -255,6 +255,7 @@ def discover(stray: Path | None = None) -> Registry:
         listeners,
         sections,
         claims,
+        executors,
         broken=tuple(finder.broken),
         unavailable=tuple(finder.unavailable),
         notes=tuple(finder.notes),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pluggy
 
 from ..claim import Claim
-from ..spec import Corruption, Grade, Listener, Measure, Section, Task, Variant
+from ..spec import Corruption, Executor, Grade, Listener, Measure, Section, Task, Variant
 from ..trial import Grading, Invocation, Outcome, Timed, Timing, Trial, Validation
 
 hookspec = pluggy.HookspecMarker("suite")
@@ -37,6 +37,11 @@ def suite_measures(corruptions: Mapping[str, Corruption]) -> Iterator[Measure]: 
 @hookspec
 def suite_listeners() -> Iterator[Listener]:  # type: ignore[empty-body]
     """Yield what is to be started anew for each run, to hear the hooks below."""
+
+
+@hookspec
+def suite_executors() -> Iterator[Executor]:  # type: ignore[empty-body]
+    """Yield the places where populations can be trained that this file provides."""
 
 
 @hookspec

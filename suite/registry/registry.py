@@ -1,4 +1,4 @@
-"""Answers by name with what was found: variants, tasks, corruptions, measures, listeners, sections and claims."""
+"""Answers by name with what was found: variants, tasks, corruptions, measures, listeners, sections, claims and executors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pluggy
 
 from ..claim import Claim
 from ..errors import SuiteError, nearest
-from ..spec import Broken, Corruption, Listener, Measure, Section, Task, Variant
+from ..spec import Broken, Corruption, Executor, Listener, Measure, Section, Task, Variant
 
-Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section, Claim)
+Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section, Claim, Executor)
 
 API_VERSION = 2
 """Raised when a hook or a noun changes so that older plugins break; a plugin states what it needs as ``suite_api = 1``."""
@@ -28,6 +28,7 @@ HOOKS: dict[str, type[Any]] = {
     "suite_listeners": Listener,
     "suite_sections": Section,
     "suite_claims": Claim,
+    "suite_executors": Executor,
 }
 """What the hooks of plugins yield."""
 
@@ -57,6 +58,7 @@ class Registry:
     listeners: Mapping[str, Provided[Listener]]
     sections: Mapping[str, Provided[Section]]
     claims: Mapping[str, Provided[Claim]]
+    executors: Mapping[str, Provided[Executor]]
     broken: tuple[Broken, ...]
     unavailable: tuple[Broken, ...]
     notes: tuple[str, ...]
@@ -73,6 +75,9 @@ class Registry:
 
     def measure(self, name: str) -> Provided[Measure]:
         return self._named("measure", self.measures, name)
+
+    def executor(self, name: str) -> Provided[Executor]:
+        return self._named("executor", self.executors, name)
 
     def digests(self) -> dict[str, str]:
         """The digests of every source behind a variant, a task, a corruption or a measure."""

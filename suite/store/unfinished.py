@@ -60,10 +60,19 @@ def keep(folder: Path, keys: Sequence[str], step: int, content: bytes) -> None:
     """
     header = Header(FORM, tuple(keys), step, hashlib.sha256(content).hexdigest())
     name = digest(list(keys))
-    folder.mkdir(exist_ok=True)  # in the plan's own folder, which is not made again where somebody has removed it
-    put(folder / f"{name}-{step:08d}{SUFFIX}", json.dumps(asdict(header)).encode() + b"\n" + content)
-    files = {int(path.stem.rpartition("-")[2]): path for path in folder.glob(f"{name}-*{SUFFIX}")}
-    earlier = sorted(at for at in files if at <= step)[-KEPT:]
+    adopt(folder / f"{name}-{step:08d}{SUFFIX}", json.dumps(asdict(header)).encode() + b"\n" + content)
+
+
+def adopt(path: Path, whole: bytes) -> None:
+    """Keep a file as it was written, here or on another machine, and remove all of its training but the one before it.
+
+    Raises OSError where that cannot be done.
+    """
+    path.parent.mkdir(exist_ok=True)  # in the plan's own folder, which is not made again where somebody has removed it
+    put(path, whole)
+    name, _, step = path.stem.rpartition("-")
+    files = {int(file.stem.rpartition("-")[2]): file for file in path.parent.glob(f"{name}-*{SUFFIX}")}
+    earlier = sorted(at for at in files if at <= int(step))[-KEPT:]
     for at in files.keys() - set(earlier):  # later ones were damaged, or this training would have gone on from them
         files[at].unlink(missing_ok=True)
 

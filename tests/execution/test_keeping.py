@@ -16,7 +16,7 @@ import pytest
 
 from suite.execution import events, processes, worker
 from suite.execution.keeping import MOST_SHARE, Keeper, Keeping, parts_of
-from suite.execution.local import LocalExecutor
+from suite.execution.local import LocalPool
 from suite.registry.finder import discover
 from suite.store import unfinished
 from suite.training import trainer
@@ -195,7 +195,7 @@ def test_writing_takes_a_small_part_of_the_time(tiny: Trial, keeping: Keeping, m
 def test_a_run_that_ends_has_its_trainings_kept_first(trials: list[Trial], keeping: Keeping, tmp_path: Path) -> None:
     """A worker has a moment for that, whatever ended the run; and Ctrl-C does not reach what workers are forked from."""
     long = [replace(trial, training=replace(trial.training, steps=1_000_000)) for trial in trials]
-    with LocalExecutor(1) as executor:
+    with LocalPool(1) as executor:
         whole = job(long, tmp_path, replace(keeping, interval=1000.0))
         executor.submit(worker.work, replace(whole, channel=executor.channel))
         steps = [0]

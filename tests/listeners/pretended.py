@@ -35,7 +35,7 @@ def registry(*plugins: object, **starts: Callable[..., object | None]) -> Regist
     for plugin in plugins:
         hooks.register(plugin)
     listeners = {name: Provided(Listener(name, start), "here", None, {}) for name, start in starts.items()}
-    return Registry({}, {}, {}, {}, listeners, {}, {}, broken=(), unavailable=(), notes=(), hooks=hooks)
+    return Registry({}, {}, {}, {}, listeners, {}, {}, {}, broken=(), unavailable=(), notes=(), hooks=hooks)
 
 
 def asked(trial: Trial, *corruptions: str, **changes: object) -> Trial:
