@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .execution.run import Work
     from .spec import Value
 
+MOST_NAMED = 5
+"""Of stale results, so many are named on the terminal."""
+
 INTERRUPTED = 130
 
 
@@ -156,14 +159,15 @@ def conclude(report: Path, written: bool, trials: int, ends: Mapping[str, int], 
     say(page_link if written else f"nothing has changed: {page_link}")
     say("dashboard: make dashboard, or: suite dashboard" if runs == Path("runs") else f"dashboard: suite dashboard --runs {runs}")
     if ends:
-        told = ", ".join(f"{count} {end}" for end, count in ends.items())
-        typer.echo(f"{sum(ends.values())} of {trials} trials did not end well ({told}); the report says which and why", err=True)
+        counts = ", ".join(f"{count} {end}" for end, count in ends.items())
+        typer.echo(f"{sum(ends.values())} of {trials} trials did not end well ({counts}); the report says which and why", err=True)
         raise typer.Exit(1)
 
 
 def warn_of_stale(stale: tuple[str, ...]) -> None:
     if stale:
-        warn(f"left out of the report, since the code behind them has changed: {'; '.join(stale)}")
+        more = f"; and {len(stale) - MOST_NAMED} more, which the report's manifest.json names" if len(stale) > MOST_NAMED else ""
+        warn(f"left out of the report, since the code behind them has changed: {'; '.join(stale[:MOST_NAMED])}{more}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from .. import api
 from ..errors import SuiteError
-from ..execution.local import LocalExecutor, default_workers
+from ..execution.local import LocalPool, default_workers
 from ..execution.run import Work, invocation_of, run_trials
 from ..keys import digest
 from ..listeners.announce import Audience
@@ -111,7 +111,7 @@ def train(work: Work, trials: Sequence[Trial]) -> Mapping[str, Outcome]:
     """The outcomes of trials that are trained here, by key."""
     asked = replace(work, trials=tuple(trials), timings=(), gradings=(), outcomes={}, timed={}, grades={})
     workers = min(default_workers(work.machine.device), max(1, len(trials)))
-    with LocalExecutor(workers) as executor:
+    with LocalPool(workers) as executor:
         return run_trials(
             asked, invocation_of(asked, workers), executor, Audience(work.registry, {"track": False, "progress": False}), workers
         )
