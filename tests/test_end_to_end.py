@@ -166,6 +166,7 @@ def suite_variants():
     assert "8 trials, 4 finished before, 4 to do" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_part_of_a_plan_is_reported_alone_and_the_whole_on_request(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
 

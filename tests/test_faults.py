@@ -263,6 +263,7 @@ def test_a_task_that_cannot_be_drawn_is_told_in_one_line(tmp_path: Path) -> None
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_without_end_is_diverged(tmp_path: Path) -> None:
     """It stays finite, a million times the baseline and more."""
     plan = tiny_plan(tmp_path, **{'"gru"': '"wild"', "learning_rates = [0.01]": "learning_rates = [1000.0]"})
@@ -273,6 +274,7 @@ def test_a_loss_that_explodes_without_end_is_diverged(tmp_path: Path) -> None:
     assert "more than 1e+06 times the baseline" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     plan = slow_plan(tmp_path)
     with started("run", plan, cwd=tmp_path) as process:
@@ -304,6 +306,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         subprocess.run(["umount", str(runs)], check=True)
 
 
+@pytest.mark.slow
 def test_a_tracking_server_that_is_gone_costs_no_result(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     words = ("run", plan, "--tasks", "adding", "--seeds", "1")

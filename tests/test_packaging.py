@@ -153,6 +153,7 @@ def test_the_installed_suite_is_whole_and_finds_the_example(installed: Path, tmp
     assert record["trial"]["sources"]["distribution suite-plugin-example"] == "1.0"
 
 
+@pytest.mark.slow
 def test_the_examples_own_tests_pass(installed: Path, tmp_path: Path) -> None:
     call(
         installed / "python",

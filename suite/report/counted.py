@@ -99,13 +99,8 @@ def paired(every: DataFrame, names: tuple[str, str], cell: tuple[str, int], colu
     """
     here = every[every["task"].eq(cell[0]) & every["length"].eq(cell[1]) & every["variant"].isin(names)]
     rates = sorted(set(here["learning_rate"]))
-    tables = [
-        [
-            here[here["variant"].eq(name)].pivot_table(index="learning_rate", columns="seed", values=column).reindex(rates)
-            for column in ("validation_skill", *columns)
-        ]
-        for name in names
-    ]
+    of_names = [here[here["variant"].eq(name)].set_index(["learning_rate", "seed"]) for name in names]
+    tables = [[own[column].unstack("seed").reindex(rates) for column in ("validation_skill", *columns)] for own in of_names]
     whole = [own[1].dropna(axis=1).columns for own in tables]
     seeds = [seed for seed in whole[0] if seed in whole[1]]
     ours, theirs = (np.stack([part.reindex(columns=seeds).to_numpy(dtype=float) for part in own]) for own in tables)

@@ -257,6 +257,7 @@ def test_the_file_of_a_tracking_uri(address: str, path: Path | None) -> None:
     assert "secret" not in database.shown(address)
 
 
+@pytest.mark.slow
 def test_the_commands_make_it_again(tmp_path: Path, half_migrated: Path) -> None:
     plan, path = tiny_plan(tmp_path), tmp_path / "runs" / "mlflow.db"
     path.parent.mkdir()

@@ -107,6 +107,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(tmp_path:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_run_tells_of_each_of_its_trials(tmp_path: Path) -> None:
     suite("run", tiny_plan(tmp_path), "--workers", "2", "--events", "events.jsonl", cwd=tmp_path)
     lines = strictly(tmp_path / "events.jsonl")
