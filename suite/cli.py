@@ -91,7 +91,9 @@ def run(
     options = {**listener_options(listen), **journal_options(events)}
     failures = 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
-    if inline := workers == 0 or executor == "inline":
+    from .plan import schema
+
+    if inline := workers == 0 or schema.limited(schema.load(plan), executor).executor.name == "inline":
         from . import machine
 
         os.environ.update(machine.ENVIRONMENT)  # before torch is imported

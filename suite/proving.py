@@ -41,6 +41,8 @@ def check(
 
     if bool(target) == against_reference:
         raise SuiteError("check: name a plugin, a file, a package or all; or say --against-reference, alone")
+    if against_reference and (long or as_json):
+        raise SuiteError("check: --against-reference knows neither --long nor --json")
     for note in discover().notes:
         warn(note)
     failed = _reference() if against_reference else _contract(target, long, as_json)

@@ -14,6 +14,7 @@ from .execution import processes
 from .store import unfinished
 from .store.files import Spoiled, load
 from .store.store import CURE, HOLDER, Holder, Store
+from .trial import FAULTS
 
 LOOK_SECONDS = 2.0
 """So often the store is looked at."""
@@ -67,7 +68,7 @@ def _bar(count: int, total: int, width: int = 20) -> str:
 
 
 class Looking:
-    """Looks at a store again and again; a trial that has ended is read once."""
+    """Looks at a store again and again; a trial that has ended is read once, unless another run may try it again."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -82,13 +83,16 @@ class Looking:
             )
         begun = unfinished.steps(self._store.unfinished)
         keys = {cell: entry.key for cell, entry in ledger.cells.items()}
-        for key in set(keys.values()) - self._ends.keys():
-            if os.path.isfile(self._store.path("trials", key)) and (stored := self._store.trial(key)) is not None:
-                self._ends[key] = stored.status
+        ends = dict(self._ends)
+        for key in set(keys.values()) - ends.keys():
+            stored, _ = self._store.standing(key)
+            if stored is not None:
+                ends[key] = stored.status
+        self._ends = {key: status for key, status in ends.items() if status not in FAULTS}
         return View(
             holder=_holder(self._store),
             cells=tuple(sorted(keys)),
-            ended={cell: self._ends[key] for cell, key in keys.items() if key in self._ends},
+            ended={cell: ends[key] for cell, key in keys.items() if key in ends},
             steps={cell: begun[key] for cell, key in keys.items() if key in begun and key not in self._ends},
             timings=(sum(os.path.isfile(self._store.path("timings", key)) for key in ledger.timings.values()), len(ledger.timings)),
         )

@@ -19,6 +19,7 @@ from suite.plan.outline import outline
 from suite.status import TrialStatus
 from suite.store.files import dump, write
 from suite.store.store import HOLDER, Holder
+from suite.trial import Outcome
 
 from . import test_keeping
 from .test_keeping import CPU, said, work
@@ -184,6 +185,15 @@ def test_a_run_is_watched_until_it_ends_and_nothing_is_written(held: Path) -> No
     ]
     assert list(last.lines())[:2] == ["nobody is at work", "trials: 2 of 2 done"]
     assert (len(views), last.holder) == (3, None)
+
+
+def test_a_trial_that_is_tried_again_is_looked_at_again(held: Path) -> None:
+    trial, left = work().trials
+    store, looking = work().store, watch.Looking(work().store)
+    store.put(left, Outcome(left.key, "failed", "no luck"), work().machine)
+    assert looking.view().ended == {trial.cell: "ok", left.cell: "failed"}
+    (held.parents[1] / "kept").rename(held / "trials" / f"{left.key}.json")
+    assert looking.view().ended == {trial.cell: "ok", left.cell: "ok"}
 
 
 def test_a_holder_that_is_gone_holds_nothing(held: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,10 @@ def wanted(device: str, address: str, cpus: float, gpus: float) -> Wanted:
     return Wanted(address, cpus, gpus or (1.0 if device == "cuda" else 0.0))
 
 
-def connected(wanted: Wanted) -> Any:
+def connected(wanted: Wanted, afresh: bool = False) -> Any:
     """Ray, connected, with the code that calls need on its way to the nodes.
+
+    afresh: whether a connection that a run has left, to whatever cluster and with whatever code, is given up first
 
     Raises SuiteError where Ray is not installed, the cluster cannot be reached, or somebody else has connected this process.
     """
@@ -90,9 +93,12 @@ def connected(wanted: Wanted) -> Any:
             raise SuiteError(
                 "executor 'ray': this process is connected to Ray already, without the suite's code; call ray.shutdown() first"
             )
-        return ray
+        if not afresh:
+            return ray
+        ray.shutdown()
     _check_reachable(wanted.address)
     before = signal.getsignal(signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         path = ship(Path(folder))
         begun: dict[str, Any] = {"address": wanted.address} if wanted.address else _own()
@@ -108,7 +114,8 @@ def connected(wanted: Wanted) -> Any:
             where = f"at {wanted.address}" if wanted.address else "here"
             raise SuiteError(f"executor 'ray': no cluster {where}: {str(error).splitlines()[0]}") from None
         finally:
-            signal.signal(signal.SIGTERM, before)  # Ray has put its own in the place of the suite's
+            if main and before is not None:
+                signal.signal(signal.SIGTERM, before)  # Ray has put its own in the place of the suite's
     return ray
 
 

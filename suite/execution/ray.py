@@ -128,7 +128,8 @@ class RayPool:
             resources.callback(ray.shutdown)
             self._alike = carrying.alike(self._device)
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=cluster.here()).remote()
-            self._serve = ray.remote(_serve).options(**self._wanted.resources, max_retries=0)
+            # a process of Ray that has a GPU does one call: what its calls are forked from keeps the GPU that it saw first
+            self._serve = ray.remote(max_calls=int(self._wanted.gpus > 0))(_serve).options(**self._wanted.resources, max_retries=0)
             self._thread = threading.Thread(target=self._dispatch, name="suite executor", daemon=True)
             self._thread.start()
             resources.callback(self._leave)
@@ -272,7 +273,7 @@ def _workers(device: str, *, address: str = "", cpus: float = 1.0, gpus: float =
     Raises SuiteError where it cannot be reached, or has room for none.
     """
     wanted = cluster.wanted(device, address, cpus, gpus)
-    cluster.connected(wanted)
+    cluster.connected(wanted, afresh=True)
     if not (places := wanted.places()):
         raise SuiteError(wanted.refusal())
     return places

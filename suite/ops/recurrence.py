@@ -109,7 +109,7 @@ class Loop(torch.autograd.Function):
         way = Way(program, constants, [torch.zeros_like(state) for state in initial])
         for number, start in reversed(list(enumerate(range(0, ctx.steps, ctx.piece)))):
             own = slice(start, min(start + ctx.piece, ctx.steps))
-            run, ctx.runs[number] = ctx.runs[number], None
+            run = ctx.runs[number]
             if not isinstance(run, Run):
                 run = Run(program, True, constants, own.stop - start, [value[own] for value in by_step], run)
             way.go(run, [grad[own] for grad in grads_by_step], [grad[:, own].flatten(1, 2) for grad in grads])

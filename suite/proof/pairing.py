@@ -13,11 +13,11 @@ from ..plan import schema
 from ..registry.registry import Registry
 from ..spec import Results
 from ..store.frame import choose
-from ..trial import FAULTS
+from ..trial import FAULTS, UNUSED
 from .sides import Side
 
-APART = {"training": ("steps", "engine")}
-"""Fields of these tables of a plan that belong to no protocol: steps are of a task, and engines agree to the last digits."""
+APART = {"training": ("steps", "engine", "recompute")}
+"""Fields of these tables of a plan that belong to no protocol: steps are of a task, and engines agree to the last digits, whatever is done again."""
 
 PROTOCOL = ("training", "matching")
 """Tables of a plan in which two must agree, or what was learned does not compare; so must `eval_seed`, the size of the test streams, and the
@@ -121,7 +121,8 @@ def _protocol(a: Side, b: Side) -> Iterator[tuple[str, Any, Any]]:
 
 def _plan(side: Side) -> dict[str, Any]:
     """The plan of a side, with the defaults of fields that it was run before there were."""
-    return schema.check(dict(side.ledger.plan), f"{side.store.folder}: ledger.json").asked
+    asked = schema.check(dict(side.ledger.plan), f"{side.store.folder}: ledger.json").asked
+    return {**asked, "training": {**UNUSED, **asked["training"]}}
 
 
 def _tasks(a: Side, b: Side) -> list[str]:
@@ -134,7 +135,8 @@ def _task_apart(task: str, a: Side, b: Side, registry: Registry) -> str:
     """Why nothing of a task compares; empty where it does."""
     steps = [sorted({entry.steps for entry in side.ledger.cells.values() if entry.task == task}) for side in (a, b)]
     if steps[0] != steps[1]:
-        return f"it was trained for {steps[0][0]} steps in A and {steps[1][0]} in B"
+        numbers = [" and ".join(map(str, own)) for own in steps]
+        return f"it was trained for {numbers[0]} steps in A and {numbers[1]} in B"
     name = task.partition("(")[0]
     own = set(registry.tasks[name].digests) if name in registry.tasks else set()
     edited = [

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import linecache
 import re
@@ -99,12 +100,17 @@ def _write(file: Path, text: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")
+            # Python takes compiled code for a file's where its size and second are the same
+            Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
     except OSError as error:
         raise SuiteError(f"{file}: cannot be written: {error.strerror}; use another folder for runs") from None
 
 
 def _forget(root: Path) -> None:
-    """Let modules below the root be imported anew, since their files may have changed, and plugins be found anew."""
+    """Let modules below the root, and others of their names, be imported anew, and plugins be found anew: their files may have changed."""
+    for folder in dropins.FOLDERS:
+        for path in (root / folder).glob("*.py"):
+            sys.modules.pop(f"{dropins.__name__}.{folder}.{path.stem}", None)
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{dropins.__name__}.") and Path(getattr(module, "__file__", None) or "/").is_relative_to(root):
             del sys.modules[name]
@@ -227,6 +233,8 @@ class _File:
             if text := _statement("".join(lines), value.__name__, code.co_firstlineno):
                 postponed = bool(code.co_flags & __future__.annotations.compiler_flag)
                 return _Definition(text, function.__globals__, postponed)
+        if isinstance(value, type) and not any(_functions(value)):
+            raise self._refusal(f"the source of '{value.__name__}' is found by its functions, and it has none of its own; give it one")
         raise self._refusal(f"the source of '{value.__name__}' is not known; define it in a notebook's cell or a script")
 
 
@@ -234,7 +242,9 @@ def _functions(value: type | FunctionType) -> Iterator[FunctionType]:
     """The function itself, undecorated, or those that a class defines."""
     members = vars(value).values() if isinstance(value, type) else [value]
     for member in members:
-        function = inspect.unwrap(getattr(member, "__func__", None) or getattr(member, "fget", None) or member) if member else None
+        function = (
+            inspect.unwrap(getattr(member, "__func__", None) or getattr(member, "fget", None) or member) if member is not None else None
+        )
         if isinstance(function, FunctionType) and function.__module__ == value.__module__:
             yield function
 

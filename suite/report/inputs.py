@@ -19,7 +19,7 @@ from ..store.contents import digest_of, digests_by_kind
 from ..store.selection import Selection
 from ..store.store import Store
 from . import manifest as manifests
-from .portable import portable, portable_plugin
+from .portable import portable_place, portable_plugin
 
 MANIFEST = manifests.MANIFEST
 
@@ -69,21 +69,23 @@ class Inputs:
 
 def gathered(store: Store, registry: Registry, selection: Selection | None) -> Inputs:
     """What a report of a selection is made of, here and now."""
-    sections, claims, variants = in_order(registry), registry.claims.values(), registry.variants
+    sections, claims, ledger = in_order(registry), registry.claims.values(), store.ledger()
+    trained = {cell.partition(" | ")[0].partition("(")[0] for cell in ledger.cells} if ledger else set()
+    variants = {name: provided for name, provided in registry.variants.items() if name in trained}
     drawing: list[Provided[Any]] = [*sections, *claims, *variants.values()]
     described = {
         "sections": [(provided.noun.name, provided.noun.title) for provided in sections],
         "claims": [asdict(provided.noun) for provided in claims],
         "plugins that cannot be used": [asdict(portable_plugin(plugin)) for plugin in registry.broken],
         "units": {name: provided.noun.unit for name, provided in registry.measures.items()},
-        "variants": [(name, provided.source, provided.noun.paper) for name, provided in variants.items()],
+        "variants": [(name, portable_place(provided.source), provided.noun.paper) for name, provided in variants.items()],
     }
     parts = {name: digest(value) for name, value in described.items()}
     parts |= {f"package {package}": version(package) for package in DRAWING}
     parts |= {name: value for module in OWN for name, value in harness_sources(module).items()}
     parts |= {name: value for provided in drawing for name, value in provided.digests.items()}
     parts |= {f"template {name}": digest_of([(name, path)]) for name, path in _templates()}
-    parts |= {f"{STORED}{kind}": value for kind, value in digests_by_kind(store, store.ledger()).items()}
+    parts |= {f"{STORED}{kind}": value for kind, value in digests_by_kind(store, ledger).items()}
     return Inputs(selection, parts)
 
 
@@ -98,7 +100,7 @@ def origins(registry: Registry, digests: Collection[str]) -> dict[str, Origin]:
     for name, provided in registry.variants.items():
         content = provided.path.read_bytes() if provided.path is not None and provided.path.is_file() else b""
         text = content.decode(errors="replace") if hashlib.sha256(content).hexdigest() in digests else ""
-        origins[name] = Origin(provided.noun.paper, portable(provided.source), text)
+        origins[name] = Origin(provided.noun.paper, portable_place(provided.source), text)
     return origins
 
 

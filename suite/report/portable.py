@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ..spec import Broken
 
@@ -15,6 +16,11 @@ ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 def portable(text: str) -> str:
     """The text with paths cut to their last two parts, and without memory addresses."""
     return ADDRESS.sub("0x…", FOLDERS.sub("", text))
+
+
+def portable_place(source: str) -> str:
+    """Where a plugin is from, a file that lies in no root of drop-ins by its last two parts."""
+    return "/".join(Path(source).parts[-2:]) if Path(source).is_absolute() else source
 
 
 def portable_plugin(broken: Broken) -> Broken:

@@ -158,6 +158,21 @@ def test_another_protocol_is_named_and_nothing_learned_compares(a: Store, tmp_pa
         changes.failing(comparison.changes, ["worse"])
 
 
+@pytest.mark.parametrize("on", ["a", "b"])
+def test_a_field_that_one_plan_leaves_out_has_its_default(on: str, a: Store, tmp_path: Path) -> None:
+    other = store(tmp_path)
+    ledger = other.ledger()
+    assert ledger is not None
+
+    def told(**training: Any) -> list[str]:
+        other.keep(replace(ledger, plan={**ledger.plan, "training": {**ledger.plan["training"], **training}}))
+        return [apart.why for apart in (compared(other, a) if on == "a" else compared(a, other)).apart]
+
+    values = "'cosine' in A, 'constant' in B" if on == "a" else "'constant' in A, 'cosine' in B"
+    assert told(schedule="cosine") == [f"the plans differ in training.schedule: {values}"]
+    assert told(recompute=8) == []  # it agrees to the last digits, as engines do
+
+
 @pytest.mark.parametrize(
     ("source", "what", "why"),
     [

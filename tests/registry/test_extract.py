@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -71,6 +72,17 @@ class Stateful(nn.Module):
         return x + TENSOR
 
 
+class Silent(Base):
+    gain = 2.0
+
+
+class Tabled(nn.Linear):
+    TABLE = torch.tensor([1.0, 2.0])
+
+    def gain(self) -> float:
+        return float(self.TABLE.sum())
+
+
 def made() -> type[nn.Module]:
     class Inner(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -121,6 +133,7 @@ def test_a_variant_of_a_package_is_imported_from_it() -> None:
         (lambda: Variant("mine", made()), "'made.<locals>.Inner' is defined inside another"),
         (lambda: Variant("mine", Stateful), "it uses 'TENSOR', a Tensor; make that a number"),
         (lambda: Variant("mine", _without_source()), "the source of 'Typed' is not known"),
+        (lambda: Variant("mine", Silent), "the source of 'Silent' is found by its functions, and it has none of its own; give it one"),
         (lambda: Variant("my variant", Mine), "the name 'my variant' of a variant must be letters"),
         (lambda: Variant("gru", Mine), "provides one of that name; give yours another"),
     ],
@@ -142,7 +155,20 @@ def test_two_variants_of_one_name_are_refused(root: Path) -> None:
         pass
 
 
-def test_a_variant_that_was_defined_anew_is_imported_anew(root: Path) -> None:
+def test_a_module_of_the_same_name_from_elsewhere_is_not_taken_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"{dropins.__name__}.plugins.mine", ModuleType("mine"))
+    with extract.importable([Variant("mine", Mine)], root):
+        assert discover().variant("mine").noun.build.__name__ == "Mine"
+
+
+def test_a_class_may_hold_a_tensor(root: Path) -> None:
+    with extract.importable([Variant("mine", Tabled)], root):
+        assert discover().variant("mine").noun.build(2, 3).gain() == 3.0  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_variant_that_was_defined_anew_is_imported_anew(compiled: bool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", not compiled)
     scripts = ["import torch\nGAIN = 1\nclass Mine(torch.nn.Linear):\n    def gain(self):\n        return GAIN\n" for _ in range(2)]
     scripts[1] = scripts[1].replace("GAIN = 1", "GAIN = 2")
     gains = []

@@ -162,6 +162,15 @@ def test_other_plugins_change_it(store: Store, change: Callable[[Registry], Regi
     assert not inputs.unchanged(store, change(REGISTRY), None)
 
 
+def test_where_a_plugin_lies_and_those_that_were_not_trained_do_not_count(store: Store) -> None:
+    """A stranger has the files of a plugin in another folder, and plugins of their own."""
+    gru, rnn = REGISTRY.variants["gru"], REGISTRY.variants["rnn"]
+    moved = replace(gru, source="/elsewhere/plugins/gru.py")
+    edited = replace(rnn, digests=dict.fromkeys(rnn.digests, "0"))
+    assert inputs.unchanged(store, replace(REGISTRY, variants={**REGISTRY.variants, "gru": moved, "rnn": edited, "new": rnn}), None)
+    assert not inputs.unchanged(store, replace(REGISTRY, variants={**REGISTRY.variants, "gru": replace(gru, digests={"gru": "0"})}), None)
+
+
 def test_the_suite_s_own_code_counts() -> None:
     own = {name for module in inputs.OWN for name in harness_sources(module)}
     rooms = (
