@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,8 @@ class _Call:
 
 def _begin_server() -> None:
     """Begin the process that wardens are forked from, deaf to Ctrl-C, which would interrupt it while it imports torch."""
+    from multiprocessing import forkserver, resource_tracker  # which only those need who begin processes
+
     multiprocessing.get_context("forkserver").set_forkserver_preload(["suite.execution.preload"])
     resource_tracker.ensure_running()  # which the server would begin otherwise, and which lets Ctrl-C through afterwards
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits

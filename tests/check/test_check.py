@@ -169,7 +169,7 @@ def test_a_kind_without_checks_is_said_to_have_none(tmp_path: Path, name: str, s
     target = check.resolve(str(path))
     assert not target.subjects
     [finding] = target.findings
-    assert (finding.status, finding.reason) == ("skipped", f"{what}; there are no checks of measures and listeners yet")
+    assert (finding.status, finding.reason) == ("skipped", f"{what}; there are no checks of measures, listeners and executors yet")
     assert finding.reason in " ".join(suite("check", path, cwd=tmp_path).stdout.split())
 
 
