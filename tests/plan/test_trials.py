@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite import Batch, Corruption, Measure, SuiteError, Task, machine
-from suite.keys import digest
 from suite.measures import robustness
 from suite.ops import engines
 from suite.plan import schema
@@ -397,29 +396,3 @@ def test_a_measure_is_asked_once() -> None:
     for asked in ({"measures": ["length"]}, {"corruptions": ["step_drop"], "measures": ["Step_Drop"]}):
         with pytest.raises(SuiteError, match=r"asks '(length|step_drop)' twice"):
             trials(evaluations=asked)
-
-
-# What a plan may leave out
-
-
-def test_fields_that_are_not_used_count_for_no_key() -> None:
-    """The digests are those of a time when there were no such fields."""
-    bare = [replace(trial, engine="", sources={}, surroundings={}) for trial in trials()]
-    assert digest(keys(bare)) == "c512fc0d7cbbf3a2dcb8"
-    assert digest(plan().asked) == "023db96ee15d12544c79"
-    stated = {"weight_decay": 0.0, "warmup": 0, "schedule": "constant", "recompute": 0, "learning_rates": [0.01]}
-    assert keys(trials(training=stated)) == keys(trials())
-
-
-@pytest.mark.parametrize("engine", ["vendor", "reference"])
-def test_nothing_is_recomputed_where_nothing_is_derived(engine: str) -> None:
-    variants = ["lstm"]
-    given = trials(variants=variants, training={"engine": engine, "recompute": 2})
-    assert keys(given) == keys(trials(variants=variants, training={"engine": engine}))
-
-
-@pytest.mark.parametrize("used", [{"optimizer": "adamw", "weight_decay": 0.1}, {"warmup": 3}, {"schedule": "cosine"}], ids=str)
-def test_fields_that_are_used_count(used: dict[str, Any]) -> None:
-    asked = plan(training={"learning_rates": [0.01], **used})
-    assert schema.check(asked.asked, "again") == asked
-    assert disjoint(keys(trials(training={"learning_rates": [0.01], **used})), keys(trials()))
