@@ -310,7 +310,7 @@ def run(
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
     timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
     died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
-    whole: return all that the plan's store holds, not what was asked for alone
+    whole: return and report all that the plan's store holds, not what was asked for alone
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.
@@ -329,10 +329,11 @@ def run(
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
+        work = replace(work, selection=None) if whole else work
         for fault in work.store.spoiled.values():
             warnings.warn(fault, stacklevel=2)
         done = execute(work, workers, {"progress": watched(), **options})
-        return Finished(frame.read(work.store, None if whole else work.selection), done.report)
+        return Finished(frame.read(work.store, work.selection), done.report)
 
 
 def _check_keywords(options: Mapping[str, Value]) -> None:

@@ -89,7 +89,7 @@ def svg(figure: Figure, name: str) -> bytes:
     buffer, dpi, canvas = io.BytesIO(), figure.dpi, figure.canvas
     with theme(), matplotlib.rc_context({"svg.hashsalt": name}):
         # `savefig` draws twice, first for the layout alone, which drawing once makes all the same
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     figure.dpi = dpi
     figure.set_canvas(canvas)
     return marked(buffer.getvalue().decode()).encode()
