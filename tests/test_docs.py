@@ -175,8 +175,17 @@ def test_python_in_the_documentation_runs(text: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and name])
-def test_the_variant_in_the_readme_passes_its_checks(name: str, text: str, tmp_path: Path) -> None:
+WHOLE = [
+    (name, text)
+    for page in (ROOT / "README.md", ROOT / "docs" / "dropout.md")
+    for kind, name, text in blocks(page)
+    if kind == "python" and name
+]
+"""Variants that pages show whole, beside those of the tutorial."""
+
+
+@pytest.mark.parametrize(("name", "text"), WHOLE, ids=[name for name, _ in WHOLE])
+def test_the_variant_in_the_documentation_passes_its_checks(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text(text)
     suite("check", name, "--path", ".", cwd=tmp_path)
