@@ -316,15 +316,20 @@ def _simulated(weights: Floats, level: float, power: float, rng: np.random.Gener
         reached = np.count_nonzero(statistics >= statistics[:, :1] * (1 - TIED), axis=1)
         return int(np.count_nonzero(reached / len(moved) <= level * (1 + TIED)))
 
-    def power_of(difference: float) -> float:
-        moved = difference * shift
-        return sum(detected(block, moved) for block in blocks) / len(noise)
+    def suffices(difference: float) -> bool:
+        """Whether it is found often enough, which the first rows may show already."""
+        moved, detections, left = difference * shift, 0, len(noise)
+        for block in blocks:
+            detections, left = detections + detected(block, moved), left - len(block)
+            if detections / len(noise) >= power or (detections + left) / len(noise) < power:
+                break
+        return detections / len(noise) >= power
 
     low, high = 0.0, 1.0
-    while power_of(high) < power:
+    while not suffices(high):
         low, high = high, 2 * high
     for _ in range(9):  # to 1 / 512 of that
-        low, high = (low, (low + high) / 2) if power_of((low + high) / 2) >= power else ((low + high) / 2, high)
+        low, high = (low, (low + high) / 2) if suffices((low + high) / 2) else ((low + high) / 2, high)
     return high
 
 
