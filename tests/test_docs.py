@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import re
@@ -78,6 +79,22 @@ def written(page: Path, text: str) -> None:
     if os.environ.get("WRITE_DOCS"):
         page.write_text(text)
     assert page.read_text() == text, "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_site_draws_the_picture_of_the_rooms() -> None:
+    spec = importlib.util.spec_from_file_location("flowchart", ROOT / "docs" / "_flowchart.py")
+    assert spec is not None
+    assert spec.loader is not None
+    flowchart = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = flowchart  # where its dataclass looks for its own names
+    spec.loader.exec_module(flowchart)
+    page = flowchart.on_page_markdown((ROOT / "docs" / "architecture.md").read_text())
+    assert "mermaid" not in page
+    picture = page.partition("<svg")[2].partition("</svg>")[0]
+    assert all(f">{name}" in picture for name in ORDER[1:])
+    assert picture.count(" → ") == diagram().count(" --> ")
+    with pytest.raises(ValueError, match="neither a node nor an arrow"):
+        flowchart.drawing("a -.-> b\n")
 
 
 def test_the_reference_of_plans_has_every_key() -> None:
