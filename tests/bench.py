@@ -30,7 +30,7 @@ from suite.training import data, model, trainer
 from suite.training.members import Stacked
 from suite.trial import Trial
 
-from .stores import scheduling, store
+from .stores import reports, scheduling, store
 
 ROUNDS = 7
 MANY_ROUNDS = 31
@@ -329,7 +329,7 @@ def commands() -> None:
         print(f"suite {' '.join(words)}: {statistics.median(clock):.2f} s")
 
 
-MEASUREMENTS = {each.__name__: each for each in (populations, single, growth, harness, clones, commands, plans, store, scheduling)}
+MEASUREMENTS = {each.__name__: each for each in (populations, single, growth, harness, clones, commands, plans, store, reports, scheduling)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Measures planning, `suite status`, a run with nothing to do, and the scheduling of calls, by how many trials there are, which nobody trains."""
+"""Measures planning, `suite status`, a run with nothing to do, reports, and the scheduling of calls, by how many trials there are, which nobody trains."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from suite import Point, api, settled
+from suite.check import imagined
 from suite.execution.executor import POLL_SECONDS, answer
 from suite.execution.local import LocalPool
 from suite.execution.run import WATCHED
+from suite.ops.engines import REFERENCE
 from suite.plan import schema
 from suite.report import inputs, telling
 from suite.spec import Grade
@@ -31,6 +33,8 @@ COUNTS = (100, 1000, 10_000)
 ROUNDS = 3
 FORGOTTEN = "the same, not remembered"
 """A run that must look for itself, as after an edit that changes no result."""
+
+VARIANTS = ("rnn", "lstm", "gru", "attention", "layernorm", "residual", "refined", "bilstm")
 
 PLAN = """
 name = "many"
@@ -78,8 +82,8 @@ def fill(folder: Path, count: int) -> Path:
     return plan
 
 
-def clocked(words: Sequence[str | Path]) -> tuple[float, float]:
-    """Seconds that a command takes, by the wall and of its processor's time in user mode."""
+def clocked(words: Sequence[str | Path]) -> tuple[float, float, float]:
+    """Seconds that a command takes, by the wall and of its processor's time in user mode, and its peak memory in KiB."""
     begun = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "suite", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -87,7 +91,7 @@ def clocked(words: Sequence[str | Path]) -> tuple[float, float]:
     _, ended, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(ended)
     assert process.returncode == 0, errors.decode()
-    return time.perf_counter() - begun, used.ru_utime
+    return time.perf_counter() - begun, used.ru_utime, used.ru_maxrss
 
 
 def store() -> None:
@@ -114,6 +118,29 @@ def store() -> None:
     print("\n  exponent of the count, user CPU, from the last two")
     for name, measured in seconds.items():
         print(f"  {name:26} {math.log(measured[-1][1] / measured[-2][1]) / math.log(COUNTS[-1] / COUNTS[-2]):.2f}", flush=True)
+
+
+def reports() -> None:
+    """The report of eight variants, drawn anew, by how many trials it has: seconds, memory, and the exponent of growth."""
+    times = {(name, REFERENCE.name): 1.0 + place / 10 for place, name in enumerate(VARIANTS)}
+    seconds = []
+    for seeds in (1, 8, 80):
+        with tempfile.TemporaryDirectory() as place:
+            runs, plan = Path(place), Path(place) / "synthetic.toml"
+            imagined.fill(
+                runs,
+                variants=VARIANTS,
+                lengths=(40, 80),
+                seeds=seeds,
+                rates=(0.003, 0.01, 0.03, 0.1),
+                times=times,
+                gradients=lambda lag: (0.97**lag, 0.8**lag),
+            )
+            plan.write_text(PLAN.format(seeds=[0]).replace("many", "synthetic"))
+            wall, user, memory = clocked(["report", plan, "--all", "--runs", runs])
+        seconds.append(user)
+        print(f"\n{128 * seeds} trials: {wall:6.2f} s, of which user CPU {user:6.2f}; peak {memory / 1024:.0f} MiB", flush=True)
+    print(f"  exponent, user CPU, from the last two {math.log(seconds[-1] / seconds[-2]) / math.log(10):.2f}", flush=True)
 
 
 def scheduling() -> None:
