@@ -50,8 +50,10 @@ class Executed:
     stale: tuple[str, ...]
 
 
-def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None) -> Work:
+def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None, *, whole: bool = False) -> Work:
     """Find the plugins, resolve the device, and list what the plan (or a part of it) asks for with what the store has of it.
+
+    whole: whether the report shows all that the store holds, and not what is asked for alone
 
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
     """
@@ -64,7 +66,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     return Work(
         plan=plan,
         request=_placed(request, runs),
-        selection=select(asked, request, registry, device),
+        selection=None if whole else select(asked, request, registry, device),
         registry=registry,
         store=store,
         machine=machine.describe(device),
@@ -328,8 +330,7 @@ def run(
     loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, **limits)
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
-        work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
-        work = replace(work, selection=None) if whole else work
+        work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)), whole=whole)
         for fault in work.store.spoiled.values():
             warnings.warn(fault, stacklevel=2)
         done = execute(work, workers, {"progress": watched(), **options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,22 @@ def test_a_commit_that_lacks_the_plan_says_so(checkout: Path) -> None:
     before = state(checkout)
     with pytest.raises(SuiteError, match=r"HEAD \(\w{12}\): the run of smoke ended with 2: there is no plan smoke"):
         said("compare", "HEAD", "HEAD", "--plan", "smoke")
+    assert state(checkout) == before
+
+
+def test_an_interruption_leaves_no_worktree(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub(checkout)
+    before = state(checkout)
+
+    def interrupted(words: list[str], tree: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+        assert words[:1] == ["run"]
+        assert (tree / "suite" / "__main__.py").is_file()
+        assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(tree)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commits, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        commits.ran(commits.commit_of("HEAD"), "synthetic.toml", checkout / "runs")
     assert state(checkout) == before
 
 
