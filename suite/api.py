@@ -117,22 +117,23 @@ def execute(
     more: Sequence[object] = (),
     warn: Callable[[str], None] = warnings.warn,
 ) -> Executed:
-    """Grade the variants, run what is pending, time the models, write the report; where there is nothing to do, write nothing.
+    """Grade the variants, run what is pending, time the models, write the report; where there is nothing to do, only remember that.
 
     options: those of listeners; more: objects with hook implementations, which hear this run alone
     warn: is told at the end, however that comes, what listeners raised
     """
+    from . import settled
     from .listeners.announce import Audience
 
     executor = manned(work.executor, workers, work.registry)
     if executor.inline:
         machine.check_environment()
-    audience = Audience(work.registry, options or {}, more)
+    audience, surroundings = Audience(work.registry, options or {}, more), settled.surroundings_digest()
     try:
         if _nothing_to_do(work):
-            return _told_of_nothing(work, audience)
+            return _told_of_nothing(work, audience, surroundings)
         with work.store.writing():
-            return _executed(_with_stored(work), executor, workers, audience)
+            return _executed(_with_stored(work), executor, workers, audience, surroundings)
     finally:
         for name, problem in audience.problems.items():
             warn(f"{name}: {problem}")
@@ -154,21 +155,23 @@ def _stored(
     return outcomes, timed, grades
 
 
-def _told_of_nothing(work: Work, audience: Audience) -> Executed:
-    from .report import inputs
+def _told_of_nothing(work: Work, audience: Audience, surroundings: str) -> Executed:
+    from . import settled
+    from .report import inputs, telling
 
     invocation = invocation_of(work)
     audience.tell("suite_plan_started", invocation=invocation)
     audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(work, work.store.report, False, inputs.written(work.store).stale)
+    written = inputs.written(work.store)
+    settled.remember(work, written.stale, telling.text(telling.read(written.folder)), surroundings)
+    return Executed(work, written.folder, False, written.stale)
 
 
-def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience) -> Executed:
+def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience, surroundings: str) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
     from . import settled
     from .report import page, telling
 
-    surroundings = settled.surroundings_digest()
     count = executor.count(workers, work.machine.device) if work.pending else 1
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
