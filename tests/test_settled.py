@@ -228,7 +228,8 @@ def test_a_run_that_had_looked_for_itself_is_remembered_with_what_it_saw(store: 
     monkeypatch.setattr(api, "_nothing_to_do", lambda _: True)
     assert not api.execute(work(), None, {"track": False, "progress": False}).written
     remembered = recalled()
-    assert remembered is not None and remembered[1].answer == NOTHING
+    assert remembered is not None
+    assert remembered[1].answer == NOTHING
 
 
 def test_what_a_process_has_imported_of_torch_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
