@@ -71,7 +71,7 @@ def _found(rows: Sequence[Row], verdict: str, answer: Answer) -> list[str]:
 
 
 def _place(row: Row, answer: Answer) -> str:
-    return "at its best" if row.engine == BEST else f"on the engine {answer.common}"
+    return "with each on its fastest" if row.engine == BEST else f"on the {answer.common} engine"
 
 
 def _is_open(axis: str, rows: Sequence[Row]) -> bool:
