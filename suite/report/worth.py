@@ -45,7 +45,7 @@ def worth(answer: Answer, variant: str) -> Worth:
     if gains:
         return Worth("Worth it", f"{_listed(gains)}{rest or ', and nothing lost'}.")
     if losses:
-        return Worth("Not worth it", f"{_listed(losses)}{rest or ', and nothing gained'}.")
+        return Worth("No gain seen", f"{_listed(losses)}{rest or ', and nothing better'}.")
     return Worth("Undecided", f"no difference to {BASELINE.label} was found.")
 
 

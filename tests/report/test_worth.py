@@ -36,7 +36,7 @@ def rows(speed: str, robustness: str, memory: str, best: str = "") -> Answer:
         (("better", "undecided", "better"), Worth("Worth it", "faster and remembers further; robustness undecided.")),
         (("better", "better", "better"), Worth("Worth it", "faster, more robust and remembers further, and nothing lost.")),
         (("better", "undecided", "worse"), Worth("A trade", "faster, but remembers less far; robustness undecided.")),
-        (("worse", "undecided", "undecided"), Worth("Not worth it", "slower; robustness and memory undecided.")),
+        (("worse", "undecided", "undecided"), Worth("No gain seen", "slower; robustness and memory undecided.")),
         (("undecided", "undecided", "undecided"), Worth("Undecided", "no difference to lstm was found.")),
     ],
 )
