@@ -30,7 +30,7 @@ ARITHMETIC = 5e8
 COMPILED = 0.75
 """How long a compiled step takes, over the same not compiled, which can be timed at once (docs/performance.md)."""
 
-COMPILE_SECONDS = 12.0
+COMPILE_SECONDS = 6.0
 """What compiling takes for each variant and shape that was not compiled on this machine before."""
 
 START_SECONDS = 6.0
