@@ -80,7 +80,8 @@ def _begin_server() -> None:
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(["suite.execution.preload"])
     resource_tracker.ensure_running()  # which the server would begin otherwise, and which lets Ctrl-C through afterwards
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits
+    # which a new process inherits; a batch system sends SIGUSR2 to all processes of a job, and the first one alone knows what it means
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR2})
     try:
         forkserver.ensure_running()
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -68,7 +68,8 @@ def test_a_call_waits_for_room_unless_a_device_is_idle() -> None:
 
 @given(st.lists(st.integers(0, 4 * GIB), max_size=40), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_every_call_is_placed_in_the_end_and_no_device_is_overfull(sizes: list[int], places: int, draw: object) -> None:
-    placement, waiting, atwork = Placement((SMALL, LARGE), places), list(sizes), []
+    placement, waiting = Placement((SMALL, LARGE), places), list(sizes)
+    atwork: list[tuple[Device, int]] = []
     while waiting or atwork:
         if waiting and (device := placement.choice(waiting[0])) is not None:
             placement = placement.begun(device, waiting[0])
@@ -159,9 +160,9 @@ def _moments() -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("call", [_place, _crash])
-def test_a_device_that_has_fallen_over_is_taken_out_with_a_word_and_its_work_goes_elsewhere(call: object) -> None:
+def test_a_device_that_has_fallen_over_is_taken_out_with_a_word_and_its_work_goes_elsewhere(call: Callable[[str], str]) -> None:
     with LocalPool(2, devices=pretended("a", "b", broken=["b"])) as executor:
-        calls = [executor.submit(call, "b") for _ in range(8)]  # type: ignore[arg-type]
+        calls = [executor.submit(call, "b") for _ in range(8)]
         while not all(each.done() for each in calls):
             executor.wait([each for each in calls if not each.done()], POLL_SECONDS)
         assert {each.result() for each in calls} == {"a"}
