@@ -80,7 +80,7 @@ ENDS = {
     "preempted": lambda: everyone(signal.SIGCONT, signal.SIGTERM, signal.SIGUSR2),
 }
 
-BOTH_TASKS = {', { name = "noisy", lengths = [6] }': ', { name = "noisy", lengths = [6] }', "steps = 20": "steps = 2500"}
+BOTH_TASKS = {', { name = "noisy", lengths = [6] }': ', { name = "noisy", lengths = [6] }', "steps = 20": "steps = 1000"}
 
 
 @pytest.mark.slow
