@@ -312,10 +312,9 @@ def run(
     variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
     seeds: how many, from 0 on, or which; executor: where to train, such as ``"local"`` or ``"ray(address=auto)"``
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
-    devices: GPUs of one model that populations are placed on, such as ``["cuda:0", "cuda:1"]`` or ``"all"``
-    timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
-    died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
-    whole: return all that the plan's store holds, not what was asked for alone
+    devices: GPUs to train on, such as ``["cuda:0", "cuda:1"]`` or ``"all"``; timeout, memory, retries, max_failures: limits in place of the
+    plan's: seconds a trial, GiB a process, tries more of one whose process died, after how many failures no trial is begun (fail_fast: the
+    first); checkpoint: seconds from one kept moment of a training to the next; whole: return all that the plan's store holds
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.

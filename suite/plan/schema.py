@@ -336,13 +336,10 @@ def limited(plan: Plan, executor: str | None = None, devices: str | None = None,
     changes = {name: value for name, value in limits.items() if value is not None}
     if not changes and executor is None and devices is None:
         return plan
-    place = f"plan {plan.name}"
     elsewhere = {} if executor is None else {"executor": executor}
-    changed = check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}, **elsewhere}, place)
-    if devices is None:
-        return changed
-    placed = {"name": changed.executor.name, "options": {**changed.executor.options, "devices": devices}}
-    return check({**changed.model_dump(), "executor": placed}, place)
+    changed = check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}, **elsewhere}, f"plan {plan.name}")
+    where, placed = changed.executor, {} if devices is None else {"devices": devices}
+    return changed.model_copy(update={"executor": where.model_copy(update={"options": {**where.options, **placed}})})
 
 
 def check(raw: dict[str, Any], place: str) -> Plan:
