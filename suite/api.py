@@ -326,8 +326,7 @@ def run(
     _check_keywords(options)
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
-    source = "" if isinstance(plan, Plan) else str(plan)
-    failures = 1 if fail_fast else max_failures
+    source, failures = "" if isinstance(plan, Plan) else str(plan), 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
     loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, _listed(devices), **limits)
     names, defined = _named(variants)
