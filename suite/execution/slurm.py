@@ -260,6 +260,7 @@ class SlurmPool:
 
     def _lose(self, call: _Call, state: str) -> None:
         del self._submitted[call.number]
+        self._jobs.remove(call.job)
         if not call.future.running():
             call.future.set_running_or_notify_cancel()
         log = _last_lines(call.job.paths.stderr)
@@ -286,35 +287,34 @@ class SlurmPool:
         self._thread.join()
         for call in (*self._waiting, *self._submitted.values()):
             call.future.cancel()
-        begun = [call for call in self._submitted.values() if not call.future.cancelled()]
-        until = time.monotonic() + LEAVING_SECONDS
-        while begun and time.monotonic() < until and not all(self._ended(call) for call in begun):
-            time.sleep(MAIL_SECONDS)
+        withdrawn = [call.job for call in self._submitted.values() if call.future.cancelled()]
+        self._cancel(withdrawn)
+        self._await([job for job in self._jobs if job not in withdrawn])
         for thread in self._threads:
             thread.join(LEAVING_SECONDS)
         self._take_mail()
-        self._cancel()
+        self._cancel([job for job in self._jobs if not self._over(job)])
+        if self._wanted.cluster == "local":  # processes of this one, which are waited for
+            self._await(self._jobs)
 
-    def _ended(self, call: _Call) -> bool:
-        return (
-            bool(call.job.paths.result_pickle.exists())
-            if self._wanted.cluster != "debug"
-            else not any(thread.is_alive() for thread in self._threads)
-        )
+    def _over(self, job: Any) -> bool:
+        """Whether a job has ended by itself, as far as that can be seen without asking Slurm."""
+        return bool(job.done()) if self._wanted.cluster == "local" else job.paths.result_pickle.exists()
 
-    def _cancel(self) -> None:
-        """Have the batch system forget jobs that are not over."""
-        jobs = [call.job for call in self._submitted.values()]
+    def _await(self, jobs: Sequence[Any]) -> None:
+        """Let jobs end by themselves, for a while."""
+        until = time.monotonic() + LEAVING_SECONDS
+        while self._wanted.cluster != "debug" and time.monotonic() < until and not all(map(self._over, jobs)):
+            time.sleep(MAIL_SECONDS)
+
+    def _cancel(self, jobs: Sequence[Any]) -> None:
+        """Have the batch system forget jobs, and end those that are at work."""
         if self._wanted.cluster == "slurm" and jobs:
-            arrays = dict.fromkeys(str(job.job_id).partition("_")[0] for job in jobs)
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # Slurm is gone, and its jobs see that the run is
-                subprocess.run(["scancel", *arrays], capture_output=True, timeout=batch.ANSWER_SECONDS, check=False)
-        if self._wanted.cluster == "local":
-            for job in jobs:
-                job.cancel()
-            until = time.monotonic() + LEAVING_SECONDS
-            while time.monotonic() < until and not all(job.done() for job in self._jobs):
-                time.sleep(MAIL_SECONDS)
+                command = ["scancel", *(str(job.job_id) for job in jobs)]
+                subprocess.run(command, capture_output=True, timeout=batch.ANSWER_SECONDS, check=False)
+        for job in jobs if self._wanted.cluster == "local" else ():
+            job.cancel()
 
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

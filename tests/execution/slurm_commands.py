@@ -39,7 +39,8 @@ def sbatch(words: list[str]) -> None:
     last, _, parallel = flags.get("array", "").removeprefix("0-").partition("%")
     for index in range(int(last) + 1) if last else [""]:
         state(f"{number}_{index}".rstrip("_"), "PENDING")
-    subprocess.Popen([sys.executable, __file__, "slurmd", str(number), last, parallel], start_new_session=True, stdout=2)
+    command = [sys.executable, __file__, "slurmd", str(number), last, parallel]
+    subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # whoever asks waits for no job
     print(f"Submitted batch job {number}")
 
 
@@ -100,7 +101,7 @@ def sacct(words: list[str]) -> None:
 
 def scancel(words: list[str]) -> None:
     for file in FOLDER.glob("*.state"):
-        if file.stem.partition("_")[0] in words and file.read_text() in {"PENDING", "RUNNING"}:
+        if {file.stem, file.stem.partition("_")[0]} & set(words) and file.read_text() in {"PENDING", "RUNNING"}:
             state(file.stem, "CANCELLED by 0")
             pid = FOLDER / f"{file.stem}.pid"
             if pid.exists():

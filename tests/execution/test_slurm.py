@@ -112,6 +112,15 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, submitit: object) -> 
     return tmp_path / "slurm"
 
 
+def states(slurm: Path) -> set[str]:
+    """How the jobs have ended, waited for."""
+    until = time.monotonic() + 60
+    while (ends := {file.read_text() for file in slurm.glob("*.state")}) & {"PENDING", "RUNNING"}:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return ends
+
+
 @pytest.mark.slow
 def test_a_run_is_an_array_of_jobs(tmp_path: Path, slurm: Path) -> None:
     plan = tiny_plan(tmp_path)
@@ -121,7 +130,7 @@ def test_a_run_is_an_array_of_jobs(tmp_path: Path, slurm: Path) -> None:
     assert re.search(r"#SBATCH --array=0-\d+%2\n", script.read_text())
     for flag in ("--partition=cpu", "--time=5", "--cpus-per-task=1", "--mem=4GB", "--requeue"):
         assert f"#SBATCH {flag}\n" in script.read_text()
-    assert {file.read_text() for file in slurm.glob("*.state")} == {"COMPLETED"}
+    assert states(slurm) == {"COMPLETED"}
     assert not (tmp_path / "suite-jobs").exists()
     assert "nothing has changed" in suite(*words, cwd=tmp_path).stdout  # what jobs have learned is what is learned here
 
@@ -138,10 +147,7 @@ def test_leaving_ends_jobs_that_are_at_work_and_cancels_those_that_wait(tmp_path
         assert processes.alive(int((tmp_path / "begun").read_text()))
     assert waiting.cancelled()
     assert not processes.alive(int((tmp_path / "begun").read_text()))
-    until = time.monotonic() + 30
-    while {file.read_text() for file in slurm.glob("*.state")} & {"PENDING", "RUNNING"}:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    states(slurm)
 
 
 def _wait(begun: Path) -> None:
