@@ -51,7 +51,8 @@ def slurmd(words: list[str]) -> None:
     atwork: dict[str, subprocess.Popen[bytes]] = {}
     while waiting or atwork:
         while waiting and len(atwork) < int(parallel or 1):
-            atwork[waiting[0]] = begun(waiting.pop(0))
+            job = waiting.pop(0)
+            atwork[job] = begun(job)
         for job, process in list(atwork.items()):
             try:
                 code = process.wait(0.05)
