@@ -56,10 +56,13 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
     """
     request, store = request or Request(), Store(runs, plan.name)
-    registry, device, asked = _asked(plan, device, request)
+    executor = chosen(plan.executor, discover())
+    registry, device, asked = _asked(plan, device, request, executor.gpus)
     check_origin(store.ledger(), request, store.folder)
-    planned, timings = _planned(asked, registry, device)
-    gradings = trials.gradings(asked, registry, device)
+    with machine.first_of(executor.gpus):
+        planned, timings = _planned(asked, registry, device)
+        gradings = trials.gradings(asked, registry, device)
+        described = machine.describe(device)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
         plan=plan,
@@ -67,8 +70,8 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
         selection=select(asked, request, registry, device),
         registry=registry,
         store=store,
-        machine=machine.describe(device),
-        executor=chosen(plan.executor, registry),
+        machine=described,
+        executor=executor,
         trials=planned,
         timings=timings,
         gradings=tuple(gradings),
@@ -78,12 +81,12 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None)
     )
 
 
-def _asked(plan: Plan, device: str, request: Request) -> tuple[Registry, str, Plan]:
+def _asked(plan: Plan, device: str, request: Request, gpus: str = "") -> tuple[Registry, str, Plan]:
     """The plugins, the device, and the part of the plan that is asked for."""
     registry = discover()
     if edited := changed(registry.digests()):
         raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
-    return registry, machine.resolve_device(device), narrow(plan, request, registry)
+    return registry, machine.resolve_device(device, gpus), narrow(plan, request, registry)
 
 
 def _planned(plan: Plan, registry: Registry, device: str) -> tuple[tuple[Trial, ...], tuple[Timing, ...]]:
@@ -132,7 +135,7 @@ def execute(
     try:
         if _nothing_to_do(work):
             return _told_of_nothing(work, audience, surroundings)
-        with work.store.writing():
+        with work.store.writing(), machine.first_of(executor.gpus):
             return _executed(_with_stored(work), executor, workers, audience, surroundings)
     finally:
         for name, problem in audience.problems.items():
@@ -230,24 +233,24 @@ def _carry_out(work: Work, executor: Chosen, invocation: Invocation, audience: A
     from .execution import processes
     from .execution import run as running
     from .execution.inline import InlinePool
-    from .execution.local import LocalPool
+    from .execution.local import pool as processes_here
 
-    outcomes = work.outcomes
+    outcomes, device, gpus = work.outcomes, work.machine.device, executor.gpus
     if executor.inline and (work.plan.limits.timeout or work.plan.limits.memory):
         audience.note(f"executor {executor.noun.name}", "work in this process is held to no limit of time or memory")
     elif work.plan.limits.memory and not processes.seen():
         audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
     if work.ungraded:  # first, since that finds what forbids comparing a variant; never in this process, which it may end
-        with LocalPool(1) as pool:
+        with processes_here(1, device, gpus) as pool:
             work = running.run_grades(work, pool, audience)
     if work.pending:
-        with executor.start(invocation.workers, work.machine.device) as pool:
+        with executor.start(invocation.workers, device) as pool:
             outcomes = running.run_trials(work, invocation, pool, audience, invocation.workers)
     else:
         running.tell_schedule(work, (), 1, audience)
     stopped = any(outcome.status == "skipped" for outcome in outcomes.values())
     if work.untimed and not stopped:
-        with InlinePool() if executor.inline else LocalPool(1) as pool:
+        with InlinePool() if executor.inline else processes_here(1, device, gpus) as pool:
             audience.tell("suite_timing_started", count=len(work.untimed))
             running.run_timings(work, pool, audience)
     return outcomes
@@ -295,6 +298,7 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     executor: str | None = None,
+    devices: str | Sequence[str] | None = None,
     timeout: float | None = None,
     memory: float | None = None,
     retries: int | None = None,
@@ -311,9 +315,9 @@ def run(
     variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
     seeds: how many, from 0 on, or which; executor: where to train, such as ``"local"`` or ``"ray(address=auto)"``
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
-    timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
-    died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
-    whole: return all that the plan's store holds, not what was asked for alone
+    devices: GPUs to train on, such as ``["cuda:0", "cuda:1"]`` or ``"all"``; timeout, memory, retries, max_failures: limits in place of the
+    plan's: seconds a trial, GiB a process, tries more of one whose process died, after how many failures no trial is begun (fail_fast: the
+    first); checkpoint: seconds from one kept moment of a training to the next; whole: return all that the plan's store holds
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.
@@ -325,10 +329,9 @@ def run(
     _check_keywords(options)
     for sentence in absent_roots():
         warnings.warn(sentence, stacklevel=2)
-    source = "" if isinstance(plan, Plan) else str(plan)
-    failures = 1 if fail_fast else max_failures
+    source, failures = "" if isinstance(plan, Plan) else str(plan), 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
-    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, **limits)
+    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, _listed(devices), **limits)
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
