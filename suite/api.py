@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -317,7 +317,7 @@ def run(
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
     devices: GPUs to train on, such as ``["cuda:0", "cuda:1"]`` or ``"all"``; timeout, memory, retries, max_failures: limits in place of the
     plan's: seconds a trial, GiB a process, tries more of one whose process died, after how many failures no trial is begun (fail_fast: the
-    first); checkpoint: seconds from one kept moment of a training to the next; whole: return all that the plan's store holds
+    first); checkpoint: seconds from one kept moment of a training to the next; whole: return and report all that its store holds
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.
@@ -327,18 +327,23 @@ def run(
     from .store import frame
 
     _check_keywords(options)
-    for sentence in absent_roots():
-        warnings.warn(sentence, stacklevel=2)
+    _warn_of(absent_roots())
     source, failures = "" if isinstance(plan, Plan) else str(plan), 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
     loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, _listed(devices), **limits)
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)))
-        for fault in work.store.spoiled.values():
-            warnings.warn(fault, stacklevel=2)
+        work = replace(work, selection=None) if whole else work
+        _warn_of(work.store.spoiled.values())
         done = execute(work, workers, {"progress": watched(), **options})
-        return Finished(frame.read(work.store, None if whole else work.selection), done.report)
+        return Finished(frame.read(work.store, work.selection), done.report)
+
+
+def _warn_of(sentences: Iterable[str]) -> None:
+    """Warn whoever called `run`."""
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
 
 
 def _check_keywords(options: Mapping[str, Value]) -> None:

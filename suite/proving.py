@@ -110,8 +110,20 @@ def verify(report: ReportName, runs: Runs = Path("runs"), _path: SearchPath = No
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A plan's folder, an archive that `suite export` wrote, or a plan that was run.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="A plan's folder, an archive that `suite export` wrote, a plan that was run, or with --plan a commit, such as HEAD~1.",
+        ),
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    plan: Annotated[
+        str,
+        typer.Option(
+            metavar="PLAN", help="Runs it under the code of each commit, where the runs folder lacks that.", autocompletion=completion.plans
+        ),
+    ] = "",
     fail_on: Annotated[
         list[str] | None, typer.Option("--fail-on", metavar="WHAT", help='End with 1 where B is so: worse, or such as "speed>10%".')
     ] = None,
@@ -120,11 +132,13 @@ def compare(
     runs: Runs = Path("runs"),
     _path: SearchPath = None,
 ) -> None:
-    """Say what changed from one store to another: every variant against itself on every axis, with a page and a summary in Markdown."""
-    from .proof import changes, comparison, sides
+    """Say what changed from one store or commit to another: every variant against itself on every axis, as a page and in Markdown."""
+    from .proof import changes, commits, comparison, sides
 
     changes.check_conditions(fail_on or [])
-    with sides.opened(a, runs) as side_a, sides.opened(b, runs) as side_b:
+    if sides.commits_among((a, b), plan) and (uncommitted := commits.uncommitted()):
+        warn(uncommitted)
+    with sides.opened(a, runs, plan) as side_a, sides.opened(b, runs, plan) as side_b:
         compared = comparison.compare(side_a, side_b)
         page = comparison.write(compared, side_a, out)
     say(json.dumps(comparison.plain(compared), indent=1) if as_json else comparison.markdown(compared))

@@ -153,7 +153,7 @@ def report_digest(folder: Path) -> str:
 
 
 def remember(work: Work, stale: tuple[str, ...], answer: str, surroundings: str) -> None:
-    """Remember a run whose report is written, if it left nothing to do; where that cannot be written, the next run looks for itself.
+    """Remember a run whose report of what was asked for is written, if it left nothing to do; where that cannot be written, the next run looks for itself.
 
     work: with the outcomes of the run; stale, answer: what the report leaves out, and its answer in lines
     surroundings: their digest when the run began; where it is another by now, something was edited meanwhile, and nothing is remembered
@@ -162,7 +162,7 @@ def remember(work: Work, stale: tuple[str, ...], answer: str, surroundings: str)
     timings = (store.timing(timing.key) for timing in work.timings)
     grades = (store.grade(grading.key) for grading in work.gradings)
     measured = all(each and not each.timed.failed for each in timings) and all(each and not each.grade.failed for each in grades)
-    if ledger is None or work.pending or not measured or not foreseeable(work.registry, work.machine.device):
+    if ledger is None or work.selection is None or work.pending or not measured or not foreseeable(work.registry, work.machine.device):
         return
     if surroundings != surroundings_digest():
         return

@@ -12,7 +12,7 @@ from torch.nn import LSTM
 from suite import SuiteError, api, run
 from suite.plan import schema
 
-from .running import environment, tiny_plan
+from .running import environment, suite, tiny_plan
 
 EDITED = """
 import sys, pathlib
@@ -107,3 +107,39 @@ def test_a_mistake_in_a_keyword_is_told(tmp_path: Path, options: dict[str, objec
     with pytest.raises(SuiteError) as caught:
         run("smoke", device="cpu", runs=tmp_path, **options)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
+
+
+DEFINED = """
+import torch
+import suite
+
+
+class Mine(torch.nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.inner = torch.nn.RNN(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x):
+        return self.inner(x)[0]
+
+
+if __name__ == "__main__":
+    common = {"tasks": "adding", "seeds": 1, "track": False}
+    suite.run("tiny.toml", variants=[suite.Variant("mine", Mine), "lstm"], **common)
+    done = suite.run("tiny.toml", variants="lstm", whole=True, **common)
+    print(sorted(set(done.trials["variant"])))
+"""
+
+
+def test_a_whole_report_has_what_is_returned_and_is_verified_with_what_was_defined(tmp_path: Path) -> None:
+    tiny_plan(tmp_path)
+    (tmp_path / "script.py").write_text(DEFINED)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1:] == ["['lstm', 'mine']"], done.stderr
+    assert "mine," in (tmp_path / "runs" / "tiny" / "report" / "results.csv").read_text()
+    defined = tmp_path / "runs" / "tiny" / "defined"
+    suite("report", "tiny.toml", "--variants", "mine", "--path", defined, cwd=tmp_path)
+    refused = suite("verify", "tiny", cwd=tmp_path, code=2)
+    assert "unknown variant 'mine'" in refused.stderr
+    assert f"say --path {defined}" in refused.stderr
+    suite("verify", "tiny", "--path", defined, cwd=tmp_path)

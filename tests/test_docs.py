@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import re
@@ -78,6 +79,22 @@ def written(page: Path, text: str) -> None:
     if os.environ.get("WRITE_DOCS"):
         page.write_text(text)
     assert page.read_text() == text, "run WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_site_draws_the_picture_of_the_rooms() -> None:
+    spec = importlib.util.spec_from_file_location("flowchart", ROOT / "docs" / "_flowchart.py")
+    assert spec is not None
+    assert spec.loader is not None
+    flowchart = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = flowchart  # where its dataclass looks for its own names
+    spec.loader.exec_module(flowchart)
+    page = flowchart.on_page_markdown((ROOT / "docs" / "architecture.md").read_text())
+    assert "mermaid" not in page
+    picture = page.partition("<svg")[2].partition("</svg>")[0]
+    assert all(f">{name}" in picture for name in ORDER[1:])
+    assert picture.count(" → ") == diagram().count(" --> ")
+    with pytest.raises(ValueError, match="neither a node nor an arrow"):
+        flowchart.drawing("a -.-> b\n")
 
 
 def test_the_reference_of_plans_has_every_key() -> None:
@@ -176,8 +193,17 @@ def test_python_in_the_documentation_runs(text: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for kind, name, text in blocks(ROOT / "README.md") if kind == "python" and name])
-def test_the_variant_in_the_readme_passes_its_checks(name: str, text: str, tmp_path: Path) -> None:
+WHOLE = [
+    (name, text)
+    for page in (ROOT / "README.md", ROOT / "docs" / "dropout.md")
+    for kind, name, text in blocks(page)
+    if kind == "python" and name
+]
+"""Variants that pages show whole, beside those of the tutorial."""
+
+
+@pytest.mark.parametrize(("name", "text"), WHOLE, ids=[name for name, _ in WHOLE])
+def test_the_variant_in_the_documentation_passes_its_checks(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text(text)
     suite("check", name, "--path", ".", cwd=tmp_path)

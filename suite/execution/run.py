@@ -37,12 +37,13 @@ class Work:
 
     executor: where its populations are trained
     plan: whole; request: which part of it is asked for, which selection, trials, timings and gradings are of
+    selection: what the report shows; None for all that the store holds
     outcomes, timed, grades: what the store has, by key
     """
 
     plan: Plan
     request: Request
-    selection: Selection
+    selection: Selection | None
     registry: Registry
     store: Store
     machine: Machine

@@ -47,8 +47,8 @@ def addresses(file: Path, server: str) -> list[str]:
     """What a person is told: where the runs of each plan are shown, the latest one first, rather than MLflow's own first page."""
     lines = [f"dashboard: {server} (Ctrl-C ends it)"]
     for plan, experiment in database.experiments(file):
-        lines.append(f"  {plan}: {views.address(server, experiment, views.SCOREBOARD)}")
-        lines.append(f"  {' ' * len(plan)}  {views.address(server, experiment)} (all runs)")
+        lines.append(f"  {plan}: {views.address(server, experiment, views.SCOREBOARD, charts=True)}")
+        lines.append(f"  {' ' * len(plan)}  {views.address(server, experiment, views.OVERVIEW)} (the list)")
     return lines
 
 

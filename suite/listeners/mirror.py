@@ -124,7 +124,8 @@ class Mirror:
             changed = {name: value for name, value in of_variant.scores.items() if before.get(name) != value}
             self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in changed.items()], now, 0.0)
             self._client.set_tag(run_id, NOTE, of_variant.note)
-        for tag, view in views.views(dict.fromkeys(name for of_variant in summaries.values() for name in of_variant.scores)).items():
+        scores = dict.fromkeys(name for of_variant in summaries.values() for name in of_variant.scores)
+        for tag, view in views.views(scores, shown.charts(self._invocation.trials)).items():
             self._client.set_experiment_tag(self._experiment, tag, view)
         self._client.set_tag(parent, REPORTED, "yes")  # last, so that what breaks off is done again
 
@@ -189,12 +190,16 @@ class Mirror:
 
         It stands below no other, since charts show nothing of what is folded away.
         """
+        from mlflow.entities import Param
+
         self._invocation_run()
         if label not in self._variants:
-            tags = {**self._origin, KIND: "variant", VARIANT: label, COLOUR: self._colour(label)}
+            name = f"suite run {self._invocation.plan}"
+            tags = {**self._origin, KIND: "variant", VARIANT: label, COLOUR: self._colour(label), "mlflow.source.name": name}
             self._variants[label] = self._client.create_run(self._experiment, run_name=label, tags=tags).info.run_id
         if self._variants[label] not in self._open:
             self._open.append(self._variants[label])
+            self._client.log_batch(self._variants[label], params=[Param("variant", label)])  # by which pages group it with its trials
         return self._variants[label]
 
     def _colour(self, label: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,6 +112,13 @@ def _asked(evaluation: Evaluation, points: Sequence[Point], clean: Point | None)
         damaged = [skill_of(point) for point in points]
         for place, value in enumerate([*([skill_of(clean)] if clean is not None else [math.nan]), *damaged]):
             yield Value(metric, value, place)
+
+
+def charts(trials: Iterable[Trial]) -> list[str]:
+    """The metrics of trials that say how well they did: the skill on the test stream, at other lengths, and under each damage."""
+    asked = {evaluation.measure: evaluation.axis for trial in trials for evaluation in trial.evaluations}
+    damaged = [permitted(f"{axis}/{measure}/skill") for measure, axis in asked.items() if axis == "robustness"]
+    return ["test/skill", *(f"{axis}/skill" for measure, axis in asked.items() if measure == length.NAME), *damaged]
 
 
 def permitted(metric: str) -> str:

@@ -44,13 +44,13 @@ def of(report: Path) -> dict[str, Summary]:
 
 def _metric(row: Mapping[str, Any]) -> str:
     engine = f": {row['engine']}" if row["engine"] else ""
-    return permitted(f"against {BASELINE.label}/{AXES[row['axis']]}{engine}")
+    return permitted(f"{AXES[row['axis']]}{engine} against {BASELINE.label}")  # the axis first, since pages cut names short
 
 
 def _scores(rows: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for row in rows:
         if row["effect"] is not None and row["verdict"] != "not comparable":
-            yield _metric(row), row["effect"]
+            yield _metric(row), float(f"{row['effect']:.3g}")
 
 
 def _line(row: Mapping[str, Any]) -> str:

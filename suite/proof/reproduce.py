@@ -65,7 +65,8 @@ def reproduce(report: Path, keys: Sequence[str], sample: int) -> Iterator[Reprod
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         plan = manifest.plan or schema.check(dict(ledger.plan), str(store.folder))
         work = api.prepare(plan, Path(folder), _device(ledger), schema.Request())
-        stored = {cell: entry for cell in work.selection.cells if (entry := _standing(store, ledger, cell)) and entry.status not in FAULTS}
+        cells = [trial.cell for trial in work.trials]
+        stored = {cell: entry for cell in cells if (entry := _standing(store, ledger, cell)) and entry.status not in FAULTS}
         planned = {trial.cell: trial for trial in work.trials if trial.cell in stored}
         picked = _picked(stored, keys, sample)
         outcomes = train(work, [planned[cell] for cell in picked])

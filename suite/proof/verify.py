@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import dropins
 from ..errors import SuiteError
 from ..keys import digest
 from ..plan import schema
@@ -137,11 +138,19 @@ def _unlike(report: Path, digests: Mapping[str, str]) -> Iterator[str]:
 
 
 def selection_of(recorded: Manifest, registry: Registry, store: Store) -> Selection | None:
-    """What the report shows, selected again."""
+    """What the report shows, selected again.
+
+    Raises SuiteError where a plugin that it rests on is not there, naming the folder of those that were defined in Python.
+    """
     ledger = store.ledger()
     if recorded.plan is None or ledger is None:
         return None
-    return select(recorded.plan, recorded.request, registry, ledger.machine.device)
+    try:
+        return select(recorded.plan, recorded.request, registry, ledger.machine.device)
+    except SuiteError as error:
+        if not store.definitions() or store.defined in dropins.ROOTS:
+            raise
+        raise SuiteError(f"{error}; plugins that were defined in Python lie in {store.defined}: say --path {store.defined}") from None
 
 
 def _files(report: Path) -> set[str]:

@@ -173,13 +173,19 @@ def exchangeable(
 
     values: by the trial's key, in place of test skills; NaN or absent where a trial has none
     """
-    every = results.trials
-    every = every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(~every["status"].isin(FAULTS)))
+    every = _tested(results)
     every = every.assign(compared=every["test"] if values is None else every["key"].map(values).astype(float))
     both = [paired(every, (variant, against), cell, ("test", "compared")) for cell in cells]
     both = [sides for sides in both if sides[0].size]
     ours, theirs = ([(validation, compared) for validation, _, compared in side] for side in ([a for a, _ in both], [b for _, b in both]))
     return ours, theirs
+
+
+@once
+def _tested(results: Results) -> DataFrame:
+    """All trials, with the test skill that counts: 0 of one that diverged, none of one that was lost."""
+    every = results.trials
+    return every.assign(test=every["skill"].where(every["status"] != "diverged", 0.0).where(~every["status"].isin(FAULTS)))
 
 
 def _why_unpaired(name: str, known: set[str], axis: Axis) -> str:

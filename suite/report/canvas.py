@@ -84,10 +84,14 @@ def theme() -> Iterator[None]:
 def svg(figure: Figure, name: str) -> bytes:
     """The figure as SVG, the same bytes each time; `name` keeps its internal names apart from other figures'."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    buffer = io.BytesIO()
+    buffer, dpi, canvas = io.BytesIO(), figure.dpi, figure.canvas
     with theme(), matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # `savefig` draws twice, first for the layout alone, which drawing once makes all the same
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    figure.dpi = dpi
+    figure.set_canvas(canvas)
     return marked(buffer.getvalue().decode()).encode()
 
 

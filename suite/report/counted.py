@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..ops.engines import ENGINES, VENDOR, Engine
 from ..trial import BASELINE, BOTH, FAULTS, STEP
 from . import stats
+from .once import once
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -97,13 +98,14 @@ def paired(every: DataFrame, names: tuple[str, str], cell: tuple[str, int], colu
 
     every: trials, of all learning rates. Only seeds of which both have the first of these columns at every rate belong to it.
     """
-    here = every[every["task"].eq(cell[0]) & every["length"].eq(cell[1]) & every["variant"].isin(names)]
-    rates = sorted(set(here["learning_rate"]))
-    of_names = [here[here["variant"].eq(name)].set_index(["learning_rate", "seed"]) for name in names]
-    tables = [[own[column].unstack("seed").reindex(rates) for column in ("validation_skill", *columns)] for own in of_names]
-    whole = [own[1].dropna(axis=1).columns for own in tables]
-    seeds = [seed for seed in whole[0] if seed in whole[1]]
-    ours, theirs = (np.stack([part.reindex(columns=seeds).to_numpy(dtype=float) for part in own]) for own in tables)
+    both = every[every["task"].eq(cell[0]) & every["length"].eq(cell[1]) & every["variant"].isin(names)]
+    (rates, rate), (seeds, seed) = (np.unique(both[name].to_numpy(), return_inverse=True) for name in ("learning_rate", "seed"))
+    variant, values = both["variant"].to_numpy(), both[["validation_skill", *columns]].to_numpy(dtype=float)
+    sides = np.full((2, values.shape[1], len(rates), len(seeds)), np.nan)
+    for side, name in zip(sides, names, strict=True):
+        own = variant == name
+        side[:, rate[own], seed[own]] = values[own].T
+    ours, theirs = sides[..., ~np.isnan(sides[:, 1]).any(axis=(0, 1))]
     return ours, theirs
 
 
@@ -180,11 +182,13 @@ def retained(results: Results) -> DataFrame:
     return every[every["chosen"].eq(True)]
 
 
+@once
 def kept(results: Results) -> Series[float]:
     """The part of its skill that a trial keeps over all corruptions, by its key, at every learning rate; only of those that solved their task."""
     return _retained(results).groupby("key")["value"].mean()
 
 
+@once
 def _retained(results: Results) -> DataFrame:
     """As `retained`, of the trials at every learning rate."""
     frame = results.frame

@@ -13,6 +13,7 @@ from . import inference
 from .counted import apart, listed, paired, steps, trials
 from .exchange import Floats, Solutions, fitted_log_rank
 from .inference import Survival
+from .once import once
 from .stats import Interval
 
 if TYPE_CHECKING:
@@ -94,11 +95,16 @@ def _compared(row: Solving, results: Results, timed: DataFrame) -> Solving:
 
 def _exchangeable(results: Results, row: Solving) -> tuple[Floats, Floats]:
     """Validation, steps and outcomes ``(3, rates, seeds)`` of a variant and of the baseline in a cell."""
+    return paired(_ended(results), (row.variant, BASELINE.label), (row.task, row.length), ("ended", "done"))
+
+
+@once
+def _ended(results: Results) -> DataFrame:
+    """All trials, with the step at which each ended, and whether in a solution."""
     every = results.trials
     never = every["steps_to_solve"].isna() | every["status"].eq("diverged")
     ended = every["steps_to_solve"].where(~never, every["steps"]).astype(float)
-    every = every.assign(ended=ended.where(~every["status"].isin(FAULTS)), done=(~never).astype(float))
-    return paired(every, (row.variant, BASELINE.label), (row.task, row.length), ("ended", "done"))
+    return every.assign(ended=ended.where(~every["status"].isin(FAULTS)), done=(~never).astype(float))
 
 
 def _adjusted(rows: list[Solving]) -> list[Solving]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from ..dropins import FOLDERS
 from ..errors import SuiteError
 from ..machine import version
 from ..plan.schema import NAME
 from .merging import Merged, merge
-from .store import KINDS, LEDGER, Store
+from .store import DEFINED, KINDS, LEDGER, Store
 
 FORM, CAPSULE_FORM = 1, 2
 """The versions of archives: of a store alone, and of a capsule, which holds other files beside it. Raise them where an older suite would
@@ -29,6 +30,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 PERMITTED = re.compile(
     rf"{re.escape(LEDGER)}|[A-Za-z0-9][A-Za-z0-9_.-]*\.toml|(?:{'|'.join(KINDS)})/[0-9a-f]+\.json|checkpoints/[0-9a-f]+\.pt"
+    rf"|{DEFINED}/(?:{'|'.join(FOLDERS)})/[A-Za-z_][A-Za-z0-9_]*\.py"
 )
 """The names that entries of a store may have; none leads out of the folder."""
 
@@ -95,6 +97,8 @@ def _contents(store: Store) -> Iterator[tuple[str, bytes]]:
     for path in sorted((store.folder / "checkpoints").glob("*.pt")):
         if not path.name.startswith("."):
             yield f"checkpoints/{path.name}", _content(path)
+    for path in store.definitions().values():
+        yield path.relative_to(store.folder).as_posix(), _content(path)
 
 
 def _content(path: Path) -> bytes:

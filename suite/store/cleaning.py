@@ -65,6 +65,8 @@ class _Classifier:
         asked = (evaluation for trial in planned.trials for evaluation in trial.evaluations)
         self._evaluations = {*(each.key for each in asked), *(key for word in accepted for key in word.evaluations.values())}
         self._measures = {evaluation.measure for trial in planned.trials for evaluation in trial.evaluations}
+        kept: list[Trial | Timing] = [*planned.trials, *planned.timings]
+        self._modules = {name for each in kept for name in each.sources}  # that a kept record rests on
         self._reasons = {key: self._of_trial(key) for key in store.keys("trials")}
 
     def classified(self) -> Iterator[tuple[Path, set[Reason]]]:
@@ -89,6 +91,8 @@ class _Classifier:
             yield store.file("accepted", key), self._older(key in self._words, word.trial.cell in self._cells) if word else {"failed"}
         for path, keys in unfinished.members(store.unfinished):
             yield path, set() if self._trials & set(keys) else {"orphaned"} if keys else {"failed"}
+        for name, path in store.definitions().items():
+            yield path, set() if name in self._modules else {"orphaned"}
         for kind in (*KINDS, "checkpoints", store.unfinished.name):  # what a process that was killed had begun to write
             for path in sorted((store.folder / kind).glob(".*")):
                 yield path, {"orphaned"}
@@ -97,7 +101,10 @@ class _Classifier:
         stored = self._store.trial(key)
         if stored is None:
             return {"failed"}
-        return self._older(key in self._trials, stored.trial.cell in self._cells) | self._failed(stored.status in FAULTS)
+        reasons = self._older(key in self._trials, stored.trial.cell in self._cells) | self._failed(stored.status in FAULTS)
+        if "orphaned" not in reasons:
+            self._modules.update(stored.trial.sources)
+        return reasons
 
     def _of_evaluation(self, key: str) -> set[Reason]:
         """An evaluation goes with the trial whose model was asked, or by itself where it is asked for no more."""

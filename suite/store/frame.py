@@ -262,11 +262,11 @@ def _validation_skill(learning: Learning) -> float:
 
 def _rows(record: Record, curve: bool) -> Iterator[dict[str, Any]]:
     """One row per score of a trial; a trial without scores keeps one row, with none. Its curve makes most of the rows."""
-    learning = record.stored.learning
+    learning, identity = record.stored.learning, record.identity
 
     def row(axis: str, metric: str, condition: str, at: float, value: float | None) -> dict[str, Any]:
         shown = math.nan if value is None else value
-        return {**record.identity, "axis": axis, "metric": metric, "condition": condition, "at": at, "value": shown}
+        return {**identity, "axis": axis, "metric": metric, "condition": condition, "at": at, "value": shown}
 
     def scored(
         axis: str, condition: str, at: float, point_scores: Mapping[str, float], baseline: float, ideal: float

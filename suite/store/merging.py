@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -90,6 +90,7 @@ def merge(theirs: Store, ours: Store) -> Merged:
             write(ours.file(kind, key), theirs.file(kind, key).read_bytes())
         taken.update(_with_files_beside(theirs, ours, decisions))
         notes = [f"left out: {fault}" for fault in theirs.spoiled.values()]
+        notes += _defined_otherwise(theirs, ours)
         joined, note = join(ours.ledger(), ledger, lambda kind, key: _has(ours, kind, key))
         if joined is not None:
             ours.keep(joined)
@@ -174,7 +175,10 @@ def _plain(record: Any) -> Any:
 
 
 def _with_files_beside(theirs: Store, ours: Store, decisions: _Decisions) -> Counter[str]:
-    """Take the weights of trials that were taken or are the same, and the plan's file where there is none; how many of each."""
+    """Take the weights of trials that were taken or are the same, and where there are none the plan's file and plugins that were defined in Python.
+
+    How many of each is the answer.
+    """
     taken: Counter[str] = Counter()
     fresh = {key for kind, key in decisions.take if kind == "trials"}
     for source in sorted((theirs.folder / "checkpoints").glob("*.pt")):
@@ -188,7 +192,20 @@ def _with_files_beside(theirs: Store, ours: Store, decisions: _Decisions) -> Cou
         if not (ours.folder / source.name).exists():
             write(ours.folder / source.name, source.read_bytes())
             taken["plan files"] += 1
+    for source in theirs.definitions().values():
+        place = ours.folder / source.relative_to(theirs.folder)
+        if not place.exists():
+            write(place, source.read_bytes())
+            taken["plugins defined in Python"] += 1
     return taken
+
+
+def _defined_otherwise(theirs: Store, ours: Store) -> Iterator[str]:
+    """A sentence for each plugin defined in Python that the two stores have in different versions."""
+    mine = ours.definitions()
+    for name, source in theirs.definitions().items():
+        if name in mine and mine[name].read_bytes() != source.read_bytes():
+            yield f"{mine[name]} and {source} define the same plugin in different ways; the first stays, and what rests on the other is stale"
 
 
 def join(ours: Ledger | None, theirs: Ledger | None, stored: Callable[[str, str], bool]) -> tuple[Ledger | None, str]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import dropins
 from ..errors import SuiteError
 from ..keys import digest
 from ..spec import Grade, Machine, Point
@@ -19,7 +20,7 @@ from .files import Spoiled, dump, finite, load, parse, seal, write
 from .ledger import Ledger
 
 CURE = "it counts as not done, and the next run does its work again"
-HOLDER = ".holder"
+HOLDER, DEFINED = ".holder", "defined"
 LEDGER, LEDGER_KIND, LEDGER_CURE = "ledger.json", "ledger", "delete the file and run the plan again: finished trials are kept"
 
 Record = TypeVar("Record")
@@ -133,7 +134,15 @@ class Store:
     @property
     def defined(self) -> Path:
         """The folder of plugins that were defined in Python and handed to a run."""
-        return self.folder / "defined"
+        return self.folder / DEFINED
+
+    def definitions(self) -> dict[str, Path]:
+        """The files of these plugins, by the names of their modules."""
+        return {
+            f"{dropins.__name__}.{folder}.{path.stem}": path
+            for folder in dropins.FOLDERS
+            for path in sorted((self.defined / folder).glob("*.py"))
+        }
 
     def checkpoint(self, key: str) -> Path:
         return self.folder / "checkpoints" / f"{key}.pt"

@@ -48,11 +48,11 @@ def test_each_variant_is_summed_up_by_the_answer_in_a_run_of_its_own(plan: Prete
     (plan.store.report / "answer.json").write_text(json.dumps(ROWS))
     plan.run(pair(tiny))
     first = plan.variants()
-    assert first["gru"].data.metrics == {"against lstm/time: compiled": 0.8, "against lstm/remembers": -0.1}
+    assert first["gru"].data.metrics == {"time: compiled against lstm": 0.8, "remembers against lstm": -0.1}
     assert first["gru"].data.tags[NOTE] == (
         "- time, compiled: ▲ 0.80 (0.75 to 0.85)\n- robust: – not comparable, no trial\n- remembers: ≈ −0.10 (−0.30 to 0.10)"
     )
-    assert first["lstm"].data.metrics == {"against lstm/time: compiled": 1, "against lstm/robust": 0, "against lstm/remembers": 0}
+    assert first["lstm"].data.metrics == {"time: compiled against lstm": 1, "robust against lstm": 0, "remembers against lstm": 0}
     plan.run(pair(tiny, seed=2))  # whose report says the same
     assert all(len(steps) == 1 for run in plan.variants().values() for steps in plan.histories(run).values())
     (plan.store.report / "answer.json").write_text(json.dumps([{**ROWS[0], "effect": 0.9}]))
@@ -60,13 +60,21 @@ def test_each_variant_is_summed_up_by_the_answer_in_a_run_of_its_own(plan: Prete
     assert plan.problems == []
     second = plan.variants()
     assert {label: run.info.run_id for label, run in second.items()} == {label: run.info.run_id for label, run in first.items()}
-    assert second["gru"].data.metrics["against lstm/time: compiled"] == 0.9
+    assert second["gru"].data.metrics["time: compiled against lstm"] == 0.9
     assert {run.info.status for run in second.values()} == {"FINISHED"}
     experiment = database.client(database.uri(plan.runs)).get_experiment_by_name(PLAN)
     assert experiment is not None
-    for view in (views.SCOREBOARD, views.DEGRADATION):
-        told = json.loads(experiment.tags[views.TAG + view])
-        assert json.loads(told["state"])["searchFilter"].startswith("tags.`suite.kind` = ")
+    charts = {}
+    for view in (views.OVERVIEW, views.SCOREBOARD, views.DEGRADATION):
+        state = json.loads(json.loads(experiment.tags[views.TAG + view])["state"])
+        assert state["searchFilter"].startswith("tags.`suite.kind` ")
+        charts[view] = [(chart["metricKey"], chart["type"]) for chart in state.get("compareRunCharts", [])]
+    assert charts == {
+        views.OVERVIEW: [],
+        views.SCOREBOARD: [("time: compiled against lstm", "BAR")],
+        views.DEGRADATION: [("test/skill", "BAR"), ("long_range/skill", "LINE")],
+    }
+    assert second["gru"].data.params == {"variant": "gru"}
     file = database.file_of(database.uri(plan.runs))
     assert file is not None
     assert database.experiments(file) == [(PLAN, experiment.experiment_id)]

@@ -15,7 +15,7 @@ from suite.store.archive import MANIFEST, pack, unpack
 from suite.store.store import Store
 from suite.trial import Trial
 
-from .two import contents, filled, trial
+from .two import contents, define, filled, trial
 
 
 @pytest.fixture
@@ -53,6 +53,13 @@ def test_a_store_comes_back_from_its_archive(tmp_path: Path, store: Store, archi
     again = unpack(archive, tmp_path / "elsewhere")
     assert (again.taken, again.kept, again.contradictions) == ({}, 4, ())
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["mine"]
+
+
+def test_plugins_defined_in_python_come_along(tmp_path: Path, store: Store) -> None:
+    place = define(store, "x = 1\n")
+    pack(store, tmp_path / "defined.zip", "")
+    assert unpack(tmp_path / "defined.zip", tmp_path / "elsewhere").taken["plugins defined in Python"] == 1
+    assert contents(Store(tmp_path / "elsewhere", "mine"))[place] == b"x = 1\n"
 
 
 def test_the_same_store_gives_the_same_archive(tmp_path: Path, store: Store, archive: Path) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from suite.check.imagined import MACHINE
-from suite.spec import Grade
+from suite.spec import Grade, Plugin
 from suite.store import unfinished
 from suite.store.cleaning import Planned, Reason, remove, remove_all, summary, wasted, whole
 from suite.store.standing import acceptance
 from suite.store.store import Store
 from suite.trial import Timed, Trial
 
-from .two import GRADING, clocked, contents, failed, filled, keep, learned, timing, trial
+from .two import GRADING, clocked, contents, define, failed, filled, keep, learned, timing, trial
 
 OLD = {"suite.dropins.plugins.gru": "0"}
 
@@ -78,6 +79,14 @@ def test_what_belongs_to_nothing_is_orphaned(store: Store, planned: Planned, tin
     assert removed(store, planned, "orphaned") == of_trial(trial(tiny, 9)) - {f"trials/{trial(tiny, 9).key}.json"} | {
         str(partial.relative_to(store.folder))
     }
+
+
+def test_a_plugin_defined_in_python_goes_with_the_last_trial_that_rests_on_it(store: Store, planned: Planned) -> None:
+    place = define(store)
+    assert place not in removed(store, planned, "orphaned")
+    assert place not in removed(store, Planned(planned.trials[1:2], (), ()), "orphaned")
+    other = [replace(each, variant=Plugin("rnn"), sources={}) for each in planned.trials]
+    assert place in removed(store, Planned(other, (), ()), "orphaned")
 
 
 def test_trainings_that_are_not_done_go_with_what_the_plan_asks_for(store: Store, planned: Planned, tiny: Trial) -> None:

@@ -15,7 +15,7 @@ from suite.store.merging import merge, plan_of, stores_in
 from suite.store.store import Store
 from suite.trial import Trial
 
-from .two import GRADING, PLAN, clocked, contents, failed, filled, keep, learned, timing, trial
+from .two import GRADING, PLAN, clocked, contents, define, failed, filled, keep, learned, timing, trial
 
 
 def test_what_either_machine_has_both_have_after_it(tmp_path: Path, tiny: Trial) -> None:
@@ -33,6 +33,18 @@ def test_what_either_machine_has_both_have_after_it(tmp_path: Path, tiny: Trial)
     before = contents(ours)
     assert merge(theirs, ours).taken == {}
     assert contents(ours) == before
+
+
+def test_a_plugin_that_both_define_in_different_ways_stays_as_it_is_here(tmp_path: Path, tiny: Trial) -> None:
+    ours, theirs = (filled(tmp_path / name, trial(tiny)) for name in "ab")
+    place = define(ours, "x = 1\n")
+    define(theirs, "x = 2\n")
+    merged = merge(theirs, ours)
+    assert merged.taken == {}
+    [note] = merged.notes
+    assert str(ours.folder / place) in note
+    assert "in different ways" in note
+    assert contents(ours)[place] == b"x = 1\n"
 
 
 def test_the_same_key_with_other_learning_is_told_and_neither_is_overwritten(tmp_path: Path, tiny: Trial) -> None:
