@@ -72,9 +72,13 @@ def trust(results: Results, answer: verdict.Answer, look: Looks) -> str:
     elif limits.seeds > 1:
         sentences.append("Each seed's learning rate was chosen by the validation of the other seeds.")
     if limits.at_edge:
-        sentences.append(f"{limits.at_edge} trials have a learning rate at an edge of the grid: a better one may lie beyond.")
+        sentences.append(
+            f"{limits.at_edge} of {limits.chosen} trials have a learning rate at an edge of the grid: a better one may lie beyond."
+        )
     if limits.learning:
-        sentences.append(f"{limits.learning} trials were still learning when their steps ended: more steps may change what is said.")
+        sentences.append(
+            f"{limits.learning} of {limits.chosen} trials were still learning when their steps ended: more steps may change what is said."
+        )
     sentences += damage(results)
     sentences += losses(verdict.losses(results))
     if (noise := verdict.noise(results)) == noise:
@@ -119,7 +123,7 @@ def short_trust(results: Results, answer: verdict.Answer) -> str:
     seen = sorted(row.visible for row in answer.rows if row.axis == "long_range" and math.isfinite(row.visible) and row.visible > 0)
     between = f"{seen[0]:.2f}" if seen and f"{seen[0]:.2f}" == f"{seen[-1]:.2f}" else f"{seen[0]:.2f} to {seen[-1]:.2f}" if seen else ""
     power = (
-        f"differences of {between} in skill would have been seen in four of five such plans, and smaller ones may be there"
+        f"the test finds a difference in skill of {between} in four of five such plans, which is less than the intervals show, and smaller ones may be there"
         if seen
         else "so few that no difference in skill, however large, could be called one"
     )
@@ -134,8 +138,8 @@ def _against(results: Results, answer: verdict.Answer, limits: verdict.Trust) ->
         for holds, text in (
             (answer.unsolved, f"nobody solved {some([figures.cell(*cell) for cell in answer.unsolved])}, which is left out"),
             (limits.untuned, f"one learning rate, {limits.rates[0]:g}, was tried for all" if limits.rates else ""),
-            (limits.at_edge, f"{limits.at_edge} trials chose a learning rate at an edge of the grid"),
-            (limits.learning, f"{limits.learning} were still learning when their steps ended"),
+            (limits.at_edge, f"{limits.at_edge} of {limits.chosen} trials chose a learning rate at an edge of the grid"),
+            (limits.learning, f"{limits.learning} of {limits.chosen} were still learning when their steps ended"),
             (count.lost, f"{count.lost} trials did not end well or are missing"),
             (count.stale, f"{count.stale} results are left out as stale"),
         )

@@ -33,7 +33,7 @@ def draw(results: Results) -> Iterator[Prose | Table | Plot | Part]:
 CAPTION = (
     f"{verdict.MARKS['better']} better, {verdict.MARKS['worse']} worse, {verdict.MARKS['undecided']} undecided, {verdict.MARKS['not comparable']} not comparable; the line in "
     f"a bar is {verdict.BASELINE}. Time of forward and backward, as a multiple (below 1 is faster); robust: difference in the part of its skill kept under damage; "
-    "remembers: difference in test skill. Better and worse at p < 5 %, adjusted for all comparisons; beside an interval (95 %) that holds 0, the difference is there and its size unknown."
+    "remembers: difference in test skill. Better and worse: p < 5 %, adjusted for all comparisons; where the interval (95 %) beside holds 0, the test finds a difference and its size is not known."
 )
 
 
@@ -75,8 +75,9 @@ def fastest(answer: verdict.Answer, names: Sequence[str]) -> str:
     if both:
         return f"{some(both)} {'is' if len(both) == 1 else 'are'} faster than {verdict.BASELINE} and remember{'s' if len(both) == 1 else ''} further"
     told = f"{some(faster)} {'is' if len(faster) == 1 else 'are'}" if faster else "Nobody is found"
+    place = f" on the {answer.common} engine" if len(answer.engines) > 1 else ""
     more = f"{some(further)} remember{'s' if len(further) == 1 else ''}" if further else "nobody is seen to remember"
-    return f"{told} faster than {verdict.BASELINE}; {more} further"
+    return f"{told} faster than {verdict.BASELINE}{place}; {more} further"
 
 
 @hookimpl

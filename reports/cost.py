@@ -78,18 +78,27 @@ def roofs(costs: DataFrame, look: Looks) -> Iterator[Plot | Table]:
 
     operations, moved = float(costs["roof_operations"].median()), float(costs["roof_bytes"].median())
     rate, intensity = costs["operations"] / costs["seconds"], costs["operations"] / costs["moved_bytes"]
+    columns = {
+        "Variant": [look[name].label for name in costs["variant"]],
+        "Engine": list(costs["engine"]),
+        "Memory at most, MiB": [f"{value / 2**20:.1f}" for value in costs["peak_bytes"]],
+        "10⁶ operations": [f"{value / 1e6:,.0f}" for value in costs["operations"]],
+        "Of the device's": [f"{100 * value / operations:.0f} %" for value in rate],
+    }
+    counted_energy = costs["joules"].notna()
+    if counted_energy.any():
+        columns["Energy, mJ"] = [
+            f"{1e3 * value:.3g}" if known else "–" for value, known in zip(costs["joules"], counted_energy, strict=True)
+        ]
     yield Table(
-        pd.DataFrame(
-            {
-                "Variant": [look[name].label for name in costs["variant"]],
-                "Engine": list(costs["engine"]),
-                "Memory at most, MiB": [f"{value / 2**20:.1f}" for value in costs["peak_bytes"]],
-                "10⁶ operations": [f"{value / 1e6:,.0f}" for value in costs["operations"]],
-                "Of the device's": [f"{100 * value / operations:.0f} %" for value in rate],
-            }
-        ),
+        pd.DataFrame(columns),
         f"Forward and backward at T = {costs['x'].max():g}. Operations are those of products of matrices, counted; the device reaches "
-        f"{operations / 1e9:,.0f}·10⁹ a second in one large product and moves {moved / 1e9:,.0f}·10⁹ bytes a second in one large copy, measured beside.",
+        f"{operations / 1e9:,.0f}·10⁹ a second in one large product and moves {moved / 1e9:,.0f}·10⁹ bytes a second in one large copy, measured beside."
+        + (
+            " Energy is all that the processor's package, or the GPU, used meanwhile, what it uses when idle included."
+            if counted_energy.any()
+            else ""
+        ),
     )
     points = costs.assign(panel=[f"{name} engine" for name in costs["engine"]], rate=rate, intensity=intensity)
     points = points[points["operations"] > 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +58,13 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
     """
     request, store = request or Request(), Store(runs, plan.name)
-    registry, device, asked = _asked(plan, device, request)
+    executor = chosen(plan.executor, discover())
+    registry, device, asked = _asked(plan, device, request, executor.gpus)
     check_origin(store.ledger(), request, store.folder)
-    planned, timings = _planned(asked, registry, device)
-    gradings = trials.gradings(asked, registry, device)
+    with machine.first_of(executor.gpus):
+        planned, timings = _planned(asked, registry, device)
+        gradings = trials.gradings(asked, registry, device)
+        described = machine.describe(device)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
     return Work(
         plan=plan,
@@ -69,8 +72,8 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
         selection=None if whole else select(asked, request, registry, device),
         registry=registry,
         store=store,
-        machine=machine.describe(device),
-        executor=chosen(plan.executor, registry),
+        machine=described,
+        executor=executor,
         trials=planned,
         timings=timings,
         gradings=tuple(gradings),
@@ -80,12 +83,12 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
     )
 
 
-def _asked(plan: Plan, device: str, request: Request) -> tuple[Registry, str, Plan]:
+def _asked(plan: Plan, device: str, request: Request, gpus: str = "") -> tuple[Registry, str, Plan]:
     """The plugins, the device, and the part of the plan that is asked for."""
     registry = discover()
     if edited := changed(registry.digests()):
         raise SuiteError(f"{', '.join(sorted(edited))} changed since this Python session imported it; start a new session")
-    return registry, machine.resolve_device(device), narrow(plan, request, registry)
+    return registry, machine.resolve_device(device, gpus), narrow(plan, request, registry)
 
 
 def _planned(plan: Plan, registry: Registry, device: str) -> tuple[tuple[Trial, ...], tuple[Timing, ...]]:
@@ -119,22 +122,23 @@ def execute(
     more: Sequence[object] = (),
     warn: Callable[[str], None] = warnings.warn,
 ) -> Executed:
-    """Grade the variants, run what is pending, time the models, write the report; where there is nothing to do, write nothing.
+    """Grade the variants, run what is pending, time the models, write the report; where there is nothing to do, only remember that.
 
     options: those of listeners; more: objects with hook implementations, which hear this run alone
     warn: is told at the end, however that comes, what listeners raised
     """
+    from . import settled
     from .listeners.announce import Audience
 
     executor = manned(work.executor, workers, work.registry)
     if executor.inline:
         machine.check_environment()
-    audience = Audience(work.registry, options or {}, more)
+    audience, surroundings = Audience(work.registry, options or {}, more), settled.surroundings_digest()
     try:
         if _nothing_to_do(work):
-            return _told_of_nothing(work, audience)
-        with work.store.writing():
-            return _executed(_with_stored(work), executor, workers, audience)
+            return _told_of_nothing(work, audience, surroundings)
+        with work.store.writing(), machine.first_of(executor.gpus):
+            return _executed(_with_stored(work), executor, workers, audience, surroundings)
     finally:
         for name, problem in audience.problems.items():
             warn(f"{name}: {problem}")
@@ -156,21 +160,23 @@ def _stored(
     return outcomes, timed, grades
 
 
-def _told_of_nothing(work: Work, audience: Audience) -> Executed:
-    from .report import inputs
+def _told_of_nothing(work: Work, audience: Audience, surroundings: str) -> Executed:
+    from . import settled
+    from .report import inputs, telling
 
     invocation = invocation_of(work)
     audience.tell("suite_plan_started", invocation=invocation)
     audience.tell("suite_plan_finished", invocation=invocation)
-    return Executed(work, work.store.report, False, inputs.written(work.store).stale)
+    written = inputs.written(work.store)
+    settled.remember(work, written.stale, telling.text(telling.read(written.folder)), surroundings)
+    return Executed(work, written.folder, False, written.stale)
 
 
-def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience) -> Executed:
+def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience, surroundings: str) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
     from . import settled
     from .report import page, telling
 
-    surroundings = settled.surroundings_digest()
     count = executor.count(workers, work.machine.device) if work.pending else 1
     invocation = invocation_of(work, min(count, max(1, len(work.pending))))
     work.store.keep(entered(work.store.ledger(), _entered(work)))
@@ -229,24 +235,24 @@ def _carry_out(work: Work, executor: Chosen, invocation: Invocation, audience: A
     from .execution import processes
     from .execution import run as running
     from .execution.inline import InlinePool
-    from .execution.local import LocalPool
+    from .execution.local import pool as processes_here
 
-    outcomes = work.outcomes
+    outcomes, device, gpus = work.outcomes, work.machine.device, executor.gpus
     if executor.inline and (work.plan.limits.timeout or work.plan.limits.memory):
         audience.note(f"executor {executor.noun.name}", "work in this process is held to no limit of time or memory")
     elif work.plan.limits.memory and not processes.seen():
         audience.note("memory", "is watched on Linux alone, so that here it limits nothing")
     if work.ungraded:  # first, since that finds what forbids comparing a variant; never in this process, which it may end
-        with LocalPool(1) as pool:
+        with processes_here(1, device, gpus) as pool:
             work = running.run_grades(work, pool, audience)
     if work.pending:
-        with executor.start(invocation.workers, work.machine.device) as pool:
+        with executor.start(invocation.workers, device) as pool:
             outcomes = running.run_trials(work, invocation, pool, audience, invocation.workers)
     else:
         running.tell_schedule(work, (), 1, audience)
     stopped = any(outcome.status == "skipped" for outcome in outcomes.values())
     if work.untimed and not stopped:
-        with InlinePool() if executor.inline else LocalPool(1) as pool:
+        with InlinePool() if executor.inline else processes_here(1, device, gpus) as pool:
             audience.tell("suite_timing_started", count=len(work.untimed))
             running.run_timings(work, pool, audience)
     return outcomes
@@ -294,6 +300,7 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     executor: str | None = None,
+    devices: str | Sequence[str] | None = None,
     timeout: float | None = None,
     memory: float | None = None,
     retries: int | None = None,
@@ -310,9 +317,9 @@ def run(
     variants: names, and Variant objects, whose classes may stand in a notebook's cell or a script (docs/python.md)
     seeds: how many, from 0 on, or which; executor: where to train, such as ``"local"`` or ``"ray(address=auto)"``
     workers: processes that train, by default as many as cores; 0 trains in this one, for a debugger, and says what that needs
-    timeout, memory, retries, max_failures: limits in place of the plan's: seconds a trial, GiB a process, tries more of one whose process
-    died, after how many failures no trial is begun (fail_fast: the first); checkpoint: seconds from one kept moment of a training to the next
-    whole: return and report all that the plan's store holds, not what was asked for alone
+    devices: GPUs to train on, such as ``["cuda:0", "cuda:1"]`` or ``"all"``; timeout, memory, retries, max_failures: limits in place of the
+    plan's: seconds a trial, GiB a process, tries more of one whose process died, after how many failures no trial is begun (fail_fast: the
+    first); checkpoint: seconds from one kept moment of a training to the next; whole: return and report all that its store holds
     options: those of listeners, such as ``track=False`` to keep trials out of MLflow; ``progress`` is on in a terminal and a notebook
 
     Raises SuiteError for a mistake in the plan or its options.
@@ -322,19 +329,22 @@ def run(
     from .store import frame
 
     _check_keywords(options)
-    for sentence in absent_roots():
-        warnings.warn(sentence, stacklevel=2)
-    source = "" if isinstance(plan, Plan) else str(plan)
-    failures = 1 if fail_fast else max_failures
+    _warn_of(absent_roots())
+    source, failures = "" if isinstance(plan, Plan) else str(plan), 1 if fail_fast else max_failures
     limits = {"timeout": timeout, "memory": memory, "retries": retries, "max_failures": failures, "checkpoint": checkpoint}
-    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, **limits)
+    loaded = schema.limited(plan if isinstance(plan, Plan) else schema.load(source), executor, _listed(devices), **limits)
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)), whole=whole)
-        for fault in work.store.spoiled.values():
-            warnings.warn(fault, stacklevel=2)
+        _warn_of(work.store.spoiled.values())
         done = execute(work, workers, {"progress": watched(), **options})
         return Finished(frame.read(work.store, work.selection), done.report)
+
+
+def _warn_of(sentences: Iterable[str]) -> None:
+    """Warn whoever called `run`."""
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
 
 
 def _check_keywords(options: Mapping[str, Value]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ from .lines import painted
 from .options import (
     Checkpoint,
     Device,
+    Devices,
     Json,
     PlanName,
     Runs,
@@ -71,6 +73,7 @@ def run(
         typer.Option(min=0, help="Processes that train; by default as many as cores. 0: in this process, for a debugger, without limits."),
     ] = None,
     executor: Where = None,
+    devices: Devices = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wall time of a trial; what takes longer is ended.")] = None,
     memory: Annotated[float | None, typer.Option(metavar="GIB", help="Memory of a process that trains, with all that it begins.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="How often a trial whose process died is tried again.")] = None,
@@ -100,10 +103,10 @@ def run(
     if dry_run:
         from . import estimate
 
-        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers))
-    elif inline or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, executor, **limits):
+        say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, executor, devices, **limits), workers))
+    elif inline or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, executor, devices, **limits):
         tell_outline(plan, variants, tasks, seeds, options)
-        executed(prepared(plan, variants, tasks, seeds, runs, device, executor, **limits), workers, options, runs)
+        executed(prepared(plan, variants, tasks, seeds, runs, device, executor, devices, **limits), workers, options, runs)
 
 
 def tell_outline(plan: str, variants: str | None, tasks: str | None, seeds: str | None, options: Mapping[str, Value]) -> None:
@@ -135,6 +138,7 @@ def told_of_settled(
     device: str,
     options: Mapping[str, Value],
     executor: str | None = None,
+    devices: str | None = None,
     **limits: float | None,
 ) -> bool:
     """Whether an earlier run left nothing to do and nothing has changed since, which is then told as a run tells it."""
@@ -142,7 +146,7 @@ def told_of_settled(
     from .listeners.progress import opening
     from .plan import schema
 
-    loaded = schema.limited(schema.load(plan), executor, **limits)
+    loaded = schema.limited(schema.load(plan), executor, devices, **limits)
     remembered = settled.recall(loaded, request(plan, variants, tasks, seeds), runs, device, options)
     if remembered is None:
         return False
@@ -292,6 +296,7 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    faulthandler.enable()  # planning runs plugins in this process: one that ends it by a signal is seen in the stack
     try:
         app()
     except SuiteError as error:

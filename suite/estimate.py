@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from .errors import contained
 from .execution.populations import populations
 from .execution.run import Work
+from .machine import first_of
 from .ops import engines
 from .plan import state
 from .registry.registry import Registry
@@ -30,7 +31,7 @@ ARITHMETIC = 5e8
 COMPILED = 0.75
 """How long a compiled step takes, over the same not compiled, which can be timed at once (docs/performance.md)."""
 
-COMPILE_SECONDS = 12.0
+COMPILE_SECONDS = 6.0
 """What compiling takes for each variant and shape that was not compiled on this machine before."""
 
 START_SECONDS = 6.0
@@ -127,8 +128,13 @@ class Estimate:
 
 def estimate(work: Work, workers: int | None) -> Estimate:
     """Estimate what is left to do, from a few steps of each variant timed here."""
+    with first_of(work.executor.gpus):
+        return _estimate(work, workers)
+
+
+def _estimate(work: Work, workers: int | None) -> Estimate:
     count = max(1, work.executor.count(workers, work.machine.device)) if work.pending else 1
-    groups = populations(work.pending, count) if work.pending else []
+    groups = populations(work.pending, count, work.executor.devices) if work.pending else []
     known: dict[str, Paces] = {}
     cells: dict[str, float] = {}
     shapes = set()

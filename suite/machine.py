@@ -42,12 +42,17 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def resolve_device(asked: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one, else ``cpu``."""
+def resolve_device(asked: str, gpus: str = "") -> str:
+    """``auto`` becomes ``cuda`` where there is one, or where GPUs are named, else ``cpu``."""
     import torch
 
     if asked not in {"auto", "cpu", "cuda"}:
-        raise SuiteError(f"--device {asked}: use auto, cpu or cuda")
+        raise SuiteError(f"--device {asked}: use auto, cpu or cuda; --devices names several GPUs")
+    if gpus:
+        if asked == "cpu":
+            raise SuiteError(f"--device cpu: --devices {gpus} names GPUs; leave one of the two out")
+        gpu_indices(gpus)
+        return "cuda"
     if asked == "cpu":
         return "cpu"
     if torch.cuda.is_available():
@@ -55,6 +60,54 @@ def resolve_device(asked: str) -> str:
     if asked == "cuda":
         raise SuiteError("--device cuda: torch finds no CUDA device here; use --device cpu, or see `suite doctor`")
     return "cpu"
+
+
+def gpu_indices(named: str) -> tuple[int, ...]:
+    """The GPUs that are named, ``cuda:0,cuda:1`` or ``all``, by their numbers among those that this process may see.
+
+    Raises SuiteError for what names none, one that is not there or named twice, and for GPUs of more than one model.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [f"cuda:{index}" for index in range(count)] if named.strip() == "all" else [name.strip() for name in named.split(",")]
+    if not count:
+        raise SuiteError(f"--devices {named}: torch finds no CUDA device here; use --device cpu, or see `suite doctor`")
+    for name in names:
+        kind, _, index = name.partition(":")
+        if kind != "cuda" or not index.isascii() or not index.isdigit():
+            raise SuiteError(f"--devices {named}: '{name}' names no GPU; write cuda:0,cuda:1, or all")
+        if int(index) >= count:
+            last = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0 alone"
+            raise SuiteError(f"--devices {named}: there is no {name}; this process may see {last} (CUDA_VISIBLE_DEVICES decides that)")
+    indices = tuple(int(name.partition(":")[2]) for name in names)
+    if len(set(indices)) < len(indices):
+        raise SuiteError(f"--devices {named} names a GPU twice")
+    models = {index: torch.cuda.get_device_name(index) for index in indices}
+    if unlike := [index for index in indices if models[index] != models[indices[0]]]:
+        raise SuiteError(
+            f"--devices {named}: cuda:{indices[0]} is {models[indices[0]]} and cuda:{unlike[0]} is {models[unlike[0]]}, which compute other bits; "
+            "name GPUs of one model, and give the others a run with another --runs folder"
+        )
+    return indices
+
+
+def visible(index: int) -> str:
+    """What CUDA_VISIBLE_DEVICES must be for a new process to see this GPU alone: among several that it lists here, the one at this place."""
+    listed = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    return listed[index] if index < len(listed) else str(index)
+
+
+@contextlib.contextmanager
+def first_of(gpus: str) -> Iterator[None]:
+    """Let ``cuda`` mean the first of the GPUs that are named; nothing changes where none is."""
+    if not gpus:
+        yield
+        return
+    import torch
+
+    with torch.cuda.device(gpu_indices(gpus)[0]):
+        yield
 
 
 def device_model(device: str) -> str:
@@ -127,7 +180,7 @@ def memory(device: str) -> int:
     if device == "cuda":
         import torch
 
-        return torch.cuda.get_device_properties(0).total_memory
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 62
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))

@@ -42,6 +42,10 @@ PlanName = Annotated[
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where results are kept.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[
+    str | None,
+    typer.Option(metavar="cuda:0,cuda:1|all", help="GPUs of one model to train on; a population goes where there is room for it."),
+]
 Variants = Annotated[
     str | None, typer.Option(help="Variants instead of the plan's: a,b or name(option=value),c.", autocompletion=completion.variants)
 ]
@@ -145,6 +149,7 @@ def prepared(
     runs: Path,
     device: str,
     executor: str | None = None,
+    devices: str | None = None,
     **limits: float | None,
 ) -> Work:
     """The plan, or a part of it, made ready to run here; what is broken is told of, plugins and files of the store alike."""
@@ -152,7 +157,7 @@ def prepared(
     from .plan import schema
     from .registry.finder import discover
 
-    loaded = schema.limited(schema.load(plan), executor, **limits)
+    loaded = schema.limited(schema.load(plan), executor, devices, **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
     work = api.prepare(loaded, runs, device, request(plan, variants, tasks, seeds))
     for fault in work.store.spoiled.values():

@@ -41,6 +41,9 @@ SUITE = Path(__file__).resolve().parent
 DECIDING = ("SUITE_", "CUDA", "ATEN_", "TORCH", "PYTORCH", "DNNL", "ONEDNN", "MKL", "OMP")
 """How the names of variables begin that may decide what a run plans."""
 
+SET_BY_TORCH = ("TORCHINDUCTOR_CACHE_DIR",)
+"""Variables that importing torch's compiler sets, so that they tell what a process has imported; where compiled code lies decides nothing."""
+
 DEVICES = ("nvidia*", "kfd")
 """Names in /dev of devices that torch might choose in place of the processor."""
 
@@ -78,7 +81,7 @@ def asked_digest(plan: Plan, request: Request) -> str:
 
 def surroundings_digest() -> str:
     """A digest of the code that plans and reports, the packages it uses, and the machine."""
-    variables = {name: value for name, value in os.environ.items() if name.startswith(DECIDING)}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(DECIDING) and name not in SET_BY_TORCH}
     machine = [sys.version, platform.machine(), _processor(), _devices()]
     return digest([machine, sorted(variables.items()), sorted(_installed()), digest_of((file, file) for file in _code())], 64)
 

@@ -275,11 +275,13 @@ class Cost:
 
     peak_bytes: of memory, at most, beyond the model and its input
     operations: floating-point ones, of products of matrices alone; moved_bytes: read and written by the plain loop's operations
+    joules: of energy, what an idle device uses included; None where the device does not tell
     """
 
     peak_bytes: int
     operations: int
     moved_bytes: int
+    joules: float | None = None
 
 
 @dataclass(frozen=True)

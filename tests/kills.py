@@ -118,6 +118,9 @@ class Campaign:
     mirrors: bool = True
 
 
+CAMPAIGNS = (Campaign(1), Campaign(2), Campaign(3), Campaign(4, engine="compiled"))
+
+
 @dataclass(frozen=True)
 class Step:
     """A training step that was begun: when, which one, and in which process."""
@@ -328,14 +331,18 @@ def _finish(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def main() -> int:
+    chosen = {int(seed) for seed in sys.argv[1:]} or {campaign.seed for campaign in CAMPAIGNS}
+    plain: dict[str, Results] = {}
     faulty = 0
     with tempfile.TemporaryDirectory(prefix="suite-kills-") as folder:
-        plain = undisturbed(Campaign(0), Path(folder) / "undisturbed")
-        for seed in map(int, sys.argv[1:] or "123"):
+        for campaign in (campaign for campaign in CAMPAIGNS if campaign.seed in chosen):
+            engine = campaign.engine
+            if engine not in plain:
+                plain[engine] = undisturbed(campaign, Path(folder) / engine)
             start = time.monotonic()
-            ended = carry_out(Campaign(seed), Path(folder) / str(seed))
-            print(f"{ended.text(plain)}\n  ({time.monotonic() - start:.0f} s)", flush=True)
-            faulty += any(True for _ in ended.faults(plain)) or ended.longest > LONGEST_LOSS
+            ended = carry_out(campaign, Path(folder) / str(campaign.seed))
+            print(f"{engine}, {ended.text(plain[engine])}\n  ({time.monotonic() - start:.0f} s)", flush=True)
+            faulty += any(True for _ in ended.faults(plain[engine])) or ended.longest > LONGEST_LOSS
     return int(faulty > 0)
 
 

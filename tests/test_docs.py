@@ -157,18 +157,19 @@ EXECUTED = [words for words in commands(ROOT / "docs" / "scale.md") if "--execut
 @pytest.mark.parametrize("words", EXECUTED, ids=" ".join)
 def test_executors_that_are_shown_are_there_with_their_options(words: list[str]) -> None:
     plan = schema.limited(schema.load(words[1]), words[words.index("--executor") + 1])
-    assert chosen(plan.executor, discover()).noun.name == "ray"
+    assert chosen(plan.executor, discover()).noun.name in {"ray", "slurm"}
 
 
 @pytest.mark.slow
-def test_the_way_to_a_cluster_runs_on_this_machine(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the extra ray is not installed")
+@pytest.mark.parametrize(("package", "number"), [("ray", 1), ("submitit", 2)])
+def test_the_way_to_a_cluster_runs_on_this_machine(tmp_path: Path, package: str, number: int) -> None:
+    pytest.importorskip(package, reason=f"the package {package} is not installed")
     here = [words for words in commands(ROOT / "docs" / "scale.md") if "smoke" in words]
-    assert ["--executor" in words for words in here] == [False, True]
-    for words in here:
+    assert ["--executor" in words for words in here] == [False, True, True]
+    for words in (here[0], here[number]):
         suite(*words, cwd=tmp_path)
     (tmp_path / "runs").rename(tmp_path / "before")
-    done = suite(*here[1], cwd=tmp_path)
+    done = suite(*here[number], cwd=tmp_path)
     assert "nothing has changed" not in done.stdout
     trials = [
         {path.name: load(path, StoredTrial, "") for path in (tmp_path / runs / "smoke/trials").iterdir()} for runs in ("before", "runs")

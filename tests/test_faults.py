@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -320,3 +321,15 @@ def test_a_tracking_server_that_is_gone_costs_no_result(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path / "runs" / "mlflow.db")]
     out = subprocess.run(command, env=environment(MLFLOW_DISABLE_TELEMETRY="true"), capture_output=True, text=True, check=True).stdout
     assert out.split()[-1] == "2"
+
+
+def test_a_plugin_that_ends_the_process_that_plans_is_seen_in_the_stack(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "aborting.py").write_text(
+        "import os\nfrom torch import nn\nfrom suite import Variant, hookimpl\n\n"
+        "class Aborting(nn.Linear):\n    def forward(self, x):\n        os.abort()\n\n"
+        "@hookimpl\ndef suite_variants():\n    yield Variant('aborting', Aborting)\n"
+    )
+    words = ("--path", ".", "--variants", "lstm,aborting", "--device", "cpu")
+    done = suite("run", "smoke", *words, cwd=tmp_path, code=-signal.SIGABRT)
+    assert re.search(r"File .*aborting\.py., line 7 in forward", done.stderr)

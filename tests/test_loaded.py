@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 import suite
-from suite import SuiteError
+from suite import SuiteError, Variant, loaded
 from suite.loaded import LoadedModel
+from suite.machine import describe
 from suite.measures.evaluate import evaluate
+from suite.ops.engines import REFERENCE
 from suite.registry.finder import discover
 from suite.spec import Plugin
+from suite.store.store import Store
 from suite.training import data, trainer
-from suite.trial import Evaluation, Trial
+from suite.trial import Evaluation, Learning, Outcome, Trial
 
 REGISTRY = discover()
 
@@ -103,3 +106,33 @@ def test_a_mistake_is_told(asked: dict[str, Any], words: str) -> None:
 def test_a_model_is_loaded_whatever_its_runs_folder_holds_besides(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="no trials have a key that begins with 'abc'"):
         suite.load("abc", tmp_path)
+
+
+class Turned(torch.nn.Module):
+    """A core whose weights are complex."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(hidden_size, input_size, dtype=torch.complex64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.to(self.weight.dtype) @ self.weight.T).imag
+
+
+@pytest.mark.parametrize(("dtype", "of_weights"), [("float32", torch.complex64), ("float64", torch.complex128)])
+def test_complex_weights_come_back_whole(
+    tiny: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Literal["float32", "float64"], of_weights: torch.dtype
+) -> None:
+    provided = replace(REGISTRY.variants["lstm"], noun=Variant("turned", Turned))
+    monkeypatch.setattr(loaded, "discover", lambda: replace(REGISTRY, variants={**REGISTRY.variants, "turned": provided}))
+    trial = replace(tiny, variant=Plugin("turned"), engine=REFERENCE.name, training=replace(tiny.training, dtype=dtype))
+    (net,) = trainer.build([trial], provided.noun, REGISTRY.task(trial.task.name).noun)
+    store = Store(tmp_path, "turned")
+    store.put(trial, Outcome(trial.key, "ok", learning=Learning("loss < 1", 0.5, (), 1, None)), describe("cpu"))
+    store.checkpoint(trial.key).parent.mkdir(exist_ok=True)
+    torch.save(net.state_dict(), store.checkpoint(trial.key))
+    model = suite.load(trial.key, tmp_path, stale=True)
+    weight, own = model.state_dict()["core.weight"], net.state_dict()["core.weight"]
+    assert weight.dtype == own.dtype == of_weights
+    assert torch.equal(weight, own)
+    assert own.imag.any()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from suite.plan import schema
 from suite.registry.finder import discover
 from suite.report import inputs
 from suite.report.manifest import MANIFEST
+from suite.report.telling import ANSWER, NOTHING
 from suite.spec import Grade, Value
 from suite.store.ledger import entered
 from suite.store.store import Store
@@ -216,3 +219,26 @@ def test_where_a_device_might_be_chosen_instead_a_run_looks_for_itself(store: St
     assert (store.folder / settled.FILE).exists()
     assert recalled(device="cpu") is not None
     assert recalled(device="auto") is None
+
+
+def test_a_run_that_had_looked_for_itself_is_remembered_with_what_it_saw(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit_plugin(store)
+    assert recalled() is None
+    (store.report / ANSWER).write_text("[]")
+    monkeypatch.setattr(api, "_nothing_to_do", lambda _: True)
+    assert not api.execute(work(), None, {"track": False, "progress": False}).written
+    remembered = recalled()
+    assert remembered is not None
+    assert remembered[1].answer == NOTHING
+
+
+def test_what_a_process_has_imported_of_torch_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settled.SET_BY_TORCH:
+        monkeypatch.delenv(name, raising=False)
+    before = settled.surroundings_digest()
+    for name in settled.SET_BY_TORCH:
+        monkeypatch.setenv(name, "somewhere")
+    assert settled.surroundings_digest() == before
+    imported = "import os, sys; before = set(os.environ); import torch._inductor.codecache; print(*set(os.environ) - before)"
+    set_by_torch = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True).stdout.split()
+    assert {name for name in set_by_torch if name.startswith(settled.DECIDING)} <= set(settled.SET_BY_TORCH)

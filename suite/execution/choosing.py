@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from .. import machine
 from ..errors import SuiteError
 from ..plan.choices import Choice, checked
 from ..registry.registry import Registry, options_of
@@ -28,6 +29,16 @@ class Chosen:
         """
         room = self.noun.workers(device, **self.options)  # asked for a given number too, since there may be none
         return room if workers is None or self.inline else workers
+
+    @property
+    def gpus(self) -> str:
+        """The GPUs of this machine that are named for its calls, as they were named; empty where none is."""
+        return str(self.options.get("devices", "")) if self.noun.name == "local" else ""
+
+    @property
+    def devices(self) -> int:
+        """How many devices its calls are placed on."""
+        return len(machine.gpu_indices(self.gpus)) if self.gpus else 1
 
     @property
     def inline(self) -> bool:
@@ -59,4 +70,8 @@ def manned(executor: Chosen, workers: int | None, registry: Registry) -> Chosen:
         raise SuiteError(f"--workers {workers}: executor '{INLINE}' does one call at a time; leave one of the two out")
     if workers == 0 and executor.noun.name not in {INLINE, "local"}:
         raise SuiteError(f"--workers 0 trains in this process, and executor '{executor.noun.name}' elsewhere; leave one of the two out")
+    if workers == 0 and executor.gpus:
+        raise SuiteError(
+            f"--workers 0 trains in this process, on one device, and --devices names {executor.gpus}; leave one of the two out"
+        )
     return chosen(Choice(name=INLINE), registry) if workers == 0 else executor

@@ -20,7 +20,7 @@ class Event:
     key: the trial's; validation: its scores at one step, None where it was only taken up
     cut: how many scores were left out, since they did not fit the pipe
     begun: of one that is taken up, the step of its training that it goes on after
-    note: a sentence for the user, and nothing else of the trial
+    note: a sentence for the user, and nothing else of the trial; about: what it is of
     """
 
     key: str
@@ -28,6 +28,7 @@ class Event:
     cut: int = 0
     begun: int = 0
     note: str = ""
+    about: str = "checkpoint"
 
     def line(self) -> bytes:
         """The event as a line of JSON, which no other process's line can break, so that no lock is needed.
@@ -44,10 +45,10 @@ class Event:
 
     def _json(self, scores: Mapping[str, float], cut: int) -> bytes:
         step = self.validation.step if self.validation else None
-        return (json.dumps([self.key, step, scores, cut, self.begun, self.note[:NOTE_LENGTH]]) + "\n").encode()
+        return (json.dumps([self.key, step, scores, cut, self.begun, self.note[:NOTE_LENGTH], self.about]) + "\n").encode()
 
 
 def event_of(line: bytes) -> Event:
     """The event that a line tells of."""
-    key, step, scores, cut, begun, note = json.loads(line)
-    return Event(key, None if step is None else Validation(step, scores), cut, begun, note)
+    key, step, scores, cut, begun, note, about = json.loads(line)
+    return Event(key, None if step is None else Validation(step, scores), cut, begun, note, about)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from ..errors import SuiteError
 from ..plan.schema import Limits
 from .events import Event
 
@@ -19,19 +20,23 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one call may take: seconds from its start to its answer, and bytes of memory with all processes that it begins; None is no bound."""
+    """What one call may take: seconds from its start to its answer, and bytes of memory with all processes that it begins; None is no bound.
+
+    on_device: bytes of a GPU that it is thought to need, by which it is placed on one; nothing holds it to that
+    """
 
     seconds: float | None = None
     memory: int | None = None
+    on_device: int = 0
 
 
 UNBOUNDED = Bounds()
 
 
-def bounds_of(limits: Limits, count: int = 1, beside: float = 0.0) -> Bounds:
+def bounds_of(limits: Limits, count: int = 1, beside: float = 0.0, on_device: int = 0) -> Bounds:
     """What a call may take that does work for so many trials: the sum of their times, with seconds beside that; and memory as one process."""
     seconds = None if limits.timeout is None else limits.timeout * count + beside
-    return Bounds(seconds, None if limits.memory is None else int(limits.memory * 2**30))
+    return Bounds(seconds, None if limits.memory is None else int(limits.memory * 2**30), on_device)
 
 
 class Died(Exception):
@@ -44,6 +49,10 @@ class Died(Exception):
         super().__init__(reason)
         self.status = status
         self.output = output
+
+
+class Gone(SuiteError):
+    """The pool can do no call any more, so that the run ends; what it has finished is kept."""
 
 
 class Pool(Protocol):
@@ -63,7 +72,8 @@ class Pool(Protocol):
     def submit(self, call: Callable[..., Answer], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Answer]:
         """Let a call wait for its turn; a future that is cancelled before that is never begun.
 
-        Where the call's process ends before it, or is ended since it went out of its bounds, the future raises Died.
+        Where the call's process ends before it, or is ended since it went out of its bounds, the future raises Died; where no call can be
+        done any more, Gone.
         """
 
     def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:

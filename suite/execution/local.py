@@ -15,16 +15,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from .. import dropins, machine
 from ..spec import Executor, hookimpl
-from . import warden
+from . import placement, warden
 from .events import Event, event_of
-from .executor import UNBOUNDED, Answer, Bounds, Died
+from .executor import UNBOUNDED, Answer, Bounds, Died, Gone
+from .placement import Device, Placement
 
 LEAVING_SECONDS = 10.0
 """A warden should have ended its worker, and itself, after so long."""
@@ -33,19 +34,44 @@ FOLDER_SHARE = 0.5
 """The part of a disk's free space that the temporary files of all workers may take."""
 
 
-def default_workers(device: str) -> int:
-    """As many as cores; on a GPU at most four, which share its memory."""
+def default_workers(device: str, devices: int = 1) -> int:
+    """As many as cores; at most four on each GPU, which share its memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if device == "cpu" else min(4, cores)
+    return cores if device == "cpu" else devices * max(1, min(4, cores // devices))
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A call as its warden gets it, and the future that waits for it."""
+    """A call, and the future that waits for it.
+
+    begun: whether it was ever at work; failed: the devices that it has failed on, by their names
+    """
 
     future: Future[Any]
     bounds: Bounds
     request: bytes
+    begun: bool = False
+    failed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _AtWork:
+    """A call at work, and on which device, if it was placed on one.
+
+    ended: how it ended, of one whose device is being tried out since that may be at fault
+    """
+
+    call: _Call
+    device: Device | None = None
+    ended: warden.Ended | None = None
+
+    @property
+    def order(self) -> warden.Order:
+        environment = self.device.environment if self.device else {}
+        if self.device and self.ended:
+            request = pickle.dumps((placement.try_out, (self.device.kind,)))
+            return warden.Order(Bounds(seconds=placement.TRIAL_SECONDS), request, environment)
+        return warden.Order(self.call.bounds, self.call.request, environment)
 
 
 def _begin_server() -> None:
@@ -54,7 +80,8 @@ def _begin_server() -> None:
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(["suite.execution.preload"])
     resource_tracker.ensure_running()  # which the server would begin otherwise, and which lets Ctrl-C through afterwards
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits
+    # which a new process inherits; a batch system sends SIGUSR2 to all processes of a job, and the first one alone knows what it means
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR2})
     try:
         forkserver.ensure_running()
     finally:
@@ -62,7 +89,7 @@ def _begin_server() -> None:
 
 
 class _Warden:
-    """The near end of a process that watches over a worker, and the call that it is at, if any."""
+    """The near end of a process that watches over a worker, the call that it is at, if any, and the device of the last one."""
 
     def __init__(self, folder: Path, room: int) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -70,12 +97,13 @@ class _Warden:
         self._process = context.Process(target=warden.watch, args=(theirs, folder, room, dropins.ROOTS), daemon=True)
         self._process.start()
         theirs.close()
-        self.call: _Call | None = None
+        self.atwork: _AtWork | None = None
+        self.device: Device | None = None
 
-    def begin(self, call: _Call) -> None:
-        self.call = call
+    def begin(self, atwork: _AtWork) -> None:
+        self.atwork, self.device = atwork, atwork.device
         with contextlib.suppress(OSError):  # it has just ended, which is seen when it is heard
-            self.connection.send((call.bounds, call.request))
+            self.connection.send(atwork.order)
 
     def leave(self) -> None:
         """Hang up, upon which it ends its worker with all that this has begun, and then itself."""
@@ -93,11 +121,15 @@ class LocalPool:
     """A pool of so many processes, each doing one call at a time.
 
     What a call prints is shown when it ends well, on standard error unless `show` says, shortened where it is long; with Died it comes in
-    its output.
+    its output. Where there are devices, each call is placed on one; what fails on one goes to another, and a device that has fallen over is
+    used no longer.
     """
 
-    def __init__(self, workers: int, show: Callable[[str], object] | None = None) -> None:
+    def __init__(self, workers: int, show: Callable[[str], object] | None = None, devices: Sequence[Device] = ()) -> None:
         self._workers, self._show = workers, show
+        self._placement = Placement(tuple(devices), -(-workers // max(1, len(devices))))
+        self._heard: deque[Event] = deque()
+        self._gone: Gone | None = None
         self._waiting: deque[_Call] = deque()
         self._wardens: list[_Warden] = []
         self._resources = contextlib.ExitStack()
@@ -141,7 +173,7 @@ class LocalPool:
             while chunk := os.read(self._descriptor, 1 << 16):
                 self._unread += chunk
         *lines, self._unread = self._unread.split(b"\n")
-        return [event_of(line) for line in lines]
+        return [event_of(line) for line in lines] + [self._heard.popleft() for _ in range(len(self._heard))]
 
     def _warden(self, number: int) -> _Warden:
         return _Warden(self._folder / f"worker-{number}", self._room)
@@ -166,43 +198,100 @@ class LocalPool:
         try:
             self._hand_over()
         except BaseException as error:  # as where no process can be begun: nobody waits for ever
-            atwork = [each.call for each in self._wardens if each.call is not None]
-            for call in (*atwork, *self._waiting):
-                if not call.future.done():
-                    call.future.set_exception(error)
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Let nobody wait any longer."""
+        atwork = [each.atwork.call for each in self._wardens if each.atwork is not None]
+        for call in (*atwork, *self._waiting):
+            if not call.future.done():
+                call.future.set_exception(error)
+        self._waiting.clear()
 
     def _hand_over(self) -> None:
         while not self._leaving:
-            for free in (each for each in self._wardens if each.call is None):
-                if (call := self._next()) is not None:
-                    free.begin(call)
-            busy = {each.connection: number for number, each in enumerate(self._wardens) if each.call is not None}
+            self._begin()
+            busy = {each.connection: number for number, each in enumerate(self._wardens) if each.atwork is not None}
             for ready in wait([self._bell, *busy]):
                 if ready is self._bell:
                     self._bell.recv_bytes()
                 elif isinstance(ready, Connection):
                     self._hear(busy[ready])
 
-    def _next(self) -> _Call | None:
-        """The next call that nobody has cancelled."""
-        while self._waiting:
-            call = self._waiting.popleft()
-            if call.future.set_running_or_notify_cancel():
-                return call
-        return None
+    def _begin(self) -> None:
+        """Hand waiting calls to wardens that are free, in their order, as long as there is a place for the next one."""
+        if self._gone:
+            self._give_up(self._gone)
+        while self._waiting and (free := [each for each in self._wardens if each.atwork is None]):
+            call = self._waiting[0]
+            device = self._placement.choice(call.bounds.on_device, call.failed)
+            if device is None and self._placement.devices:
+                return
+            self._waiting.popleft()
+            if not call.begun and not call.future.set_running_or_notify_cancel():
+                continue
+            if device is not None:
+                self._placement = self._placement.begun(device, call.bounds.on_device)
+            there = min(free, key=lambda each: each.device != device)  # rather one whose process computes on the device already
+            there.begin(_AtWork(replace(call, begun=True), device))
 
     def _hear(self, number: int) -> None:
-        """Take what a warden says of the call that it was at; one that is gone is replaced."""
-        told = self._wardens[number]
-        call, told.call = told.call, None
-        assert call is not None
+        """Take what a warden says of the call that it was at, and where a device may be at fault, have it tried out at once."""
+        atwork, ended = self._wardens[number].atwork, self._ended(number)
+        assert atwork is not None
+        call, device = atwork.call, atwork.device
+        if device is None:
+            self._conclude(call, ended)
+        elif atwork.ended is not None:
+            self._placement = self._placement.ended(device, call.bounds.on_device)
+            self._judge(call, device, atwork.ended, ended)
+        elif ended.fault or ended.status in {"crashed", "timeout"}:
+            self._wardens[number].begin(replace(atwork, ended=ended))
+        else:
+            self._placement = self._placement.ended(device, call.bounds.on_device)
+            if not ended.status:
+                self._change(self._placement.blaming(call.failed))
+            self._conclude(call, ended)
+
+    def _ended(self, number: int) -> warden.Ended:
+        """How the call of a warden ended; one that is gone itself is replaced."""
+        watching = self._wardens[number]
+        watching.atwork = None
         try:
-            ended: warden.Ended = told.connection.recv()
+            ended: warden.Ended = watching.connection.recv()
         except (EOFError, OSError):
-            told.leave()
-            told.join()
+            watching.leave()
+            watching.join()
             self._wardens[number] = self._warden(number)
             ended = warden.Ended(status="crashed", reason="its process was ended together with the one that watched over it")
+        return ended
+
+    def _judge(self, call: _Call, device: Device, ended: warden.Ended, tried: warden.Ended) -> None:
+        """Say whether a device or its call is at fault, after the device was tried out; what may yet do well elsewhere goes there."""
+        fault = ended.fault or placement.device_fault(ended.printed)
+        failed = call.failed | {device.name}
+        if tried.status or not pickle.loads(tried.answer)[0]:
+            why = tried.reason or " ".join(str(pickle.loads(tried.answer)[1]).split())
+            self._change(self._placement.without(device, fault or why))
+        elif not fault or not self._placement.others(failed):
+            self._conclude(call, ended)
+            return
+        self._waiting.appendleft(replace(call, failed=failed))
+
+    def _change(self, changed: Placement) -> None:
+        """Go on with other devices, and tell of those that are lost; where none is left, nobody waits any longer."""
+        for name in changed.lost.keys() - self._placement.lost.keys():
+            self._heard.append(
+                Event("", note=f"is used no longer: {changed.lost[name]}; its work goes to the others", about=f"device {name}")
+            )
+        self._placement = changed
+        if changed.devices and not changed.usable:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in changed.lost.items())
+            self._gone = Gone(
+                f"no device is left to compute on ({reasons}); what is finished is kept, and the same command goes on once a device is there"
+            )
+
+    def _conclude(self, call: _Call, ended: warden.Ended) -> None:
         if ended.status:
             call.future.set_exception(Died(ended.reason, ended.status, ended.printed))
             return
@@ -215,13 +304,23 @@ class LocalPool:
         call.future.set_result(answer) if well else call.future.set_exception(answer)
 
 
-def _start(workers: int, _device: str) -> LocalPool:
-    return LocalPool(workers)
+def pool(workers: int, device: str, gpus: str = "") -> LocalPool:
+    """A pool that computes on a device, or on the GPUs that are named."""
+    return LocalPool(workers, devices=placement.devices(device, gpus))
+
+
+def _start(workers: int, device: str, *, devices: str = "") -> LocalPool:
+    return pool(workers, device, devices)
+
+
+def _workers(device: str, *, devices: str = "") -> int:
+    return default_workers(device, len(machine.gpu_indices(devices)) if devices else 1)
 
 
 @hookimpl
 def suite_executors() -> Iterator[Executor]:
-    yield Executor("local", _start, default_workers, "processes on this machine, as many as cores unless --workers says")
+    about = "processes on this machine, as many as cores unless --workers says; option devices (cuda:0,cuda:1 or all: --devices)"
+    yield Executor("local", _start, _workers, about)
 
 
 @contextlib.contextmanager

@@ -9,16 +9,20 @@ from dataclasses import replace
 from ..errors import SuiteError, writable
 from ..trial import FAULTS, Outcome, Status
 from . import worker
-from .executor import Died
+from .executor import Died, Gone
 
 
 def outcomes_of(job: worker.Job, future: Future[tuple[Outcome, ...]], validated: Mapping[str, int]) -> tuple[Outcome, ...]:
     """The worker's outcomes, or why there are none.
 
     validated: the last step that is known to have been validated, by key; a process that died tells of no later one
+
+    Raises Gone where the pool is, since that says nothing of the job.
     """
     try:
         return future.result()
+    except Gone:
+        raise
     except Died as error:
         status: Status = error.status
         reason, traceback = str(error), writable(error.output)

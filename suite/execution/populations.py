@@ -29,16 +29,17 @@ def trained_before(outcome: Outcome | None, store: Store, key: str) -> bool:
     return outcome is not None and outcome.status != "diverged" and outcome.learning is not None and store.checkpoint(key).is_file()
 
 
-def populations(trials: Sequence[Trial], workers: int) -> list[tuple[Trial, ...]]:
+def populations(trials: Sequence[Trial], workers: int, devices: int = 1) -> list[tuple[Trial, ...]]:
     """The trials in groups that differ in seed and learning rate alone and ask for the same evaluations, the largest work first.
 
     A group is split where it has more than MOST members or needs more memory than there is; and, as long as some worker would have
     nothing to do, the largest is halved. On a CPU no member's numbers depend on its company, so that any split is as good.
+    devices: how many the workers share, each with the memory of the first
     """
     together: dict[object, list[Trial]] = {}
     for trial in trials:
         together.setdefault(_alike(trial), []).append(trial)
-    groups = [group for every in together.values() for group in _parted(tuple(every), workers)]
+    groups = [group for every in together.values() for group in _parted(tuple(every), -(-workers // devices))]
     while len(groups) < workers:
         largest = max(groups, key=len)
         if len(largest) == 1 or not splits(largest[0]):
@@ -54,12 +55,22 @@ def _alike(trial: Trial) -> object:
     return alone.key, asked
 
 
+def _member_bytes(trial: Trial) -> int:
+    """What a member's training step is thought to keep for its way back."""
+    training = trial.training
+    samples = max(training.batch_size, 1) * trial.length
+    return (VALUES_RECOMPUTED if training.recompute else VALUES_A_STEP) * samples * trial.hidden_size * ITEM_BYTES[training.dtype]
+
+
+def needed(group: Sequence[Trial]) -> int:
+    """Bytes that the training of a population is thought to need on its device; members that run in turn need those of one."""
+    return _member_bytes(group[0]) * (len(group) if engine(group[0].engine).stacks else 1)
+
+
 def _parted(group: tuple[Trial, ...], workers: int) -> list[tuple[Trial, ...]]:
+    """The group in equal parts, none larger than what fits a device that so many workers share."""
     first = group[0]
-    training = first.training
-    samples = max(training.batch_size, 1) * first.length
-    each = (VALUES_RECOMPUTED if training.recompute else VALUES_A_STEP) * samples * first.hidden_size * ITEM_BYTES[training.dtype]
-    fitting = int(SHARE * memory(first.device) / workers / each) if engine(first.engine).stacks else MOST
+    fitting = int(SHARE * memory(first.device) / workers / _member_bytes(first)) if engine(first.engine).stacks else MOST
     size = max(1, min(MOST, fitting))
     count = -(-len(group) // size)
     size = -(-len(group) // count)  # equal parts

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import pickle
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import SuiteError
@@ -21,9 +18,9 @@ from ..spec import Executor, hookimpl
 from . import carrying, cluster
 from .carrying import CHANNEL, News, Parcel
 from .cluster import Wanted
+from .delivery import Ended, conclude, deliver
 from .events import Event, event_of
 from .executor import POLL_SECONDS, UNBOUNDED, Answer, Bounds, Died
-from .local import LocalPool
 
 TRIES = 3
 """A call whose node is lost is done on another one, so often in all."""
@@ -52,41 +49,11 @@ class Mailbox:
         return news
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """How a call ended, as plain data: exactly one of its answer, pickled, with whether it ended well, and how its process died."""
-
-    well: bool = False
-    answer: bytes = b""
-    died: tuple[Any, ...] = ()
-
-
-def _serve(parcel: Parcel, name: str, mailbox: Any) -> _Ended:
-    """Do a call on the node that this is, in a process under a warden, and tell the run of it."""
+def _serve(parcel: Parcel, name: str, mailbox: Any) -> Ended | None:
+    """Do a call on the node that this is, and tell the run of it."""
     import ray
 
-    printed: list[str] = []
-    with LocalPool(1, printed.append) as pool, tempfile.TemporaryDirectory(prefix="suite-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        carrying.lay_out(parcel, home)
-        written = carrying.Written(home)
-        arguments = (parcel.request, pool.channel, home, parcel.device, parcel.alike)
-        future = pool.submit(carrying.carry_out, *arguments, bounds=parcel.bounds)
-        done = False
-        while not done:
-            pool.wait([future], POLL_SECONDS)
-            done = future.done()
-            events = tuple(event.line() for event in pool.events())
-            if news := News(events, written.take(), "".join(printed) if done else ""):
-                ray.get(mailbox.put.remote(name, news))
-    return _ended(future)
-
-
-def _ended(future: Future[Any]) -> _Ended:
-    error = future.exception()
-    if isinstance(error, Died):
-        return _Ended(died=(str(error), error.status, error.output))
-    return _Ended(error is None, pickle.dumps(error or future.result()))
+    return deliver(parcel, lambda news: ray.get(mailbox.put.remote(name, news)))
 
 
 @dataclass
@@ -229,7 +196,7 @@ class RayPool:
 
         call = self._atwork.pop(reference)
         try:
-            ended: _Ended = ray.get(reference)
+            ended: Ended = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             call.future.set_exception(RuntimeError(str(error)))
         except ray.exceptions.RayError as error:
@@ -238,7 +205,7 @@ class RayPool:
             else:
                 call.future.set_exception(Died(f"its node was lost in each of {TRIES} attempts: {error}"))
         else:
-            _conclude(call, ended)
+            conclude(call.future, ended, call.fault)
 
     def _check_nodes(self) -> None:
         """Give up all calls where no node has been able to do them for a while: Ray would let them wait for ever."""
@@ -250,17 +217,6 @@ class RayPool:
             self._possible = now
         elif now - self._possible > PATIENCE_SECONDS:
             self._give_up(self._wanted.refusal())
-
-
-def _conclude(call: _Call, ended: _Ended) -> None:
-    if call.fault or ended.died:
-        call.future.set_exception(call.fault or Died(*ended.died))
-        return
-    try:
-        well, answer = ended.well, pickle.loads(ended.answer)
-    except Exception as error:  # of classes that are not here
-        well, answer = False, error
-    call.future.set_result(answer) if well else call.future.set_exception(answer)
 
 
 def _start(workers: int, device: str, *, address: str = "", cpus: float = 1.0, gpus: float = 0.0) -> RayPool:

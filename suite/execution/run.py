@@ -23,7 +23,7 @@ from .events import Event
 from .executor import POLL_SECONDS, Died, Pool, answer, bounds_of
 from .keeping import Keeping
 from .outcomes import outcomes_of, second_try, tried_again
-from .populations import companions, lacking, populations, trained_before
+from .populations import companions, lacking, needed, populations, trained_before
 
 UNLIMITED = Limits()
 
@@ -84,6 +84,8 @@ def run_trials(work: Work, invocation: Invocation, executor: Pool, audience: Aud
     """Do the pending trials, telling listeners what happens; every outcome is in the store before they hear of it.
 
     Outcomes of trials that the run was stopped before are `skipped`; they are neither stored nor told of.
+
+    Raises Gone where the executor can do no call any more.
     """
     training = _Training(work, invocation, executor, audience)
     training.tidy()
@@ -103,7 +105,7 @@ def _jobs(work: Work, workers: int, executor: Pool) -> Iterator[worker.Job]:
     untrained = companions([trial for trial in work.pending if trial.key not in trained], work.trials)
     unasked = [lacking(trial, outcomes.get(trial.key)) for trial in work.pending if trial.key in trained]
     for train, trials in ((True, untrained), (False, unasked)):
-        for group in populations(trials, max(1, workers)) if trials else ():
+        for group in populations(trials, max(1, workers), work.executor.devices) if trials else ():
             checkpoints = tuple(store.checkpoint(trial.key) for trial in group)
             kept = keeping if group[0].variant.label in resumable else None
             yield worker.Job(group, train, checkpoints, executor.channel, keeping=kept)
@@ -130,14 +132,15 @@ class _Training:
 
     def submit(self, job: worker.Job) -> None:
         if any(trial.key in self._waiting for trial in job.trials):
-            future = self._executor.submit(worker.work, job, bounds=bounds_of(self._limits, len(job.trials)))
+            bounds = bounds_of(self._limits, len(job.trials), on_device=needed(job.trials))
+            future = self._executor.submit(worker.work, job, bounds=bounds)
             self._futures[future] = job
             future.add_done_callback(self._ended.append)
 
     def finish(self) -> dict[str, Outcome]:
         """Wait for every job and those that come of it; the outcomes by key.
 
-        Raises SuiteError as soon as the store is seen to be gone.
+        Raises SuiteError as soon as the store is seen to be gone, or the pool.
         """
         while self._futures:
             self._executor.wait(list(islice(self._futures, WATCHED)), POLL_SECONDS)
@@ -167,7 +170,7 @@ class _Training:
 
     def _hear(self, event: Event) -> None:
         if event.note:
-            self._audience.note("checkpoint", event.note)
+            self._audience.note(event.about, event.note)
             return
         if event.begun:
             self._validated[event.key] = event.begun

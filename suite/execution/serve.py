@@ -27,10 +27,11 @@ FIRST_TO_GO = "500"
 
 
 class _Process:
-    """Whether this process is a worker, and whether it is to do no further call."""
+    """Whether this process is a worker, whether it is to do no further call, and what its device may be at fault for."""
 
     serves = False
     retired = False
+    fault = ""
 
 
 @contextlib.contextmanager
@@ -52,9 +53,13 @@ def leave() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def retire() -> None:
-    """Let this process do no further call, since a plugin may have left something behind in it; the next one begins afresh."""
+def retire(fault: str = "") -> None:
+    """Let this process do no further call, since a plugin may have left something behind in it; the next one begins afresh.
+
+    fault: what the call met that the device may be at fault for
+    """
     _Process.retired = True
+    _Process.fault = fault
 
 
 def serve(connection: Connection, output: int, folder: Path) -> NoReturn:
@@ -115,7 +120,7 @@ def _answer_calls(connection: Connection) -> None:
             with contextlib.suppress(OSError, ValueError):  # a plugin may have closed it
                 stream.flush()
         os.chdir(place)
-        connection.send_bytes(pickle.dumps((_Process.retired, answer)))
+        connection.send_bytes(pickle.dumps((_Process.retired, _Process.fault, answer)))
 
 
 def _answer(request: bytes) -> bytes:

@@ -10,8 +10,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -52,16 +52,27 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True)
+class Order:
+    """A call as a warden gets it: what bounds it, the call itself, pickled, and the variables that its process begins with."""
+
+    bounds: Bounds
+    request: bytes
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a call ended.
 
     answer: pickled; status, reason: of a process that ended before; printed: during the call, shortened
+    fault: what the call met that its device may be at fault for
     """
 
     answer: bytes = b""
     status: Literal["", "crashed", "oom", "timeout"] = ""
     reason: str = ""
     printed: str = ""
+    fault: str = ""
 
 
 class Printed:
@@ -102,8 +113,8 @@ class Printed:
 class Worker:
     """A process forked from this one, which has torch in memory already, with a temporary folder of its own."""
 
-    def __init__(self, folder: Path, room: int, others: tuple[Connection, ...]) -> None:
-        self._folder, self._room = folder, room
+    def __init__(self, folder: Path, room: int, environment: Mapping[str, str], others: tuple[Connection, ...]) -> None:
+        self._folder, self._room, self.environment = folder, room, environment
         folder.mkdir(exist_ok=True)
         self.connection, theirs = Pipe()
         reading, writing = os.pipe()
@@ -116,6 +127,7 @@ class Worker:
             for connection in (self.connection, *others):
                 connection.close()
             os.close(reading)
+            os.environ.update(environment)  # before anything of it has looked for a GPU
             serve.serve(theirs, writing, folder)
         theirs.close()
         os.close(writing)
@@ -237,10 +249,13 @@ def watch(run: Connection, folder: Path, room: int, roots: Sequence[Path]) -> No
     worker: Worker | None = None
     try:
         while True:
-            bounds, request = run.recv()
+            order: Order = run.recv()
+            if worker is not None and worker.environment != order.environment:
+                worker.end()
+                worker = None
             with _told_to_end_later():
-                worker = worker or Worker(folder, room, (run,))
-            ended, usable = attend(run, worker, bounds, request)
+                worker = worker or Worker(folder, room, order.environment, (run,))
+            ended, usable = attend(run, worker, order.bounds, order.request)
             if usable and not worker.leftovers():
                 worker.tidy()
             else:
@@ -300,11 +315,11 @@ def attend(run: Connection, worker: Worker, bounds: Bounds, request: bytes) -> t
 def _heard(worker: Worker) -> tuple[Ended, bool]:
     """The answer of a worker that has something to say; where it hung up instead, how it ended."""
     try:
-        retired, answer = pickle.loads(worker.connection.recv_bytes())
+        retired, fault, answer = pickle.loads(worker.connection.recv_bytes())
     except (EOFError, OSError):
         return _with_output(worker, worker.death(worker.exit_code(GONE_SECONDS))), False
-    return _with_output(worker, Ended(answer)), not retired
+    return _with_output(worker, Ended(answer, fault=fault)), not retired
 
 
 def _with_output(worker: Worker, ended: Ended) -> Ended:
-    return Ended(ended.answer, ended.status, ended.reason, worker.printed.take())
+    return replace(ended, printed=worker.printed.take())

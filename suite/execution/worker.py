@@ -27,9 +27,7 @@ from ..trial import Grading, Learning, Outcome, Status, Timing, Trial, Validatio
 from . import serve
 from .events import Event
 from .keeping import Keeper, Keeping, Part, parts_of, spending
-
-NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch says where memory was refused and the exception has no type of its own for that."""
+from .placement import NO_MEMORY, device_fault
 
 REASON_LENGTH = 500
 """A plugin may raise with a text of any length; so much of it is kept beside the whole traceback."""
@@ -94,7 +92,7 @@ def work(job: Job) -> tuple[Outcome, ...]:
     with contained() as raised:
         _do(job, ended)
     if raised:
-        serve.retire()  # the traceback is all that is kept of what the plugin has left behind
+        serve.retire(device_fault(raised.reason))  # the traceback is all that is kept of what the plugin has left behind
     return tuple(_outcome(trial, ended, raised) for trial in job.trials)
 
 
@@ -239,6 +237,8 @@ def work_timings(timings: Sequence[Timing]) -> timing.Rounds:
         if raised:
             failed[asked.key] = raised.reason
     rounds = timing.measure([asked for asked in timings if asked.key not in failed], variants)
+    if fault := device_fault("\n".join(rounds.failed.values())):
+        serve.retire(fault)
     return replace(rounds, failed={**rounds.failed, **failed})
 
 
@@ -249,4 +249,6 @@ def work_grade(grading: Grading) -> Grade:
         check_unedited(grading.sources)
         variant = discover().variant(grading.variant.name).noun
         return repeatability.grade(variant, grading.variant.options, repeatability.INPUT_SIZE, grading.hidden_size, grading.device)
+    if fault := device_fault(raised.reason):
+        serve.retire(fault)
     return Grade(failed=raised.reason[:REASON_LENGTH])

@@ -16,7 +16,7 @@ START_SECONDS = 4.0
 FIRST_SECONDS = 1.0
 """What a population takes before its first step, until one has been heard of."""
 
-COMPILE_SECONDS = 12.0
+COMPILE_SECONDS = 6.0
 """What compiling takes for one variant, until that was measured."""
 
 REPORT_SECONDS = 8.0

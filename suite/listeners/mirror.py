@@ -120,7 +120,9 @@ class Mirror:
         summaries = summary.of(report)
         for label, of_variant in summaries.items():
             run_id, now = self._variant_run(label), int(time.time() * 1000)
-            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in of_variant.scores.items()], now, 0.0)
+            before = self._client.get_run(run_id).data.metrics
+            changed = {name: value for name, value in of_variant.scores.items() if before.get(name) != value}
+            self._log(run_id, [Value(name, value, shown.CLEAN) for name, value in changed.items()], now, 0.0)
             self._client.set_tag(run_id, NOTE, of_variant.note)
         scores = dict.fromkeys(name for of_variant in summaries.values() for name in of_variant.scores)
         for tag, view in views.views(scores, shown.charts(self._invocation.trials)).items():

@@ -93,10 +93,14 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, floa
 def time_ratio(seconds: ArrayLike, baseline: ArrayLike, clone: ArrayLike = ()) -> tuple[float, float, float]:
     """How many times longer than the baseline a call takes, as the median over rounds with its interval.
 
-    The interval is widened by as much as a clone of the baseline departed from it, which no difference can be told from.
+    The interval is widened by as much as a clone of the baseline may depart from it, by the farther end of the interval of that: no
+    difference inside it can be told from none.
     """
     base = np.asarray(baseline, dtype=np.float64)
     middle, low, high = median_interval(np.asarray(seconds, dtype=np.float64) / base)
     copies = np.asarray(clone, dtype=np.float64)
-    floor = math.exp(abs(math.log(float(np.median(copies / base))))) if len(copies) else 1.0
+    if not len(copies):
+        return middle, low, high
+    _, least, most = median_interval(copies / base)
+    floor = max(most, 1 / least)
     return middle, low / floor, high * floor

@@ -17,7 +17,7 @@ from ..ops.streaming import Stream
 from ..spec import Variant
 from ..training import data, model
 from ..trial import BASELINE, BOTH, FORWARD, STEP, Cost, Roof, Timing
-from . import cost
+from . import cost, energy
 from .scores import median_interval
 
 LEAST_SECONDS = 0.005
@@ -102,8 +102,9 @@ def measure(timings: Sequence[Timing], variants: Mapping[str, Variant]) -> Round
                 if timing.variant.label not in arithmetics:
                     plain = list(calls(replace(timing, engine=REFERENCE.name), variant).values())
                     arithmetics[timing.variant.label] = cost.arithmetic(plain[-1])
-                peak = cost.peak_bytes(list(calls(timing, variant).values())[-1], timing.device)
-                costs[timing.key] = Cost(peak, *arithmetics[timing.variant.label])
+                call = list(calls(timing, variant).values())[-1]
+                peak, joules = cost.peak_bytes(call, timing.device), energy.joules(call, timing.device)
+                costs[timing.key] = Cost(peak, *arithmetics[timing.variant.label], joules)
             if raised:
                 failed[timing.key] = raised.reason
         _take_rounds(group, watches, seconds, failed)

@@ -326,16 +326,20 @@ def _file_of(name: str) -> Path:
     return path
 
 
-def limited(plan: Plan, executor: str | None = None, **limits: float | None) -> Plan:
+def limited(plan: Plan, executor: str | None = None, devices: str | None = None, **limits: float | None) -> Plan:
     """The plan with its executor and limits replaced by those of these that are not None, as an option of a run does.
+
+    devices: the GPUs that the executor places its calls on, an option of it
 
     Raises SuiteError for a limit that is out of range, and for an executor that does not read as a name with options.
     """
     changes = {name: value for name, value in limits.items() if value is not None}
-    if not changes and executor is None:
+    if not changes and executor is None and devices is None:
         return plan
     elsewhere = {} if executor is None else {"executor": executor}
-    return check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}, **elsewhere}, f"plan {plan.name}")
+    changed = check({**plan.model_dump(), "limits": {**plan.limits.model_dump(), **changes}, **elsewhere}, f"plan {plan.name}")
+    where, placed = changed.executor, {} if devices is None else {"devices": devices}
+    return changed.model_copy(update={"executor": where.model_copy(update={"options": {**where.options, **placed}})})
 
 
 def check(raw: dict[str, Any], place: str) -> Plan:

@@ -212,7 +212,7 @@ def _timed_table(timed: DataFrame) -> DataFrame:
     import pandas as pd
 
     columns = ["variant", "engine", "condition", "x", "mean", "low", "high", "seconds", "fused"]
-    costs = ["peak_bytes", "operations", "moved_bytes", "roof_operations", "roof_bytes"]
+    costs = ["peak_bytes", "operations", "moved_bytes", "joules", "roof_operations", "roof_bytes"]
     if timed.empty:
         return pd.DataFrame(columns=[*columns, *costs])
     table = timed.pivot_table(index=["variant", "engine", "condition", "at"], columns="metric", values="value", sort=False).reset_index()

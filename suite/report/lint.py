@@ -21,7 +21,7 @@ from ..plan.schema import Plan
 from ..plan.trials import ChosenTask, counts, damages, questions_of, tasks_of, variants_of
 from ..registry.registry import Registry
 from ..trial import BASELINE, Timing, Trial
-from . import inference
+from . import attainable, inference
 from .answer import LEARNED, in_spreads, needed_seeds
 from .claims import QUANTITIES
 from .solving import LEAST_SEEDS
@@ -224,7 +224,29 @@ def _tests(planned: Planned) -> Iterator[Remark]:
             yield Remark("warn", "damage", f"{corruption} is harmless to every task of the plan, and is asked of none")
     if not any(planned.corruptions.values()):
         yield Remark("note", "damage", "no corruption is asked about, so that nothing is said of robustness")
+    yield from _goals(planned)
     yield from _room(planned)
+
+
+def _goals(planned: Planned) -> Iterator[Remark]:
+    """Whether goals can be met: on a small stream even the ideal predictor may be unlucky."""
+    cells = {(trial.task.label, trial.length): trial for trial in planned.trials}
+    met = 0
+    for (label, length), trial in cells.items():
+        task = planned.registry.task(trial.task.name).noun
+        with contained() as raised:
+            missed = attainable.missed(task, trial)
+            met += task.ideal is not None and not missed
+            for split in missed:
+                goal = task.solved(length, **trial.task.options)
+                remedy = "evaluation_samples" if split == "validation" else "[evaluations] samples"
+                text = f"on the {split} stream the ideal predictor itself misses {goal}; raise {remedy}, or set another eval_seed"
+                yield Remark("warn", "goals", f"{label}, T = {length}: {text}")
+        if raised:
+            text = f"its ideal predictor cannot be asked ({raised.reason}); try: suite check {trial.task.name}"
+            yield Remark("warn", "goals", f"task '{label}': {text}")
+    if met:
+        yield Remark("ok", "goals", f"the ideal predictor meets the goal on the streams of {met} of {len(cells)} cells")
 
 
 def _room(planned: Planned) -> Iterator[Remark]:

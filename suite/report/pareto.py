@@ -58,6 +58,7 @@ def front(points: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label:
             named(artist, name, title)
     scales(axis, ["x"], None)
     axis.margins(x=0.12)
+    _widen(axis, LETTER * max(len(look[name].label) for name in points["variant"]))
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     axis.set_xlabel(x_label)
@@ -68,6 +69,13 @@ def front(points: DataFrame, look: Mapping[str, Look], *, x_label: str, y_label:
 
 LETTER, LINE = 0.021, 0.05
 """How wide a letter and how high a line of a label is, in parts of the axes."""
+
+
+def _widen(axis: Axes, part: float) -> None:
+    """Leave so large a part of the axis free at its right end, for the name of the mark that lies there."""
+    scale = axis.xaxis.get_transform()
+    low, high = scale.transform(axis.get_xlim())
+    axis.set_xlim(right=float(scale.inverted().transform(high + part * (high - low))))
 
 
 def _label(axis: Axes, points: DataFrame, look: Mapping[str, Look]) -> None:

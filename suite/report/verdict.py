@@ -177,8 +177,9 @@ class Trust:
     """What limits the trust in a comparison.
 
     seeds: of a cell, at most; least_p: what a paired test of so many could give
-    rates: the learning rates that were tried; at_edge: how many trials have a chosen rate that stands at an end of the grid
-    learning: how many trials had not solved their task and were best in the last tenth of their steps
+    rates: the learning rates that were tried; at_edge: how many of the chosen trials have one that stands at an end of the grid
+    learning: how many of those had not solved their task and were best in the last tenth of their steps
+    chosen: how many trials there are at the rates that were chosen
     """
 
     seeds: int
@@ -186,6 +187,7 @@ class Trust:
     rates: tuple[float, ...]
     at_edge: int
     learning: int
+    chosen: int
 
     @property
     def few_seeds(self) -> bool:
@@ -326,4 +328,4 @@ def trust(results: Results) -> Trust:
     seeds = int(counted["seed"].nunique())
     rates = tuple(sorted(results.plan["training"]["learning_rates"]))
     learning = ~counted["solved"] & (counted["best_step"] > STILL * counted["steps"])
-    return Trust(seeds, stats.least_p(seeds), rates, int(counted["edge"].sum()), int(learning.sum()))
+    return Trust(seeds, stats.least_p(seeds), rates, int(counted["edge"].sum()), int(learning.sum()), len(counted))

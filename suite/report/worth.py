@@ -45,7 +45,7 @@ def worth(answer: Answer, variant: str) -> Worth:
     if gains:
         return Worth("Worth it", f"{_listed(gains)}{rest or ', and nothing lost'}.")
     if losses:
-        return Worth("Not worth it", f"{_listed(losses)}{rest or ', and nothing gained'}.")
+        return Worth("No gain seen", f"{_listed(losses)}{rest or ', and nothing better'}.")
     return Worth("Undecided", f"no difference to {BASELINE.label} was found.")
 
 
@@ -71,7 +71,7 @@ def _found(rows: Sequence[Row], verdict: str, answer: Answer) -> list[str]:
 
 
 def _place(row: Row, answer: Answer) -> str:
-    return "at its best" if row.engine == BEST else f"on the engine {answer.common}"
+    return "with each on its fastest" if row.engine == BEST else f"on the {answer.common} engine"
 
 
 def _is_open(axis: str, rows: Sequence[Row]) -> bool:

@@ -62,7 +62,8 @@ def _costs(timed: Timed) -> dict[str, float]:
     if cost is None or roof is None:
         return {}
     counted = {"peak_bytes": cost.peak_bytes, "operations": cost.operations, "moved_bytes": cost.moved_bytes}
-    return {**counted, "roof_operations": roof.operations, "roof_bytes": roof.bytes}
+    energy = {} if cost.joules is None else {"joules": cost.joules}
+    return {**counted, **energy, "roof_operations": roof.operations, "roof_bytes": roof.bytes}
 
 
 def deployed_rows(timings: Sequence[StoredTiming]) -> Iterator[dict[str, Any]]:

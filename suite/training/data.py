@@ -93,7 +93,7 @@ class Ideal:
         """
         for x, batch in batches:
             if self._task.ideal is not None:
-                outputs = _ideal_outputs(self._task, self._options, x, batch)
+                outputs = ideal_outputs(self._task, self._options, x, batch)
                 self._total += len(batch.y) * float(loss(self._task, torch.from_numpy(outputs), batch))
                 self._samples += len(batch.y)
             yield x, batch
@@ -112,7 +112,11 @@ def ideal_loss(task: Task, options: Options, batches: Iterable[tuple[Array, Batc
     return ideal.loss
 
 
-def _ideal_outputs(task: Task, options: Options, x: Array, batch: Batch) -> Array:
+def ideal_outputs(task: Task, options: Options, x: Array, batch: Batch) -> Array:
+    """What the task's ideal predictor, which it must state, answers to the input: a model's raw outputs, ``(B, C)`` or ``(B, T, C)``.
+
+    Raises SuiteError where they are not that.
+    """
     assert task.ideal is not None
     outputs = np.asarray(task.ideal(x, batch, **options), dtype=np.float64)
     wanted = (*batch.y.shape, task.output_size)

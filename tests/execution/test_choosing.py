@@ -42,7 +42,7 @@ def test_an_executor_starts_its_pool() -> None:
     ("text", "message"),
     [
         ("locale", "unknown executor 'locale'; did you mean 'local'"),
-        ("local(cores=3)", "executor 'local': unknown option 'cores'; it takes none"),
+        ("local(cores=3)", "executor 'local': unknown option 'cores'; there is devices"),
         ("local(cores=[1,2])", "executor 'local': option cores takes one value, not a list"),
     ],
 )

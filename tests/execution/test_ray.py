@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from suite import SuiteError, api, hookimpl
+from suite import SuiteError, api
 from suite.execution import processes
 from suite.execution.executor import Pool
-from suite.execution.run import Work
-from suite.plan import schema
-from suite.store import unfinished
-from suite.trial import Trial
 
 from ..running import suite, tiny_plan
+from .killing import TRIALS, Killing, learned, prepared
 from .test_executor import Processes
 
 pytestmark = [
@@ -66,49 +62,11 @@ def cluster(ray: object) -> Iterator[Any]:  # noqa: ARG001
     made.shutdown()
 
 
-TRIALS = 4
-
-
 def busy(node: Any) -> bool:
     """Whether a call is at work on a node: its worker stands below a server of processes, of which an idle node has none or a bare one."""
     (raylet,) = (each.process.pid for each in node.all_processes["raylet"])
     servers = (pid for pid in processes.descendants(raylet) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes())
     return any(processes.descendants(pid) for pid in servers)
-
-
-class Killing:
-    """Kills a node, ungracefully, as soon as all trainings were kept and none is done; counts where they began."""
-
-    def __init__(self, kept: Path, kill: Callable[[], None]) -> None:
-        self._kept, self._kill = kept, kill
-        self.killed = False
-        self.begun: dict[str, list[int]] = {}
-        self.finished: Counter[str] = Counter()
-
-    @hookimpl
-    def suite_trial_started(self, trial: Trial, step: int) -> None:
-        self.begun.setdefault(trial.key, []).append(step)
-
-    @hookimpl
-    def suite_validated(self) -> None:
-        if not self.killed and not self.finished and len(unfinished.steps(self._kept)) == TRIALS:
-            self.killed = True
-            self._kill()
-
-    @hookimpl
-    def suite_trial_finished(self, trial: Trial) -> None:
-        self.finished[trial.key] += 1
-
-
-def prepared(folder: Path, runs: str, executor: str) -> Work:
-    longer = {"steps = 20": "steps = 800", "validate_every = 10": "validate_every = 20", "seeds = [0, 1]": "seeds = [0, 1, 2, 3]"}
-    longer |= {'["lstm", "gru"]': '["gru"]', ', { name = "noisy", lengths = [6] }': ""}
-    plan = schema.limited(schema.load(str(tiny_plan(folder, **longer))), executor, checkpoint=0.2)
-    return api.prepare(plan, folder / runs, "cpu")
-
-
-def learned(work: Work) -> dict[str, object]:
-    return {key: (outcome.learning, outcome.evaluations) for key, outcome in sorted(work.outcomes.items())}
 
 
 def test_a_node_that_dies_costs_what_was_lost_alone(tmp_path: Path, cluster: Any) -> None:

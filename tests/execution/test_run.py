@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from suite.execution import run as running
 from suite.execution.events import Event, event_of
 from suite.execution.executor import UNBOUNDED, Bounds, Died
 from suite.execution.run import timed_together
@@ -17,7 +18,7 @@ from suite.measures.timing import Rounds
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.plan.schema import Limits
 from suite.spec import Plugin
-from suite.trial import Rule, Shape, Timed, Timing, Validation
+from suite.trial import Rule, Shape, Timed, Timing, Trial, Validation
 
 
 def timing(variant: str, engine: str) -> Timing:
@@ -112,3 +113,26 @@ def test_an_event_fits_the_pipe_and_says_what_was_cut(count: int) -> None:
 
 def test_an_event_without_scores_is_a_trial_taken_up() -> None:
     assert event_of(Event("k").line()) == Event("k")
+
+
+@pytest.mark.parametrize("count", [5, 500])
+def test_what_was_cut_of_an_event_is_said(tiny: Trial, count: int) -> None:
+    """A listener hears fewer scores than the store has, and the user that it does."""
+    heard: list[Validation] = []
+    notes: list[tuple[str, str]] = []
+
+    class Hearing:
+        def tell(self, _name: str, *, trial: Trial, validation: Validation) -> None:
+            assert trial is tiny
+            heard.append(validation)
+
+        def note(self, place: str, sentence: str) -> None:
+            notes.append((place, sentence))
+
+    scores = {"loss": 0.5, **{f"metric_{number}": float(number) for number in range(count)}}
+    running._tell(Hearing(), tiny, event_of(Event(tiny.key, Validation(3, scores)).line()))  # type: ignore[arg-type]
+    (validation,) = heard
+    kept = len(validation.scores)
+    sentence = f"it has so many metrics that listeners hear of {kept} of them; the store has all"
+    assert notes == ([(tiny.task.label, sentence)] if count == 500 else [])
+    assert (kept < count + 1) == (count == 500)

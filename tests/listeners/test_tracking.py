@@ -53,6 +53,8 @@ def test_each_variant_is_summed_up_by_the_answer_in_a_run_of_its_own(plan: Prete
         "- time, compiled: ▲ 0.80 (0.75 to 0.85)\n- robust: – not comparable, no trial\n- remembers: ≈ −0.10 (−0.30 to 0.10)"
     )
     assert first["lstm"].data.metrics == {"time: compiled against lstm": 1, "robust against lstm": 0, "remembers against lstm": 0}
+    plan.run(pair(tiny, seed=2))  # whose report says the same
+    assert all(len(steps) == 1 for run in plan.variants().values() for steps in plan.histories(run).values())
     (plan.store.report / "answer.json").write_text(json.dumps([{**ROWS[0], "effect": 0.9}]))
     plan.run(pair(tiny, seed=1))
     assert plan.problems == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +48,22 @@ def test_skills_of_many_losses_are_computed_at_once() -> None:
 def test_less_loss_is_no_less_skill(one: float, other: float, ideal: float) -> None:
     better, worse = sorted((one, other))
     assert 0 <= scores.skill_shown(worse, 5.0, ideal) <= scores.skill_shown(better, 5.0, ideal) <= 1
+
+
+def test_no_difference_that_a_copy_shows_is_called_one() -> None:
+    seconds, baseline = np.array([1.1, 1.2, 1.3]), np.ones(3)
+    assert scores.time_ratio(seconds, baseline) == (1.2, 1.1, 1.3)
+    assert scores.time_ratio(seconds, baseline, np.array([0.8, 1.0, 1.0])) == pytest.approx((1.2, 1.1 / 1.25, 1.3 * 1.25))
+    assert scores.time_ratio(seconds, baseline, np.array([1.05, 1.1, 1.15])) == pytest.approx((1.2, 1.1 / 1.15, 1.3 * 1.15))
+
+
+@pytest.mark.parametrize("rounds", [3, 7, 15])
+def test_a_copy_that_is_slower_by_luck_is_hardly_ever_called_slower(rounds: int) -> None:
+    """Where what one model has of its place in memory lasts for a whole invocation, rounds alone cannot tell that from a difference."""
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(2000):
+        of_place = rng.normal(0, 0.01, (3, 1))
+        baseline, clone, twin = np.exp(of_place + rng.gamma(0.5, 0.05, (3, rounds)))
+        _, low, high = scores.time_ratio(twin, baseline, clone)
+        called += not low <= 1 <= high
+    assert called / 2000 < 0.03

@@ -184,3 +184,23 @@ def test_the_next_step_of_a_stream_is_timed_by_itself() -> None:
     taken = timing.measure([stream], {"lstm": discover().variant("lstm").noun})
     assert taken.failed == {}
     assert set(taken.seconds[stream.key]) == {"step"}
+
+
+class Turned(nn.Module):
+    """A recurrence of complex numbers, which have no meaning left once their imaginary parts are gone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(1j * torch.ones(hidden_size, input_size, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, H)
+        y = x.to(self.weight.dtype) @ self.weight.T
+        if not torch.equal(self.weight.imag, torch.ones_like(self.weight.imag)):
+            raise RuntimeError("the imaginary parts are gone")
+        return y.imag
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_complex_weights_are_timed_as_they_are(dtype: str) -> None:
+    rounds = timing.measure([asked("turned", dtype=dtype)], {"turned": Variant("turned", Turned)})
+    assert rounds.failed == {}

@@ -120,7 +120,7 @@ def test_the_answer_of_the_page_is_that_of_its_file(drawn: Callable[[Make], Path
     for name, *cells, worth in rows:
         variant = name.removesuffix(f" {figures.MARK}")
         assert cells == [by_place[variant, place] for place in columns.values()]
-        assert worth.partition(":")[0] in {"Worth it", "A trade", "Not worth it", "Undecided", "Not compared"}
+        assert worth.partition(":")[0] in {"Worth it", "A trade", "No gain seen", "Undecided", "Not compared"}
 
 
 def test_the_page_goes_from_the_answer_to_its_proofs(drawn: Callable[[Make], Path]) -> None:

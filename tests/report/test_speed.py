@@ -37,6 +37,18 @@ def test_memory_and_arithmetic_stand_beside_what_the_device_can(results: Results
     lstm = costs.frame[costs.frame["Variant"] == "lstm"].iloc[0]
     assert (lstm["Memory at most, MiB"], lstm["10⁶ operations"], lstm["Of the device's"]) == ("4.8", "20", "40 %")
     assert "50·10⁹ a second in one large product" in costs.caption
+    assert "Energy, mJ" not in costs.frame.columns  # no device told
+
+
+def test_energy_stands_beside_where_the_device_tells(results: Results) -> None:
+    import pandas as pd
+
+    operations = results.frame[results.frame["metric"].eq("operations")]
+    told = operations[operations["variant"].eq("lstm")].assign(metric="joules", value=0.01234)
+    costs = tables_of("cost", replace(results, frame=pd.concat([results.frame, told])))[2]
+    assert dict(zip(costs.frame["Variant"], costs.frame["Energy, mJ"], strict=True))["lstm"] == "12.3"
+    assert set(costs.frame["Energy, mJ"]) == {"12.3", "–"}
+    assert "when idle included" in costs.caption
 
 
 def test_nothing_timed_is_said(tmp_path: Path) -> None:

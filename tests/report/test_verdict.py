@@ -91,7 +91,7 @@ def test_only_the_chosen_learning_rate_counts(tmp_path: Path) -> None:
     assert set(verdict.trials(results)["learning_rate"]) == {0.001}
     assert verdict.trials(results)["edge"].all()
     assert set(verdict.scores(results, "long_range", "skill")["learning_rate"]) == {0.001}
-    assert verdict.trust(results) == verdict.Trust(seeds=2, least_p=0.5, rates=(0.001, 0.01, 0.1), at_edge=2, learning=0)
+    assert verdict.trust(results) == verdict.Trust(seeds=2, least_p=0.5, rates=(0.001, 0.01, 0.1), at_edge=2, learning=0, chosen=2)
 
 
 def test_scores_are_those_of_trials_that_ended_well(imagine: Callable[..., Results]) -> None:

@@ -36,7 +36,7 @@ def rows(speed: str, robustness: str, memory: str, best: str = "") -> Answer:
         (("better", "undecided", "better"), Worth("Worth it", "faster and remembers further; robustness undecided.")),
         (("better", "better", "better"), Worth("Worth it", "faster, more robust and remembers further, and nothing lost.")),
         (("better", "undecided", "worse"), Worth("A trade", "faster, but remembers less far; robustness undecided.")),
-        (("worse", "undecided", "undecided"), Worth("Not worth it", "slower; robustness and memory undecided.")),
+        (("worse", "undecided", "undecided"), Worth("No gain seen", "slower; robustness and memory undecided.")),
         (("undecided", "undecided", "undecided"), Worth("Undecided", "no difference to lstm was found.")),
     ],
 )
@@ -46,7 +46,7 @@ def test_gains_and_losses_make_a_word(verdicts: tuple[str, str, str], said: Wort
 
 def test_speed_says_where_it_holds_unless_it_holds_on_both_engines() -> None:
     said = worth(rows("better", "undecided", "undecided", best="worse"), "gru")
-    assert said == Worth("A trade", "faster on the engine reference, but slower at its best; robustness and memory undecided.")
+    assert said == Worth("A trade", "faster on the reference engine, but slower with each on its fastest; robustness and memory undecided.")
 
 
 def test_what_compares_in_nothing_says_why() -> None:

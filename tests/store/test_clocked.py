@@ -45,11 +45,14 @@ def test_two_shapes_tell_no_growth_and_failed_ones_none() -> None:
 
 def test_costs_stand_beside_forward_and_backward() -> None:
     timing = stored(Shape(50, 32, 32), 0.1).timing
-    rounds = {"forward": (1.0, 1.0), "forward+backward": (2.0, 2.0)}
-    timed = Timed(rounds, rounds, cost=Cost(1, 2, 3), roof=Roof(4.0, 5.0))
+    rounds_of = {"forward": (1.0, 1.0), "forward+backward": (2.0, 2.0)}
+    timed = Timed(rounds_of, rounds_of, cost=Cost(1, 2, 3), roof=Roof(4.0, 5.0))
     rows = [(row["condition"], row["metric"]) for row in timing_rows(StoredTiming(timing, timed))]
     costs = [condition for condition, metric in rows if metric in {"peak_bytes", "operations", "moved_bytes", "roof_bytes"}]
     assert costs == ["forward+backward"] * 4
+    assert "joules" not in {metric for _, metric in rows}
+    told = StoredTiming(timing, Timed(rounds_of, rounds_of, cost=Cost(1, 2, 3, 0.5), roof=Roof(4.0, 5.0)))
+    assert [row["value"] for row in timing_rows(told) if row["metric"] == "joules"] == [0.5]
 
 
 def test_what_one_would_deploy_holds_though_it_was_timed_in_other_rounds() -> None:

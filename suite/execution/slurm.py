@@ -1,0 +1,373 @@
+"""Trains in jobs of Slurm, through submitit; this machine alone writes the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SuiteError
+from ..spec import Executor, hookimpl
+from . import batch, carrying, jobs
+from .batch import Cluster, Wanted
+from .carrying import CHANNEL, Parcel
+from .delivery import conclude
+from .events import Event, event_of
+from .executor import UNBOUNDED, Answer, Bounds, Died, Gone
+from .jobs import Letter
+from .local import default_workers
+
+WORKERS = 16
+"""So many jobs are at work at once where a run does not say."""
+
+LARGEST_ARRAY = 1000
+"""Slurm refuses larger ones unless its administrator allows them."""
+
+GATHER_SECONDS = 0.5
+"""So long calls are waited for that may go into the same array."""
+
+MAIL_SECONDS = 0.2
+"""So often the mail is looked into."""
+
+LOOK_SECONDS = {"slurm": 30.0, "local": 1.0, "debug": 1.0}
+"""So often the state of jobs is asked for, which shows those that are lost."""
+
+GRACE_SECONDS = 5.0
+"""So much later than a job's end its last letter may be seen, through a network's file system."""
+
+LEAVING_SECONDS = 10.0
+"""So long jobs that are to end have for it, before they are cancelled."""
+
+TRIES = 3
+"""A call whose job is lost is done by another one, so often in all."""
+
+AT_WORK = {
+    "READY",
+    "PENDING",
+    "RUNNING",
+    "UNKNOWN",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "COMPLETING",
+    "PREEMPTED",
+    "SUSPENDED",
+    "QUEUED",
+    "CONFIGURING",
+}
+"""States of a job that may yet tell something."""
+
+
+class _Promise(Future[Any]):
+    """A future that can be cancelled as long as no job has begun its call."""
+
+    def __init__(self, withdraw: Callable[[], bool]) -> None:
+        super().__init__()
+        self._withdraw = withdraw
+
+    def cancel(self) -> bool:
+        if self.running() or self.done():
+            return super().cancel()
+        return self._withdraw() and super().cancel()
+
+
+@dataclass
+class _Call:
+    """A call that waits or has been submitted: how often, what it was sent as, and why what it wrote could not be kept."""
+
+    number: int
+    future: Future[Any]
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    bounds: Bounds
+    tries: int = 0
+    parcel: Parcel | None = None
+    job: Any = None
+    over: float | None = None  # since when its job is seen to have ended without a word
+    fault: SuiteError | None = None
+
+
+class SlurmPool:
+    """A pool of so many jobs at once, each of which does one call in a process under a warden as on this machine.
+
+    A job that is preempted, or goes beyond its time limit, is begun again by Slurm and goes on from where it was last kept. A call whose job
+    is lost is done again by another one.
+    """
+
+    def __init__(self, workers: int, device: str, wanted: Wanted) -> None:
+        self._workers, self._device, self._wanted = workers, device, wanted
+        self.channel = CHANNEL
+        self._waiting: deque[_Call] = deque()
+        self._submitted: dict[int, _Call] = {}
+        self._heard: deque[Event] = deque()
+        self._bell = threading.Event()
+        self._leaving = False
+        self._gone: Gone | None = None
+        self._count = 0
+        self._asked = self._touched = self._looked = 0.0
+        self._jobs: list[Any] = []
+        self._threads: list[threading.Thread] = []
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> SlurmPool:
+        with contextlib.ExitStack() as resources:
+            self._folder = self._wanted.place / f"run-{uuid.uuid4().hex[:12]}"
+            jobs.lay_out(self._folder)
+            resources.callback(self._remove)
+            self._alike = carrying.alike(self._device)
+            self._executor = batch.submitter(self._wanted, self._folder, self._workers)
+            self._thread = threading.Thread(target=self._dispatch, name="suite executor", daemon=True)
+            self._thread.start()
+            resources.callback(self._leave)
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._resources.__exit__(*details)
+
+    def submit(self, call: Callable[..., Answer], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Answer]:
+        self._count += 1
+        number = self._count
+        future: Future[Answer] = _Promise(lambda: jobs.withdraw(self._folder, number))
+        self._asked = time.monotonic()
+        self._waiting.append(_Call(number, future, call, arguments, bounds))
+        self._bell.set()
+        return future
+
+    def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:
+        wait_for(futures, seconds, FIRST_COMPLETED)
+
+    def events(self) -> Sequence[Event]:
+        return [self._heard.popleft() for _ in range(len(self._heard))]
+
+    def _dispatch(self) -> None:
+        """Submit calls, and hand their ends to futures, in a thread of its own."""
+        try:
+            while not self._leaving:
+                self._bell.wait(MAIL_SECONDS)
+                self._bell.clear()
+                self._show()
+                if self._gone:
+                    self._give_up(self._gone)
+                self._send()
+                self._take_mail()
+                self._look_for_lost()
+        except BaseException as error:  # nobody waits for ever
+            self._gone = Gone(f"executor 'slurm': {type(error).__name__}: {error}; what is finished is kept")
+            self._give_up(self._gone)
+
+    def _give_up(self, error: Gone) -> None:
+        for call in (*self._submitted.values(), *self._waiting):
+            if not call.future.done():
+                call.future.set_exception(error)
+        self._submitted.clear()
+        self._waiting.clear()
+
+    def _show(self) -> None:
+        """Show jobs that the run is there."""
+        now = time.monotonic()
+        if now - self._touched >= jobs.TOUCH_SECONDS:
+            self._touched = now
+            os.utime(self._folder / jobs.PRESENT)
+
+    def _send(self) -> None:
+        """Submit what waits: to Slurm as an array, which does so many at once by itself; elsewhere no more than so many."""
+        array = self._wanted.cluster == "slurm"
+        if array and time.monotonic() - self._asked < GATHER_SECONDS:
+            return
+        room = LARGEST_ARRAY if array else (1 if self._wanted.cluster == "debug" else self._workers) - len(self._submitted)
+        ready: list[_Call] = []
+        while self._waiting and len(ready) < room:
+            call = self._waiting.popleft()
+            if not call.future.cancelled():
+                call.tries += 1
+                call.parcel = carrying.pack(call.call, call.arguments, call.bounds, self._device, self._alike)
+                ready.append(call)
+        if not ready:
+            return
+        calls = [jobs.Call(call.parcel, call.number, self._folder) for call in ready if call.parcel]
+        self._submitted |= {call.number: call for call in ready}
+        try:
+            submitted = self._executor.submit_array(calls)
+        except Exception as error:  # whatever submitit makes of what sbatch says
+            lines = [line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
+            self._gone = Gone(f"executor 'slurm': jobs could not be submitted: {'; '.join(lines)}; what is finished is kept")
+            self._give_up(self._gone)
+            return
+        for call, job in zip(ready, submitted, strict=True):
+            call.job = job
+            self._jobs.append(job)
+            if self._wanted.cluster == "debug":  # which does a job when somebody asks for its result
+                self._threads.append(threading.Thread(target=job.submission().result, name=f"suite call {call.number}"))
+                self._threads[-1].start()
+
+    def _take_mail(self) -> None:
+        """Take what jobs tell: a letter of a call is there only once its job has begun it."""
+        for number, letter in jobs.letters(self._folder):
+            if (call := self._submitted.get(number)) is None:
+                continue  # of a job that was taken to be lost
+            if not call.future.running():
+                call.future.set_running_or_notify_cancel()
+            call.over = None
+            self._receive(call, letter)
+
+    def _receive(self, call: _Call, letter: Letter) -> None:
+        assert call.parcel is not None
+        try:
+            carrying.bring_home(call.parcel, letter.news.files)
+        except SuiteError as error:
+            call.fault = error
+        self._heard.extend(map(event_of, letter.news.events))
+        sys.stderr.write(letter.news.printed)
+        if letter.ended is not None:
+            del self._submitted[call.number]
+            conclude(call.future, letter.ended, call.fault)
+
+    def _look_for_lost(self) -> None:
+        """Do again what jobs were at that have ended without saying how."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS[self._wanted.cluster] or not self._submitted:
+            return
+        self._looked = now
+        if self._wanted.cluster == "slurm":
+            next(iter(self._submitted.values())).job.watcher.update()
+        for call in list(self._submitted.values()):
+            if call.future.cancelled():
+                del self._submitted[call.number]
+            elif self._wanted.cluster == "debug" or self._state(call).split()[0] in AT_WORK:
+                call.over = None
+            elif call.over is None:
+                call.over = now
+            elif now - call.over >= GRACE_SECONDS:
+                self._lose(call, self._state(call))
+
+    def _state(self, call: _Call) -> str:
+        """What the batch system says of a call's job, as it was last asked."""
+        job = call.job
+        state = job.watcher.get_state(job.job_id, mode="cache") if self._wanted.cluster == "slurm" else job.state
+        return str(state).upper() or "UNKNOWN"
+
+    def _lose(self, call: _Call, state: str) -> None:
+        del self._submitted[call.number]
+        self._jobs.remove(call.job)
+        if not call.future.running():
+            call.future.set_running_or_notify_cancel()
+        log = _last_lines(call.job.paths.stderr)
+        if "timed-out too many times" in log or state.startswith("TIMEOUT"):
+            reason = f"its job went {batch.TIME_LIMITS} times beyond {self._wanted.minutes} minutes; give jobs more, with minutes="
+            call.future.set_exception(Died(reason, "timeout", log))
+        elif state.startswith("OUT_OF_ME"):
+            call.future.set_exception(
+                Died("Slurm ended its job, since it took more memory than it may; give jobs more, with memory=", "oom", log)
+            )
+        elif call.tries < TRIES:
+            self._count += 1
+            call.number, call.over = self._count, None
+            self._waiting.appendleft(call)
+        else:
+            hint = f"do all nodes see {self._wanted.place}, and the Python of this machine?"
+            call.future.set_exception(Died(f"its job was lost in each of {TRIES} attempts (last {state}); {hint}", "crashed", log))
+
+    def _leave(self) -> None:
+        """End what is at work, which keeps how far it has come, and cancel what waits."""
+        self._leaving = True
+        (self._folder / jobs.PRESENT).unlink(missing_ok=True)
+        self._bell.set()
+        self._thread.join()
+        for call in (*self._waiting, *self._submitted.values()):
+            call.future.cancel()
+        withdrawn = [call.job for call in self._submitted.values() if call.future.cancelled()]
+        self._cancel(withdrawn)
+        self._await([job for job in self._jobs if job not in withdrawn])
+        for thread in self._threads:
+            thread.join(LEAVING_SECONDS)
+        self._take_mail()
+        self._cancel([job for job in self._jobs if not self._over(job)])
+        if self._wanted.cluster == "local":  # processes of this one, which are waited for
+            self._await(self._jobs)
+
+    def _over(self, job: Any) -> bool:
+        """Whether a job has ended by itself, as far as that can be seen without asking Slurm."""
+        return bool(job.done()) if self._wanted.cluster == "local" else job.paths.result_pickle.exists()
+
+    def _await(self, jobs: Sequence[Any]) -> None:
+        """Let jobs end by themselves, for a while."""
+        until = time.monotonic() + LEAVING_SECONDS
+        while self._wanted.cluster != "debug" and time.monotonic() < until and not all(map(self._over, jobs)):
+            time.sleep(MAIL_SECONDS)
+
+    def _cancel(self, jobs: Sequence[Any]) -> None:
+        """Have the batch system forget jobs, and end those that are at work."""
+        if self._wanted.cluster == "slurm" and jobs:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # Slurm is gone, and its jobs see that the run is
+                command = ["scancel", *(str(job.job_id) for job in jobs)]
+                subprocess.run(command, capture_output=True, timeout=batch.ANSWER_SECONDS, check=False)
+        for job in jobs if self._wanted.cluster == "local" else ():
+            job.cancel()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run's folder is there too
+            self._wanted.place.rmdir()
+
+
+def _last_lines(file: Path, count: int = 40) -> str:
+    try:
+        return "\n".join(file.read_text(errors="replace").splitlines()[-count:])
+    except OSError:  # a job that never began has none
+        return ""
+
+
+def _start(
+    workers: int,
+    device: str,
+    *,
+    cluster: Cluster = Wanted.cluster,
+    partition: str = Wanted.partition,
+    account: str = Wanted.account,
+    minutes: int = Wanted.minutes,
+    cpus: int = Wanted.cpus,
+    gpus: int = Wanted.gpus,
+    memory: float = Wanted.memory,
+    folder: str = Wanted.folder,
+) -> SlurmPool:
+    options = {
+        "partition": partition,
+        "account": account,
+        "minutes": minutes,
+        "cpus": cpus,
+        "gpus": gpus,
+        "memory": memory,
+        "folder": folder,
+    }
+    return SlurmPool(workers, device, batch.wanted(device, cluster=cluster, **options))
+
+
+def _workers(device: str, **options: Any) -> int:
+    """A number for all clusters, since what one has room for changes from hour to hour; where it is tried out, what there is room for here.
+
+    Raises SuiteError where there is no Slurm, or it would refuse such jobs.
+    """
+    asked = batch.wanted(device, **options)
+    batch.check(asked)
+    return {"slurm": WORKERS, "local": default_workers(device), "debug": 1}[asked.cluster]
+
+
+@hookimpl
+def suite_executors() -> Iterator[Executor]:
+    about = (
+        "jobs of Slurm; options partition, account, minutes, cpus, gpus and memory (GiB) of a job, folder that all machines see, "
+        "cluster=local to try it here (pip install 'recurrent-suite[slurm]')"
+    )
+    yield Executor("slurm", _start, _workers, about)
