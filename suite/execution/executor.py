@@ -83,9 +83,13 @@ class Pool(Protocol):
         """What calls have told since this was last asked, in their order."""
 
 
-def answer(executor: Pool, future: Future[Answer]) -> Answer:
-    """What a call comes to, waited for; what it tells meanwhile is for nobody."""
-    while not future.done():
+def answer(executor: Pool, future: Future[Answer], note: Callable[[str, str], object] = lambda _about, _note: None) -> Answer:
+    """What a call comes to, waited for; of what is told meanwhile, sentences for the user are handed on, and the rest is for nobody."""
+    done = False
+    while not done:
         executor.wait([future], POLL_SECONDS)
-        executor.events()
+        done = future.done()
+        for event in executor.events():
+            if event.note:
+                note(event.about, event.note)
     return future.result()

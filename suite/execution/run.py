@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,6 +26,9 @@ from .outcomes import outcomes_of, second_try, tried_again
 from .populations import companions, lacking, needed, populations, trained_before
 
 UNLIMITED = Limits()
+
+Note = Callable[[str, str], object]
+"""Takes a sentence for the user: what it is of, and what there is to say."""
 
 WATCHED = 64
 """The first one to end is waited for among so many: those that were submitted first, and so are at work."""
@@ -234,30 +237,32 @@ def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
     ]
     for shape in sorted({timing.shape for timing in wanted}):
         group = [timing for timing in wanted if timing.shape == shape]
-        for timing, timed in timed_together(executor, group, work.plan.limits):
+        for timing, timed in timed_together(executor, group, work.plan.limits, audience.note):
             if timing.key in lacking:
                 work.store.put_timing(timing, timed)
                 audience.tell("suite_timed", timing=timing, timed=timed)
 
 
-def timed_together(executor: Pool, group: Sequence[Timing], limits: Limits = UNLIMITED) -> Iterator[tuple[Timing, Timed]]:
+def timed_together(
+    executor: Pool, group: Sequence[Timing], limits: Limits = UNLIMITED, note: Note = lambda _about, _note: None
+) -> Iterator[tuple[Timing, Timed]]:
     """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
     try:
-        yield from _timed(executor, group, limits)
+        yield from _timed(executor, group, limits, note)
     except Died:
         baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
         for timing in group:
             beside = [] if timing.variant == BASELINE else [baselines[timing.engine]]
             try:
-                yield from (pair for pair in _timed(executor, [*beside, timing], limits) if pair[0] == timing)
+                yield from (pair for pair in _timed(executor, [*beside, timing], limits, note) if pair[0] == timing)
             except Died as error:
                 yield timing, Timed(failed=str(error))
 
 
-def _timed(executor: Pool, group: Sequence[Timing], limits: Limits) -> list[tuple[Timing, Timed]]:
+def _timed(executor: Pool, group: Sequence[Timing], limits: Limits, note: Note) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
     bounds = bounds_of(limits, len(group), beside=max(timing.rule.seconds for timing in group))
-    rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds))
+    rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds), note)
     baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}
     timed = []
     for timing in group:
@@ -278,7 +283,7 @@ def run_grades(work: Work, executor: Pool, audience: Audience) -> Work:
     grades = dict(work.grades)
     for grading in work.ungraded:
         try:
-            grade = answer(executor, executor.submit(worker.work_grade, grading, bounds=bounds_of(work.plan.limits)))
+            grade = answer(executor, executor.submit(worker.work_grade, grading, bounds=bounds_of(work.plan.limits)), audience.note)
         except Died as error:
             grade = Grade(failed=str(error))
         work.store.put_grade(grading, grade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -114,7 +115,7 @@ class SlurmPool:
         self._bell = threading.Event()
         self._leaving = False
         self._gone: Gone | None = None
-        self._count = 0
+        self._numbers = itertools.count(1)
         self._asked = self._touched = self._looked = 0.0
         self._jobs: list[Any] = []
         self._threads: list[threading.Thread] = []
@@ -137,12 +138,13 @@ class SlurmPool:
         self._resources.__exit__(*details)
 
     def submit(self, call: Callable[..., Answer], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Answer]:
-        self._count += 1
-        number = self._count
+        number = next(self._numbers)
         future: Future[Answer] = _Promise(lambda: jobs.withdraw(self._folder, number))
         self._asked = time.monotonic()
         self._waiting.append(_Call(number, future, call, arguments, bounds))
         self._bell.set()
+        if self._gone:
+            self._give_up(self._gone)
         return future
 
     def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:
@@ -242,15 +244,22 @@ class SlurmPool:
         self._looked = now
         if self._wanted.cluster == "slurm":
             next(iter(self._submitted.values())).job.watcher.update()
+        self._forget([call for call in self._submitted.values() if call.future.cancelled()])
         for call in list(self._submitted.values()):
-            if call.future.cancelled():
-                del self._submitted[call.number]
-            elif self._wanted.cluster == "debug" or self._state(call).split()[0] in AT_WORK:
+            if self._wanted.cluster == "debug" or self._state(call).split()[0] in AT_WORK:
                 call.over = None
             elif call.over is None:
                 call.over = now
             elif now - call.over >= GRACE_SECONDS:
                 self._lose(call, self._state(call))
+
+    def _forget(self, calls: Sequence[_Call]) -> None:
+        """Cancel the jobs of calls that nobody waits for any more, and that none has begun."""
+        self._cancel([call.job for call in calls])
+        for call in calls:
+            del self._submitted[call.number]
+            if self._wanted.cluster == "slurm":  # any other is a process of this one, which is waited for
+                self._jobs.remove(call.job)
 
     def _state(self, call: _Call) -> str:
         """What the batch system says of a call's job, as it was last asked."""
@@ -261,8 +270,8 @@ class SlurmPool:
     def _lose(self, call: _Call, state: str) -> None:
         del self._submitted[call.number]
         self._jobs.remove(call.job)
-        if not call.future.running():
-            call.future.set_running_or_notify_cancel()
+        if not call.future.running() and not call.future.set_running_or_notify_cancel():
+            return
         log = _last_lines(call.job.paths.stderr)
         if "timed-out too many times" in log or state.startswith("TIMEOUT"):
             reason = f"its job went {batch.TIME_LIMITS} times beyond {self._wanted.minutes} minutes; give jobs more, with minutes="
@@ -272,8 +281,7 @@ class SlurmPool:
                 Died("Slurm ended its job, since it took more memory than it may; give jobs more, with memory=", "oom", log)
             )
         elif call.tries < TRIES:
-            self._count += 1
-            call.number, call.over = self._count, None
+            call.number, call.over = next(self._numbers), None
             self._waiting.appendleft(call)
         else:
             hint = f"do all nodes see {self._wanted.place}, and the Python of this machine?"
@@ -287,9 +295,8 @@ class SlurmPool:
         self._thread.join()
         for call in (*self._waiting, *self._submitted.values()):
             call.future.cancel()
-        withdrawn = [call.job for call in self._submitted.values() if call.future.cancelled()]
-        self._cancel(withdrawn)
-        self._await([job for job in self._jobs if job not in withdrawn])
+        self._forget([call for call in self._submitted.values() if call.future.cancelled()])
+        self._await(self._jobs)
         for thread in self._threads:
             thread.join(LEAVING_SECONDS)
         self._take_mail()

@@ -93,7 +93,9 @@ def _read(file: Path, module: str, _version: tuple[int, int]) -> tuple[str, tupl
 def _imports(statements: Iterable[ast.AST], package: str) -> Iterator[str]:
     """What statements import, those inside functions too; what stands under TYPE_CHECKING never runs."""
     for node in statements:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and any(
+            "TYPE_CHECKING" in {getattr(part, "id", ""), getattr(part, "attr", "")} for part in ast.walk(node.test)
+        ):
             yield from _imports(node.orelse, package)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

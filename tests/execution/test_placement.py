@@ -171,6 +171,13 @@ def test_a_device_that_has_fallen_over_is_taken_out_with_a_word_and_its_work_goe
     assert event.note == "is used no longer: CUDA error: pretended; its work goes to the others"
 
 
+def test_a_device_that_is_lost_is_told_of_to_whoever_waits_for_one_answer() -> None:
+    told: list[str] = []
+    with LocalPool(1, devices=pretended("b", "a", broken=["b"])) as executor:
+        assert answer(executor, executor.submit(_place, "b"), lambda about, _note: told.append(about)) == "a"
+    assert told == ["device b"]
+
+
 def test_a_device_that_fails_again_and_again_what_another_does_is_taken_out() -> None:
     with LocalPool(1, devices=pretended("b", "a")) as executor:
         calls = [executor.submit(_place, "b") for _ in range(BLAMED + 2)]
