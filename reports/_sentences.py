@@ -123,7 +123,7 @@ def short_trust(results: Results, answer: verdict.Answer) -> str:
     seen = sorted(row.visible for row in answer.rows if row.axis == "long_range" and math.isfinite(row.visible) and row.visible > 0)
     between = f"{seen[0]:.2f}" if seen and f"{seen[0]:.2f}" == f"{seen[-1]:.2f}" else f"{seen[0]:.2f} to {seen[-1]:.2f}" if seen else ""
     power = (
-        f"the test finds a difference in skill of {between} in four of five such plans, which is less than the intervals show, and smaller ones may be there"
+        f"the test finds a difference in skill of {between} in four of five such plans, and smaller ones may be there"
         if seen
         else "so few that no difference in skill, however large, could be called one"
     )

@@ -57,7 +57,9 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
 
     Raises SuiteError for a plan that asks for what is not there, and for plugins edited since this process imported them.
     """
-    request, store = request or Request(), Store(runs, plan.name)
+    from . import settled
+
+    request, store, surroundings = request or Request(), Store(runs, plan.name), settled.surroundings_digest()
     executor = chosen(plan.executor, discover())
     registry, device, asked = _asked(plan, device, request, executor.gpus)
     check_origin(store.ledger(), request, store.folder)
@@ -80,6 +82,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
         outcomes=outcomes,
         timed=timed,
         grades=grades,
+        surroundings=surroundings,
     )
 
 
@@ -127,18 +130,17 @@ def execute(
     options: those of listeners; more: objects with hook implementations, which hear this run alone
     warn: is told at the end, however that comes, what listeners raised
     """
-    from . import settled
     from .listeners.announce import Audience
 
     executor = manned(work.executor, workers, work.registry)
     if executor.inline:
         machine.check_environment()
-    audience, surroundings = Audience(work.registry, options or {}, more), settled.surroundings_digest()
+    audience = Audience(work.registry, options or {}, more)
     try:
         if _nothing_to_do(work):
-            return _told_of_nothing(work, audience, surroundings)
+            return _told_of_nothing(work, audience)
         with work.store.writing(), machine.first_of(executor.gpus):
-            return _executed(_with_stored(work), executor, workers, audience, surroundings)
+            return _executed(_with_stored(work), executor, workers, audience)
     finally:
         for name, problem in audience.problems.items():
             warn(f"{name}: {problem}")
@@ -160,7 +162,7 @@ def _stored(
     return outcomes, timed, grades
 
 
-def _told_of_nothing(work: Work, audience: Audience, surroundings: str) -> Executed:
+def _told_of_nothing(work: Work, audience: Audience) -> Executed:
     from . import settled
     from .report import inputs, telling
 
@@ -168,11 +170,11 @@ def _told_of_nothing(work: Work, audience: Audience, surroundings: str) -> Execu
     audience.tell("suite_plan_started", invocation=invocation)
     audience.tell("suite_plan_finished", invocation=invocation)
     written = inputs.written(work.store)
-    settled.remember(work, written.stale, telling.text(telling.read(written.folder)), surroundings)
+    settled.remember(work, written.stale, telling.text(telling.read(written.folder)))
     return Executed(work, written.folder, False, written.stale)
 
 
-def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience, surroundings: str) -> Executed:
+def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audience) -> Executed:
     """Carry the work out, telling listeners how it goes, and write the report."""
     from . import settled
     from .report import page, telling
@@ -185,7 +187,7 @@ def _executed(work: Work, executor: Chosen, workers: int | None, audience: Audie
         outcomes = _carry_out(work, executor, invocation, audience)
         written = page.write(work.store, work.registry, work.selection)
         audience.tell("suite_report_written", invocation=invocation, folder=written.folder)
-        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)), surroundings)
+        settled.remember(after(work, outcomes), written.stale, telling.text(telling.read(written.folder)))
     finally:
         audience.tell("suite_plan_finished", invocation=invocation)
     return Executed(after(work, outcomes), written.folder, True, written.stale)

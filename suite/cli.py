@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -296,7 +297,8 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
-    faulthandler.enable()  # planning runs plugins in this process: one that ends it by a signal is seen in the stack
+    with contextlib.suppress(RuntimeError, ValueError, OSError):  # standard error may be closed
+        faulthandler.enable()  # planning runs plugins in this process: one that ends it by a signal is seen in the stack
     try:
         app()
     except SuiteError as error:

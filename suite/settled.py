@@ -152,11 +152,11 @@ def report_digest(folder: Path) -> str:
         return ""
 
 
-def remember(work: Work, stale: tuple[str, ...], answer: str, surroundings: str) -> None:
+def remember(work: Work, stale: tuple[str, ...], answer: str) -> None:
     """Remember a run whose report of what was asked for is written, if it left nothing to do; where that cannot be written, the next run looks for itself.
 
-    work: with the outcomes of the run; stale, answer: what the report leaves out, and its answer in lines
-    surroundings: their digest when the run began; where it is another by now, something was edited meanwhile, and nothing is remembered
+    work: with the outcomes of the run; where its surroundings are others by now, something was edited meanwhile, and nothing is remembered
+    stale, answer: what the report leaves out, and its answer in lines
     """
     store, ledger = work.store, work.store.ledger()
     timings = (store.timing(timing.key) for timing in work.timings)
@@ -164,11 +164,11 @@ def remember(work: Work, stale: tuple[str, ...], answer: str, surroundings: str)
     measured = all(each and not each.timed.failed for each in timings) and all(each and not each.grade.failed for each in grades)
     if ledger is None or work.selection is None or work.pending or not measured or not foreseeable(work.registry, work.machine.device):
         return
-    if surroundings != surroundings_digest():
+    if work.surroundings != surroundings_digest():
         return
     settled = Settled(
         asked=asked_digest(work.plan, work.request),
-        surroundings=surroundings,
+        surroundings=work.surroundings,
         contents=digest_of(named(store, ledger)),
         report=report_digest(store.report),
         device=work.machine.device,

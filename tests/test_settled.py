@@ -66,7 +66,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     ready.store.report.mkdir()
     (ready.store.report / "index.html").write_text("drawn")
     (ready.store.report / MANIFEST).write_bytes(inputs.manifest({"index.html": b"drawn"}, inputs.Inputs(None, {}), (), {}, ()))
-    settled.remember(work(), ("gru",), "lstm leads nobody", settled.surroundings_digest())
+    settled.remember(work(), ("gru",), "lstm leads nobody")
     return ready.store
 
 
@@ -173,7 +173,7 @@ def test_mlflow_must_show_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_left_something_to_do_is_not_remembered(store: Store) -> None:
     lose_evaluation(store)
     (store.folder / settled.FILE).unlink()
-    settled.remember(work(), (), "", settled.surroundings_digest())
+    settled.remember(work(), (), "")
     assert not (store.folder / settled.FILE).exists()
 
 
@@ -209,13 +209,13 @@ def test_the_memory_is_of_this_folder_alone(store: Store, monkeypatch: pytest.Mo
 
 def test_nothing_is_remembered_of_a_run_that_was_edited_under(store: Store) -> None:
     (store.folder / settled.FILE).unlink()
-    settled.remember(work(), (), "", "the digest of other code")
+    settled.remember(replace(work(), surroundings="the digest of other code"), (), "")
     assert not (store.folder / settled.FILE).exists()
 
 
 def test_where_a_device_might_be_chosen_instead_a_run_looks_for_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settled, "_devices", lambda: ["nvidia0"])
-    settled.remember(work(), ("gru",), "", settled.surroundings_digest())
+    settled.remember(work(), ("gru",), "")
     assert (store.folder / settled.FILE).exists()
     assert recalled(device="cpu") is not None
     assert recalled(device="auto") is None
@@ -242,3 +242,13 @@ def test_what_a_process_has_imported_of_torch_changes_nothing(monkeypatch: pytes
     imported = "import os, sys; before = set(os.environ); import torch._inductor.codecache; print(*set(os.environ) - before)"
     set_by_torch = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True).stdout.split()
     assert {name for name in set_by_torch if name.startswith(settled.DECIDING)} <= set(settled.SET_BY_TORCH)
+
+
+def test_a_plugin_that_is_edited_while_nothing_is_done_is_not_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_plugin(store)
+    (store.report / ANSWER).write_text("[]")
+    monkeypatch.setattr(api, "_nothing_to_do", lambda _: True)
+    prepared = work()
+    edit_plugin(store)
+    api.execute(prepared, None, {"track": False, "progress": False})
+    assert recalled() is None

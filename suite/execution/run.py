@@ -42,6 +42,7 @@ class Work:
     plan: whole; request: which part of it is asked for, which selection, trials, timings and gradings are of
     selection: what the report shows; None for all that the store holds
     outcomes, timed, grades: what the store has, by key
+    surroundings: the digest of the code that this rests on, taken before any of it was looked at
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class Work:
     outcomes: Mapping[str, Outcome]
     timed: Mapping[str, Timed]
     grades: Mapping[str, Grade]
+    surroundings: str
 
     @property
     def pending(self) -> tuple[Trial, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from ..errors import contained
 
 POWERCAP = Path("/sys/class/powercap")
 """Where Linux shows the counters of processors, as files."""
@@ -35,22 +37,33 @@ class Counter:
 
 
 def joules(call: Callable[[], object], device: str) -> float | None:
-    """The joules that a call takes of the device, what it takes when idle included; None where the device does not tell.
+    """The joules that a call takes of the device, what it takes when idle included; None where the device does not tell, or stops to.
 
     It is all that the processors' packages, or the GPU, used meanwhile, so that other work on the machine counts too.
     """
     counters = cuda_counters() if device == "cuda" else cpu_counters()
-    if not counters:
+    before = readings(counters)
+    if not before:
         return None
     count, least = 0, CUDA_SECONDS if device == "cuda" else CPU_SECONDS
-    before, start = [counter.read() for counter in counters], time.perf_counter()
+    start = time.perf_counter()
     while time.perf_counter() - start < least:
         call()
         if device == "cuda":
             torch.cuda.synchronize()
         count += 1
-    used = [counter.between(reading, counter.read()) for counter, reading in zip(counters, before, strict=True)]
-    return sum(used) / count
+    after = readings(counters)
+    if not after:
+        return None
+    return sum(counter.between(*pair) for counter, *pair in zip(counters, before, after, strict=True)) / count
+
+
+def readings(counters: Sequence[Counter]) -> list[float]:
+    """What counters show, which are the device's own; nothing where one of them fails, whatever the driver raises."""
+    values: list[float] = []
+    with contained() as raised:
+        values = [counter.read() for counter in counters]
+    return [] if raised else values
 
 
 def cpu_counters() -> list[Counter]:
@@ -78,10 +91,7 @@ def cuda_counters() -> list[Counter]:
         import pynvml
     except ImportError:
         return []
-    try:
+    with contained() as raised:  # no driver, or a library of before it could count
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties().uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
-    except pynvml.NVMLError:  # no driver, or a GPU of before 2017, which does not count
-        return []
-    return [Counter(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3)]
+    return [] if raised else [Counter(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3)]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ PATHS = ("PYTHONPATH", "SUITE_PATH")
 
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 """Variables that lead git to another repository than the folder's, as they stand where a hook of git runs."""
+
+ENDING_SECONDS = 30.0
+"""So long a run that was interrupted has to end."""
 
 ENDS = (0, 1)
 """How a run ends that was carried out: with 1 where a trial did not end well, which the comparison names."""
@@ -147,7 +151,11 @@ def _worktree(commit: Commit) -> Iterator[Path]:
             raise SuiteError(f"{commit}: cannot be checked out: {' '.join(error.stderr.split())}") from None
         finally:
             if tree.exists():
-                _git(commit.checkout, "worktree", "remove", "--force", "--force", str(tree))
+                try:
+                    _git(commit.checkout, "worktree", "remove", "--force", "--force", str(tree))
+                except subprocess.CalledProcessError as error:
+                    why = " ".join(error.stderr.split())
+                    warnings.warn(f"{tree}: could not be removed ({why}); `git worktree prune` forgets it", stacklevel=2)
 
 
 def _environment(checkout: Path, tree: Path, own: bool) -> dict[str, str]:
@@ -184,6 +192,16 @@ def _run(words: list[str], tree: Path, environment: Mapping[str, str]) -> tuple[
                 sys.stderr.write(line)
                 reason = line.removeprefix("error: ").strip() if line.startswith("error: ") else reason
         except BaseException:
-            process.terminate()
+            _end(process)
             raise
     return process.returncode, reason
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Interrupt a run and wait until it has ended, which lets it keep its trainings; one that does not is killed."""
+    process.terminate()
+    try:
+        process.communicate(timeout=ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

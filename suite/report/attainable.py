@@ -9,12 +9,14 @@ from ..training import data, trainer
 from ..trial import Trial
 
 
-def missed(task: Task, trial: Trial) -> list[str]:
-    """The streams of the trial, among "validation" and "test", on which the ideal predictor misses the goal.
+def is_asked(task: Task, trial: Trial) -> bool:
+    """Whether the task states an ideal predictor, and training is not under damage, which the validation stream then is too."""
+    return task.ideal is not None and not trial.training.corruption
 
-    None where the task states no such predictor, and where training is under damage, which the validation stream then is too.
-    """
-    if task.ideal is None or trial.training.corruption:
+
+def missed(task: Task, trial: Trial) -> list[str]:
+    """The streams of the trial, among "validation" and "test", on which the ideal predictor misses the goal; empty where it is not asked."""
+    if not is_asked(task, trial):
         return []
     goal = task.solved(trial.length, **trial.task.options)
     sizes = {"validation": trial.training.evaluation_samples, "test": trial.test_samples}

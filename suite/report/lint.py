@@ -236,7 +236,7 @@ def _goals(planned: Planned) -> Iterator[Remark]:
         task = planned.registry.task(trial.task.name).noun
         with contained() as raised:
             missed = attainable.missed(task, trial)
-            met += task.ideal is not None and not missed
+            met += attainable.is_asked(task, trial) and not missed
             for split in missed:
                 goal = task.solved(length, **trial.task.options)
                 remedy = "evaluation_samples" if split == "validation" else "[evaluations] samples"

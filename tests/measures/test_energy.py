@@ -49,6 +49,13 @@ def test_what_does_not_tell_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert energy.joules(lambda: None, "cpu") is None
 
 
+def test_a_counter_that_vanishes_costs_no_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    monkeypatch.setattr(energy, "CPU_SECONDS", 0.001)
+    counter = processor(tmp_path / "intel-rapl:0", "package-0", 1)
+    assert energy.joules(lambda: counter.unlink(missing_ok=True), "cpu") is None
+
+
 def test_a_gpu_is_asked_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused(Exception):
         pass
@@ -63,9 +70,15 @@ def test_a_gpu_is_asked_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "pynvml", library)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(uuid="1234"))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(energy, "CUDA_SECONDS", 0.0)
+    monkeypatch.setattr(energy, "CUDA_SECONDS", 0.001)
     (counter,) = energy.cuda_counters()
     assert counter.between(counter.read(), counter.read()) == pytest.approx(0.5)
+
+    def old(_gpu: str) -> int:
+        raise Refused  # as of a GPU of before 2017, which does not count
+
+    library.nvmlDeviceGetTotalEnergyConsumption = old
+    assert energy.joules(lambda: None, "cuda") is None
 
     def refuse() -> None:
         raise Refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -213,3 +214,35 @@ def test_what_git_says_in_a_hook_leads_to_no_other_repository(checkout: Path, mo
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
     assert commits.commit_of("HEAD").checkout == checkout
+
+
+SLOW_TO_END = """
+import pathlib, signal, sys, time
+
+
+def end(*_):
+    print("so much that nobody reads\\n" * 10_000, file=sys.stderr)
+    time.sleep(1)
+    pathlib.Path("ended").touch()
+    sys.exit(130)
+
+
+signal.signal(signal.SIGTERM, end)
+print("begun", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+
+
+def test_an_interruption_waits_until_the_run_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting:
+        def write(self, _text: str) -> None:
+            raise KeyboardInterrupt
+
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "__init__.py").touch()
+    (tmp_path / "suite" / "__main__.py").write_text(SLOW_TO_END)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            commits._run([], tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (tmp_path / "ended").exists()

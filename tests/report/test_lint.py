@@ -250,8 +250,8 @@ def test_a_goal_that_the_ideal_predictor_misses_is_a_warning() -> None:
 
 def test_a_goal_that_the_ideal_predictor_meets_is_told() -> None:
     large: dict[str, Any] = {"training": {"evaluation_samples": 20_000}, "evaluations": {"samples": 20_000}}
-    told = linted(tasks=[*NOISY, {"name": "adding", "lengths": [4]}], **large)
-    assert said(told, "goals") == [("ok", "the ideal predictor meets the goal on the streams of 2 of 2 cells")]
+    both = linted(tasks=[*NOISY, {"name": "adding", "lengths": [4]}], **large)
+    assert said(both, "goals") == [("ok", "the ideal predictor meets the goal on the streams of 2 of 2 cells")]
 
 
 def test_an_ideal_predictor_that_raises_is_told() -> None:
@@ -266,3 +266,8 @@ def test_an_ideal_predictor_that_raises_is_told() -> None:
         "warn",
         "task 'noisy(form=b)': its ideal predictor cannot be asked (ZeroDivisionError: no such luck); try: suite check noisy",
     )
+
+
+def test_goals_that_are_not_asked_about_are_not_called_met() -> None:
+    damaged: dict[str, Any] = {"training": {"evaluation_samples": 20_000, "corruption": "gaussian_noise", "severity": 10}}
+    assert said(linted(tasks=NOISY, evaluations={"samples": 20_000}, **damaged), "goals") == []

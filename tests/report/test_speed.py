@@ -44,8 +44,8 @@ def test_energy_stands_beside_where_the_device_tells(results: Results) -> None:
     import pandas as pd
 
     operations = results.frame[results.frame["metric"].eq("operations")]
-    told = operations[operations["variant"].eq("lstm")].assign(metric="joules", value=0.01234)
-    costs = tables_of("cost", replace(results, frame=pd.concat([results.frame, told])))[2]
+    joules = operations[operations["variant"].eq("lstm")].assign(metric="joules", value=0.01234)
+    costs = tables_of("cost", replace(results, frame=pd.concat([results.frame, joules])))[2]
     assert dict(zip(costs.frame["Variant"], costs.frame["Energy, mJ"], strict=True))["lstm"] == "12.3"
     assert set(costs.frame["Energy, mJ"]) == {"12.3", "–"}
     assert "when idle included" in costs.caption

@@ -51,8 +51,8 @@ def test_costs_stand_beside_forward_and_backward() -> None:
     costs = [condition for condition, metric in rows if metric in {"peak_bytes", "operations", "moved_bytes", "roof_bytes"}]
     assert costs == ["forward+backward"] * 4
     assert "joules" not in {metric for _, metric in rows}
-    told = StoredTiming(timing, Timed(rounds_of, rounds_of, cost=Cost(1, 2, 3, 0.5), roof=Roof(4.0, 5.0)))
-    assert [row["value"] for row in timing_rows(told) if row["metric"] == "joules"] == [0.5]
+    counted = StoredTiming(timing, Timed(rounds_of, rounds_of, cost=Cost(1, 2, 3, 0.5), roof=Roof(4.0, 5.0)))
+    assert [row["value"] for row in timing_rows(counted) if row["metric"] == "joules"] == [0.5]
 
 
 def test_what_one_would_deploy_holds_though_it_was_timed_in_other_rounds() -> None:
