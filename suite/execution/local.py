@@ -263,15 +263,15 @@ class LocalPool:
             watching.leave()
             watching.join()
             self._wardens[number] = self._warden(number)
-            ended = warden.Ended(status="crashed", reason="its process was ended together with the one that watched over it")
+            ended = warden.Ended(status="crashed", reason=warden.UNWATCHED)
         return ended
 
     def _judge(self, call: _Call, device: Device, ended: warden.Ended, tried: warden.Ended) -> None:
         """Say whether a device or its call is at fault, after the device was tried out; what may yet do well elsewhere goes there."""
         fault = ended.fault or placement.device_fault(ended.printed)
         failed = call.failed | {device.name}
-        if tried.status or not pickle.loads(tried.answer)[0]:
-            why = tried.reason or " ".join(str(pickle.loads(tried.answer)[1]).split())
+        why = _failure(tried)
+        if why and placement.has_fallen_over(tried.status, why):
             self._change(self._placement.without(device, fault or why))
         elif not fault or not self._placement.others(failed):
             self._conclude(call, ended)
@@ -302,6 +302,14 @@ class LocalPool:
         except Exception as error:  # of classes that are not here
             well, answer = False, error
         call.future.set_result(answer) if well else call.future.set_exception(answer)
+
+
+def _failure(tried: warden.Ended) -> str:
+    """Why trying a device out failed; empty where it did not."""
+    if tried.status:
+        return tried.reason
+    well, raised = pickle.loads(tried.answer)
+    return "" if well else f"{type(raised).__name__}: {' '.join(str(raised).split())}"
 
 
 def pool(workers: int, device: str, gpus: str = "") -> LocalPool:

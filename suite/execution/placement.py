@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import machine
 from .populations import SHARE
+from .warden import KILLED, UNWATCHED
 
 FAULTS = ("CUDA error", "CUDA driver", "CUDA unknown error", "No CUDA GPUs are available", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuDNN error")
 """What torch says where a GPU, or the way to it, may be at fault; a plugin's own mistake may read the same."""
@@ -25,6 +26,14 @@ def device_fault(text: str) -> str:
     """The line of what was said or printed that a GPU may be at fault for; empty where there is none."""
     lines = (line.strip() for line in text.splitlines())
     return next((line for line in lines if any(sign in line for sign in FAULTS) and not any(sign in line for sign in NO_MEMORY)), "")
+
+
+def has_fallen_over(status: str, why: str) -> bool:
+    """Whether a device that was tried out has fallen over, by how its process ended, if it did, and what was raised or is said of that.
+
+    A try that found no memory, beside all that is at work, or whose process was ended from outside says nothing of the device.
+    """
+    return status != "oom" and not any(sign in why for sign in (*NO_MEMORY, KILLED, UNWATCHED))
 
 
 @dataclass(frozen=True)

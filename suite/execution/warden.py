@@ -50,6 +50,10 @@ SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 
 GIB = 1 << 30
 
+KILLED = "its process was killed by SIGKILL"
+UNWATCHED = "its process was ended together with the one that watched over it"
+"""What is said of deaths that come from outside."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -182,7 +186,7 @@ class Worker:
         if code == -signal.SIGKILL and processes.killed_for_memory() > self._killed_before:
             return Ended(status="oom", reason="the system killed its process, since memory ran out; try fewer --workers, or --memory")
         if code == -signal.SIGKILL:
-            return Ended(status="crashed", reason="its process was killed by SIGKILL; memory may have run out: try fewer --workers")
+            return Ended(status="crashed", reason=f"{KILLED}; memory may have run out: try fewer --workers")
         if code is None:
             return Ended(status="crashed", reason="its process no longer listened, as after closing files that are not its own")
         if code < 0:

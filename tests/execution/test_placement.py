@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from textwrap import dedent
 
@@ -18,10 +20,11 @@ from suite import SuiteError, machine
 from suite.execution import serve
 from suite.execution.choosing import chosen, manned
 from suite.execution.events import Event
-from suite.execution.executor import POLL_SECONDS, Bounds, Gone, Pool, answer
-from suite.execution.local import LocalPool, default_workers
+from suite.execution.executor import POLL_SECONDS, Bounds, Died, Gone, Pool, answer
+from suite.execution.local import LocalPool, _Call, default_workers
 from suite.execution.placement import BLAMED, Device, Placement, device_fault, devices
 from suite.execution.populations import SHARE
+from suite.execution.warden import KILLED, UNWATCHED, Ended
 from suite.plan import schema
 from suite.registry.finder import discover
 
@@ -169,6 +172,30 @@ def test_a_device_that_has_fallen_over_is_taken_out_with_a_word_and_its_work_goe
         [event] = heard(executor)
     assert event.about == "device b"
     assert event.note == "is used no longer: CUDA error: pretended; its work goes to the others"
+
+
+@pytest.mark.parametrize(
+    ("ended", "fallen"),
+    [
+        (Ended(answer=pickle.dumps((False, RuntimeError("CUDA error: unspecified launch failure")))), True),
+        (Ended(answer=pickle.dumps((False, ValueError()))), True),
+        (Ended(answer=pickle.dumps((False, RuntimeError("CUDA out of memory. Tried to allocate 20 MiB")))), False),
+        (Ended(status="timeout", reason="was not done after 60 s, its time limit"), True),
+        (Ended(status="crashed", reason="its process was killed by SIGSEGV"), True),
+        (Ended(status="crashed", reason=f"{KILLED}; memory may have run out: try fewer --workers"), False),
+        (Ended(status="crashed", reason=UNWATCHED), False),
+        (Ended(status="oom", reason="the system killed its process"), False),
+    ],
+    ids=lambda value: value.reason or "raised" if isinstance(value, Ended) else str(value),
+)
+def test_a_try_that_found_no_memory_or_was_ended_from_outside_takes_no_device_out(ended: Ended, fallen: bool) -> None:
+    executor = LocalPool(1, devices=pretended("a"))
+    call = _Call(Future(), Bounds(), b"")
+    executor._judge(call, executor._placement.devices[0], Ended(status="crashed", reason="its process ended with code 1"), ended)
+    assert bool(executor._placement.lost) == fallen
+    assert (executor._gone is not None) == fallen
+    assert call.future.done() != fallen  # else it waits for another device
+    assert fallen or isinstance(call.future.exception(), Died)
 
 
 def test_a_device_that_is_lost_is_told_of_to_whoever_waits_for_one_answer() -> None:
