@@ -134,7 +134,7 @@ class Call:
         """Do the call in a thread, so that signals, which come to the main one, never meet a lock that is held there."""
         if not _taken(self.folder, self.number, JOB):
             return
-        self._left, self._ending, self._told = threading.Event(), threading.Event(), False
+        self._left, self._ending, self._cut_off = threading.Event(), threading.Event(), False
         raised: list[BaseException] = []
         self._thread = threading.Thread(target=self._do, args=(raised,), name="suite job")
         with self._deaf_to_the_end():
@@ -142,7 +142,7 @@ class Call:
             while self._thread.is_alive():
                 self._thread.join(0.2)
             until = time.monotonic() + PREEMPTION_SECONDS
-            while self._ending.is_set() and not self._told and time.monotonic() < until:
+            while self._cut_off and time.monotonic() < until:
                 time.sleep(0.2)  # for the signal upon which it is begun again
         if raised:
             raise raised[0]
@@ -174,8 +174,8 @@ class Call:
             parcel = replace(self.parcel, files={**self.parcel.files, **post.files})
             leaving: Callable[[], bool] = lambda: self._left.is_set() or presence.gone()  # noqa: E731
             ended = delivery.deliver(parcel, lambda news: post.send(Letter(news)), leaving)
-            if ended is not None and not (ended.died and self._ending.is_set()):
+            self._cut_off = ended is not None and bool(ended.died) and self._ending.is_set()
+            if ended is not None and not self._cut_off:
                 post.send(Letter(ended=ended))
-                self._told = True
         except BaseException as error:  # told by the batch system, since the mail may be what fails
             raised.append(error)
