@@ -9,13 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import company
+from .company import ALIGNED
 from .model import Model
-
-ALIGNED = 32
-"""Weights, and samples of stacked members, are padded to a multiple of so many.
-
-Kernels work through a block in vectors and through its end one by one, which may round otherwise: padded, no member is an end.
-"""
 
 Loss = Callable[[Tensor, int | None], Tensor]
 """``loss(output, member) -> ()`` for one member's output; ``loss(outputs, None) -> (P,)`` for all members' ``(P, B, …)``."""
@@ -27,16 +23,13 @@ class Members(ABC):
     block ``(P, N)``: all trained weights, a row a member; gradients ``(P, N)``: theirs
     """
 
-    least = 1
-    """How many rows a block has at least: those beyond the members are only computed."""
-
-    def __init__(self, models: Sequence[Model]) -> None:
-        self.models = models
+    def __init__(self, models: Sequence[Model], rows: int) -> None:
+        """rows: of a block; those beyond the members are only computed"""
+        self.models, self._rows = models, rows
         places = list(_places(models[0]))
         first = next(models[0].parameters())
         width = sum(_padded(numbers) for _, _, numbers in places)
         real = first.real.dtype if first.is_complex() else first.dtype
-        self._rows = max(self.least, len(models))
         self._block = torch.zeros(self._rows, width, dtype=real, device=first.device)
         self._gradients = torch.zeros_like(self._block)
         self.block, self.gradients = self._block[: len(models)], self._gradients[: len(models)]
@@ -104,10 +97,10 @@ class Members(ABC):
 class Stacked(Members):
     """Members that run as one program, inside ``torch.vmap``."""
 
-    least = 2  # a product for a single member takes another kernel than one for several, and rounds otherwise
-
     def __init__(self, models: Sequence[Model]) -> None:
-        super().__init__(models)
+        # a product for a single member takes another kernel than one for several, and rounds otherwise
+        each = company.rows(models[0].core, models[0].input_size)
+        super().__init__(models, -(-max(2, len(models)) // each) * each)
         self._model = models[0]
         self._weights: dict[str, Tensor] = {}
         self._grads: list[Tensor] = []
@@ -166,7 +159,7 @@ class InTurn(Members):
     """Members that run one after another, on an engine that knows no stacked weights."""
 
     def __init__(self, models: Sequence[Model]) -> None:
-        super().__init__(models)
+        super().__init__(models, len(models))
         for row, model in enumerate(models):
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:

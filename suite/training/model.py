@@ -15,7 +15,7 @@ class Model(nn.Module):
 
     def __init__(self, variant: Variant, core: nn.Module, output_size: int, task: Task, engine_name: str) -> None:
         super().__init__()
-        self.core = core
+        self.core, self.input_size = core, task.width
         self.readout = nn.Linear(output_size, task.output_size)
         self.variant, self._engine, self._per_step = variant, engine(engine_name), task.per_step
 
