@@ -1,8 +1,7 @@
 """Stands in for Slurm: `sbatch`, `srun`, `squeue`, `sacct`, `scancel` and `scontrol` over a folder, with the jobs as processes of this machine.
 
 `python slurm_commands.py NAME …` does what NAME would; FAKE_SLURM names the folder, in which a file is written for each step of a job.
-A file `limit` in it says how many jobs a user may have; one `recovers` has jobs that fail begun again, once, after a second as failed ones;
-in `at work` is how many jobs were, whenever one was begun.
+A file `limit` in it says how many jobs a user may have; one `recovers` has jobs that fail begun again, once, after a second as failed ones.
 """
 
 from __future__ import annotations
@@ -84,8 +83,6 @@ def begun(job: str) -> subprocess.Popen[bytes]:
     )
     (FOLDER / f"{job}.pid").write_text(str(process.pid))
     state(job, "RUNNING")
-    with (FOLDER / "at work").open("a") as counts:
-        counts.write(f"{sum(word == 'RUNNING' for word in at_work().values())}\n")
     return process
 
 
