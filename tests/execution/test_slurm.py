@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +26,8 @@ from ..running import suite, tiny_plan
 from . import slurm_commands
 from .killing import Killing, learned, prepared
 from .test_executor import Processes, died
+
+Fact = TypeVar("Fact")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,11 +189,13 @@ def command(slurm: Path, name: str, script: str) -> None:
     (slurm.parent / "commands" / name).write_text(f"#!/bin/sh\n{script}\n")
 
 
-def soon(happened: Callable[[], object]) -> None:
+def soon(happened: Callable[[], Fact]) -> Fact:
+    """What is not so yet, but will be."""
     until = time.monotonic() + 60
-    while not happened():
+    while not (fact := happened()):
         assert time.monotonic() < until
         time.sleep(0.05)
+    return fact
 
 
 def _wait_for(file: Path, begun: Path) -> int:
@@ -208,8 +213,7 @@ def test_a_refused_submission_is_tried_again_and_costs_no_job_at_work(tmp_path: 
         working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
         soon((tmp_path / "begun").exists)
         later = [pool.submit(pow, 2, power) for power in range(3)]
-        notes: list[str] = []
-        soon(lambda: notes or [notes.append(event.note) for event in pool.events() if event.note])
+        notes = soon(lambda: [event.note for event in pool.events() if event.note])
         assert notes == ["jobs could not be submitted, which is tried again: sbatch: error: QOSMaxSubmitJobPerUserLimit"]
         assert not working.done()
         (tmp_path / "go").touch()
