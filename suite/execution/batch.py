@@ -1,4 +1,4 @@
-"""Says what a job of Slurm takes for itself, asks Slurm whether it would take such jobs, and makes what submits them."""
+"""Says what a job of Slurm takes for itself, asks Slurm whether it would take such jobs and how they are, and makes what submits them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,53 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..errors import SuiteError
 from . import cluster as code
+from .executor import Died
+
+Result = TypeVar("Result")
 
 Cluster = Literal["slurm", "local", "debug"]
 """What does the jobs: Slurm; or, to try the same way without it, processes of this machine, or this very process."""
 
 ANSWER_SECONDS = 8.0
-"""Slurm has so long to say whether it would take such jobs."""
+"""Slurm has so long to answer, or to cancel jobs."""
 
 TIME_LIMITS = 50
 """A job that goes beyond its time limit is begun again, and goes on, so often."""
 
-TOOLS = ("sbatch", "srun", "sacct", "scancel")
+TOOLS = ("sbatch", "srun", "squeue", "scancel")
+
+AT_WORK = {
+    "READY",
+    "PENDING",
+    "RUNNING",
+    "UNKNOWN",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "COMPLETING",
+    "PREEMPTED",
+    "SIGNALING",
+    "STAGE_OUT",
+    "STOPPED",
+    "SUSPENDED",
+    "RESIZING",
+    "QUEUED",
+    "CONFIGURING",
+}
+"""States of a job that may yet tell something."""
+
+NOT_LISTED = "NOT LISTED"
+"""The state of a job that Slurm's controller, which answers, does not know any more, when the accounts do not say how it ended."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +100,14 @@ class Wanted:
             "slurm_additional_parameters": {"requeue": True},
         }
         return {name: value for name, value in parameters.items() if value is not None}
+
+    def death(self, state: str, log: str) -> Died | None:
+        """How a job died that has ended in a state, by its own fault; None where another one may do better."""
+        if "timed-out too many times" in log or state.startswith("TIMEOUT"):
+            return Died(f"its job went {TIME_LIMITS} times beyond {self.minutes} minutes; give jobs more, with minutes=", "timeout", log)
+        if state.startswith("OUT_OF_ME"):
+            return Died("Slurm ended its job, since it took more memory than it may; give jobs more, with memory=", "oom", log)
+        return None
 
 
 def wanted(device: str, **options: Any) -> Wanted:
@@ -130,3 +168,76 @@ def submitter(wanted: Wanted, folder: Path, workers: int) -> Any:
     executor = _submitit().AutoExecutor(folder / "jobs", cluster=wanted.cluster, **named)
     executor.update_parameters(**wanted.parameters(workers))
     return executor
+
+
+def aside(ask: Callable[[], Result], then: Callable[[], object] = lambda: None) -> Future[Result]:
+    """Do what may take long in a thread that nobody waits for, not even the end of this process; then: is called when it is done."""
+    future: Future[Result] = Future()
+
+    def do() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+        then()
+
+    threading.Thread(target=do, name="suite slurm", daemon=True).start()
+    return future
+
+
+def _answer(*command: str) -> str | None:
+    """What a command of Slurm's prints; None where it fails, is not there, or does not answer in time."""
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if asked.returncode else asked.stdout
+
+
+def states(jobs: Collection[str]) -> dict[str, str]:
+    """The states of jobs by their ids, asked anew: as Slurm's controller has them; of those that it has no longer, as its accounts do.
+
+    Where the controller does not answer, and the accounts do not know a job, its state is UNKNOWN.
+    """
+    from submitit.slurm.slurm import SlurmInfoWatcher
+
+    listed = _answer("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i|%T")
+    queue = dict(line.strip().split("|", 1) for line in (listed or "").splitlines() if "|" in line)
+    ended = {job for job in jobs if queue.get(job, "") not in AT_WORK}
+    if not ended:
+        return {job: queue[job] for job in jobs}
+    numbers = ",".join(sorted({job.partition("_")[0] for job in ended}))
+    printed = _answer("sacct", "--parsable2", "--format=JobID,State,NodeList", f"--jobs={numbers}")
+    accounts = {job: facts.get("State", "") for job, facts in SlurmInfoWatcher().read_info(printed or "").items()}
+
+    def state(job: str) -> str:
+        if listed is None:
+            return accounts.get(job) or "UNKNOWN"
+        if job in queue:
+            return queue[job]
+        return NOT_LISTED if at_work(accounts.get(job, "")) else accounts[job]  # accounts may never hear of the end of a job
+
+    return {job: state(job) for job in jobs}
+
+
+def at_work(state: str) -> bool:
+    """Whether a job in a state may yet tell something."""
+    return (state.upper().split() or ["UNKNOWN"])[0] in AT_WORK
+
+
+def cancel(jobs: Collection[str]) -> None:
+    """Have Slurm end jobs, or forget those that it has not begun; where it does not answer, they see by themselves that their run is gone."""
+    if jobs:
+        _answer("scancel", *jobs)
+
+
+def refusal(error: BaseException) -> str:
+    """What Slurm says why it takes no jobs, out of whatever submitit makes of it."""
+    return "; ".join([line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)])
+
+
+def last_lines(file: Path, count: int = 40) -> str:
+    try:
+        return "\n".join(file.read_text(errors="replace").splitlines()[-count:])
+    except OSError:  # a job that never began has none
+        return ""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..store.files import put
 from . import delivery
 from .carrying import News, Parcel
 from .delivery import Ended
@@ -56,6 +57,17 @@ def lay_out(folder: Path) -> None:
     (folder / PRESENT).touch()
 
 
+def clear(folder: Path) -> None:
+    """Remove the folders beside that of a run whose own runs are gone: killed ones cannot do so. Their age is by the clock of the file system."""
+    now = (folder / PRESENT).stat().st_mtime
+    for other in folder.parent.glob("run-*"):
+        with contextlib.suppress(OSError):  # another run removes it too
+            shown = other / PRESENT
+            age = now - (shown if shown.exists() else other).stat().st_mtime
+            if age > ABSENT_SECONDS and all((other / name).is_dir() for name in (MAIL, TURNS, KEPT)):  # none that only has such a name
+                shutil.rmtree(other, ignore_errors=True)
+
+
 def _taken(folder: Path, call: int, whose: str) -> bool:
     """Whether the turn of a call is somebody's; it is theirs who asks first, whatever the machine."""
     turn = folder / TURNS / f"{call:06d}"
@@ -67,6 +79,28 @@ def _taken(folder: Path, call: int, whose: str) -> bool:
 def withdraw(folder: Path, call: int) -> bool:
     """Let no job begin a call; false where one has already."""
     return _taken(folder, call, WITHDRAWN)
+
+
+class Promise(Future[Any]):
+    """A future that can be cancelled as long as no job has begun its call."""
+
+    def __init__(self, withdraw: Callable[[], bool]) -> None:
+        super().__init__()
+        self._withdraw = withdraw
+
+    def cancel(self) -> bool:
+        if self.running() or self.done():
+            return super().cancel()
+        return self._withdraw() and super().cancel()
+
+
+def close(folder: Path, call: int) -> None:
+    """Let no job begin a call again, as one would that is requeued after the call's end, and remove how far it had come."""
+    turn = folder / TURNS / f"{call:06d}"
+    withdrawn = turn.with_name(f".{turn.name}")
+    os.symlink(WITHDRAWN, withdrawn)
+    withdrawn.replace(turn)
+    (folder / KEPT / turn.name).unlink(missing_ok=True)
 
 
 def letters(folder: Path) -> Iterator[tuple[int, Letter]]:
@@ -83,6 +117,16 @@ def _series(path: Path) -> Path:
     return path.with_name(path.name.rpartition("-")[0] or path.name)
 
 
+def _put(path: Path, content: bytes) -> None:
+    """Replace a file as a whole; an OSError where its folder is no longer there, which would be made again for nobody."""
+    partial = path.with_name(f".{path.name}")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
 class _Post:
     """Puts the letters of a job into its run's mail, and keeps how far its call has come."""
 
@@ -96,9 +140,9 @@ class _Post:
         if letter.news.files:
             newer = {_series(path) for path in letter.news.files}
             self.files = {path: content for path, content in self.files.items() if _series(path) not in newer} | dict(letter.news.files)
-            put(self._kept, pickle.dumps(self.files))
+            _put(self._kept, pickle.dumps(self.files))
         self._count += 1
-        put(self._folder / MAIL / f"{self._call:06d}-{self._began:020d}-{self._count:06d}", pickle.dumps(letter))
+        _put(self._folder / MAIL / f"{self._call:06d}-{self._began:020d}-{self._count:06d}", pickle.dumps(letter))
 
 
 class _Presence:

@@ -6,17 +6,15 @@ import contextlib
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SuiteError
@@ -34,7 +32,7 @@ WORKERS = 16
 """So many jobs are at work at once where a run does not say."""
 
 LARGEST_ARRAY = 1000
-"""Slurm refuses larger ones unless its administrator allows them."""
+"""Slurm refuses larger ones unless its administrator allows them; it is halved for what is submitted next to a refusal."""
 
 GATHER_SECONDS = 0.5
 """So long calls are waited for that may go into the same array."""
@@ -54,44 +52,25 @@ LEAVING_SECONDS = 10.0
 TRIES = 3
 """A call whose job is lost is done by another one, so often in all."""
 
-AT_WORK = {
-    "READY",
-    "PENDING",
-    "RUNNING",
-    "UNKNOWN",
-    "REQUEUED",
-    "REQUEUE_HOLD",
-    "COMPLETING",
-    "PREEMPTED",
-    "SUSPENDED",
-    "QUEUED",
-    "CONFIGURING",
-}
-"""States of a job that may yet tell something."""
+RETRY_SECONDS = 15.0
+"""So long after Slurm has refused jobs they are submitted again."""
 
-
-class _Promise(Future[Any]):
-    """A future that can be cancelled as long as no job has begun its call."""
-
-    def __init__(self, withdraw: Callable[[], bool]) -> None:
-        super().__init__()
-        self._withdraw = withdraw
-
-    def cancel(self) -> bool:
-        if self.running() or self.done():
-            return super().cancel()
-        return self._withdraw() and super().cancel()
+REFUSALS = 8
+"""The run ends when jobs were refused so often in a row while none of it was there."""
 
 
 @dataclass
 class _Call:
-    """A call that waits or has been submitted: how often, what it was sent as, and why what it wrote could not be kept."""
+    """A call that waits or has been submitted: how often, what it was sent as, and why what it wrote could not be kept.
+
+    number: of this attempt; job: None until Slurm has taken it
+    """
 
     number: int
-    future: Future[Any]
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
     bounds: Bounds
+    future: Future[Any] = field(init=False)
     tries: int = 0
     parcel: Parcel | None = None
     job: Any = None
@@ -116,8 +95,12 @@ class SlurmPool:
         self._leaving = False
         self._gone: Gone | None = None
         self._numbers = itertools.count(1)
-        self._asked = self._touched = self._looked = 0.0
+        self._asked = self._touched = self._looked = self._again = 0.0
+        self._largest, self._refusals, self._refusal = LARGEST_ARRAY, 0, ""
+        self._sending: tuple[list[_Call], Future[Sequence[Any]]] | None = None
+        self._looking: Future[dict[int, str]] | None = None
         self._jobs: list[Any] = []
+        self._cancellations: list[Future[None]] = []
         self._threads: list[threading.Thread] = []
         self._resources = contextlib.ExitStack()
 
@@ -125,6 +108,7 @@ class SlurmPool:
         with contextlib.ExitStack() as resources:
             self._folder = self._wanted.place / f"run-{uuid.uuid4().hex[:12]}"
             jobs.lay_out(self._folder)
+            jobs.clear(self._folder)
             resources.callback(self._remove)
             self._alike = carrying.alike(self._device)
             self._executor = batch.submitter(self._wanted, self._folder, self._workers)
@@ -138,14 +122,14 @@ class SlurmPool:
         self._resources.__exit__(*details)
 
     def submit(self, call: Callable[..., Answer], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Answer]:
-        number = next(self._numbers)
-        future: Future[Answer] = _Promise(lambda: jobs.withdraw(self._folder, number))
+        waiting = _Call(next(self._numbers), call, arguments, bounds)
+        waiting.future = jobs.Promise(lambda: jobs.withdraw(self._folder, waiting.number))
         self._asked = time.monotonic()
-        self._waiting.append(_Call(number, future, call, arguments, bounds))
+        self._waiting.append(waiting)
         self._bell.set()
         if self._gone:
             self._give_up(self._gone)
-        return future
+        return waiting.future
 
     def wait(self, futures: Collection[Future[Any]], seconds: float) -> None:
         wait_for(futures, seconds, FIRST_COMPLETED)
@@ -154,7 +138,7 @@ class SlurmPool:
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def _dispatch(self) -> None:
-        """Submit calls, and hand their ends to futures, in a thread of its own."""
+        """Submit calls, and hand their ends to futures, in a thread of its own; what waits for Slurm's answers does so in others."""
         try:
             while not self._leaving:
                 self._bell.wait(MAIL_SECONDS)
@@ -163,10 +147,12 @@ class SlurmPool:
                 if self._gone:
                     self._give_up(self._gone)
                 self._send()
+                self._take_jobs()
                 self._take_mail()
                 self._look_for_lost()
         except BaseException as error:  # nobody waits for ever
-            self._gone = Gone(f"executor 'slurm': {type(error).__name__}: {error}; what is finished is kept")
+            reason = f"executor 'slurm': {type(error).__name__}: {error}; what is finished is kept"
+            self._gone = error if isinstance(error, Gone) else Gone(reason)
             self._give_up(self._gone)
 
     def _give_up(self, error: Gone) -> None:
@@ -181,14 +167,26 @@ class SlurmPool:
         now = time.monotonic()
         if now - self._touched >= jobs.TOUCH_SECONDS:
             self._touched = now
-            os.utime(self._folder / jobs.PRESENT)
+            try:
+                os.utime(self._folder / jobs.PRESENT)
+            except FileNotFoundError:
+                if not self._leaving:
+                    raise Gone(
+                        f"executor 'slurm': {self._folder} was removed while the run was at work; what is finished is kept"
+                    ) from None
+
+    def _room(self) -> int:
+        """So many calls may be submitted now: an array does so many at once by itself, but knows of no other, which has what room it leaves."""
+        if self._wanted.cluster == "slurm" and not self._submitted:
+            return self._largest
+        return min(self._largest, (1 if self._wanted.cluster == "debug" else self._workers) - len(self._submitted))
 
     def _send(self) -> None:
-        """Submit what waits: to Slurm as an array, which does so many at once by itself; elsewhere no more than so many."""
-        array = self._wanted.cluster == "slurm"
-        if array and time.monotonic() - self._asked < GATHER_SECONDS:
+        """Submit what waits, which Slurm takes as an array."""
+        now = time.monotonic()
+        if self._sending or now < self._again or (self._wanted.cluster == "slurm" and now - self._asked < GATHER_SECONDS):
             return
-        room = LARGEST_ARRAY if array else (1 if self._wanted.cluster == "debug" else self._workers) - len(self._submitted)
+        room = self._room()
         ready: list[_Call] = []
         while self._waiting and len(ready) < room:
             call = self._waiting.popleft()
@@ -196,23 +194,43 @@ class SlurmPool:
                 call.tries += 1
                 call.parcel = carrying.pack(call.call, call.arguments, call.bounds, self._device, self._alike)
                 ready.append(call)
-        if not ready:
+        if ready:
+            calls = [jobs.Call(call.parcel, call.number, self._folder) for call in ready if call.parcel]
+            self._submitted |= {call.number: call for call in ready}
+            self._sending = ready, batch.aside(lambda: self._executor.submit_array(calls), self._bell.set)
+
+    def _take_jobs(self) -> None:
+        """Take the jobs of what was submitted, once Slurm has answered."""
+        if self._sending is None or not self._sending[1].done():
             return
-        calls = [jobs.Call(call.parcel, call.number, self._folder) for call in ready if call.parcel]
-        self._submitted |= {call.number: call for call in ready}
-        try:
-            submitted = self._executor.submit_array(calls)
-        except Exception as error:  # whatever submitit makes of what sbatch says
-            lines = [line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
-            self._gone = Gone(f"executor 'slurm': jobs could not be submitted: {'; '.join(lines)}; what is finished is kept")
-            self._give_up(self._gone)
+        (ready, answer), self._sending = self._sending, None
+        if error := answer.exception():
+            self._take_refusal(ready, batch.refusal(error))
             return
-        for call, job in zip(ready, submitted, strict=True):
+        self._largest, self._refusals = min(LARGEST_ARRAY, 2 * self._largest), 0
+        for call, job in zip(ready, answer.result(), strict=True):
             call.job = job
             self._jobs.append(job)
             if self._wanted.cluster == "debug":  # which does a job when somebody asks for its result
                 self._threads.append(threading.Thread(target=job.submission().result, name=f"suite call {call.number}"))
                 self._threads[-1].start()
+
+    def _take_refusal(self, ready: Sequence[_Call], reason: str) -> None:
+        """Let calls wait again that Slurm has refused, which may pass (it is busy, or the user has as many jobs as one may have)."""
+        for call in reversed(ready):
+            if call.number in self._submitted and jobs.withdraw(self._folder, call.number):  # else it was begun in spite of that
+                del self._submitted[call.number]
+                call.number, call.tries = next(self._numbers), call.tries - 1
+                self._waiting.appendleft(call)
+        self._largest, self._again = max(1, len(ready) // 2), time.monotonic() + RETRY_SECONDS
+        self._refusals = 0 if self._submitted else self._refusals + 1
+        if self._refusals >= REFUSALS:
+            self._gone = Gone(
+                f"executor 'slurm': jobs could not be submitted, {REFUSALS} times in a row: {reason}; what is finished is kept"
+            )
+        elif reason != self._refusal:
+            self._refusal = reason
+            self._heard.append(Event("", note=f"jobs could not be submitted, which is tried again: {reason}", about="executor slurm"))
 
     def _take_mail(self) -> None:
         """Take what jobs tell: a letter of a call is there only once its job has begun it."""
@@ -234,24 +252,44 @@ class SlurmPool:
         sys.stderr.write(letter.news.printed)
         if letter.ended is not None:
             del self._submitted[call.number]
+            jobs.close(self._folder, call.number)
             conclude(call.future, letter.ended, call.fault)
 
     def _look_for_lost(self) -> None:
-        """Do again what jobs were at that have ended without saying how."""
+        """Do again what jobs were at that have ended without saying how, as two answers say that are some time apart."""
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS[self._wanted.cluster] or not self._submitted:
-            return
-        self._looked = now
+        if self._looking and self._looking.done():
+            states, self._looking = self._looking.result(), None
+            self._judge(states)
+        elif self._looking is None and self._submitted and now - self._looked >= self._pause():
+            self._looked = now
+            self._forget([call for call in self._submitted.values() if call.future.cancelled() and call.job])
+            asked = {call.number: call.job for call in self._submitted.values() if call.job}
+            self._looking = batch.aside(lambda: self._states(asked), self._bell.set)
+
+    def _pause(self) -> float:
+        """So long nothing is asked: until the letter of a job must be there that has ended as far as one knows."""
+        pause = LOOK_SECONDS[self._wanted.cluster]
+        return min(pause, GRACE_SECONDS) if any(call.over is not None for call in self._submitted.values()) else pause
+
+    def _states(self, asked: Mapping[int, Any]) -> dict[int, str]:
+        """The states of jobs, by the numbers of their calls."""
         if self._wanted.cluster == "slurm":
-            next(iter(self._submitted.values())).job.watcher.update()
-        self._forget([call for call in self._submitted.values() if call.future.cancelled()])
-        for call in list(self._submitted.values()):
-            if self._wanted.cluster == "debug" or self._state(call).split()[0] in AT_WORK:
+            states = batch.states([job.job_id for job in asked.values()])
+            return {number: states[job.job_id] for number, job in asked.items()}
+        return {number: job.state for number, job in asked.items() if self._wanted.cluster == "local"}
+
+    def _judge(self, states: Mapping[int, str]) -> None:
+        now = time.monotonic()
+        for number, state in states.items():
+            if (call := self._submitted.get(number)) is None:
+                continue
+            if batch.at_work(state):
                 call.over = None
             elif call.over is None:
                 call.over = now
             elif now - call.over >= GRACE_SECONDS:
-                self._lose(call, self._state(call))
+                self._lose(call, state.upper())
 
     def _forget(self, calls: Sequence[_Call]) -> None:
         """Cancel the jobs of calls that nobody waits for any more, and that none has begun."""
@@ -261,27 +299,19 @@ class SlurmPool:
             if self._wanted.cluster == "slurm":  # any other is a process of this one, which is waited for
                 self._jobs.remove(call.job)
 
-    def _state(self, call: _Call) -> str:
-        """What the batch system says of a call's job, as it was last asked."""
-        job = call.job
-        state = job.watcher.get_state(job.job_id, mode="cache") if self._wanted.cluster == "slurm" else job.state
-        return str(state).upper() or "UNKNOWN"
-
     def _lose(self, call: _Call, state: str) -> None:
         del self._submitted[call.number]
         self._jobs.remove(call.job)
+        jobs.close(self._folder, call.number)
+        if self._wanted.cluster == "slurm":  # which may yet begin it again
+            self._cancel([call.job])
         if not call.future.running() and not call.future.set_running_or_notify_cancel():
             return
-        log = _last_lines(call.job.paths.stderr)
-        if "timed-out too many times" in log or state.startswith("TIMEOUT"):
-            reason = f"its job went {batch.TIME_LIMITS} times beyond {self._wanted.minutes} minutes; give jobs more, with minutes="
-            call.future.set_exception(Died(reason, "timeout", log))
-        elif state.startswith("OUT_OF_ME"):
-            call.future.set_exception(
-                Died("Slurm ended its job, since it took more memory than it may; give jobs more, with memory=", "oom", log)
-            )
+        log = batch.last_lines(call.job.paths.stderr)
+        if died := self._wanted.death(state, log):
+            call.future.set_exception(died)
         elif call.tries < TRIES:
-            call.number, call.over = next(self._numbers), None
+            call.number, call.over, call.job = next(self._numbers), None, None
             self._waiting.appendleft(call)
         else:
             hint = f"do all nodes see {self._wanted.place}, and the Python of this machine?"
@@ -293,14 +323,19 @@ class SlurmPool:
         (self._folder / jobs.PRESENT).unlink(missing_ok=True)
         self._bell.set()
         self._thread.join()
+        if self._sending:
+            wait_for([self._sending[1]], batch.ANSWER_SECONDS)
+            self._take_jobs()
         for call in (*self._waiting, *self._submitted.values()):
             call.future.cancel()
-        self._forget([call for call in self._submitted.values() if call.future.cancelled()])
+        self._forget([call for call in self._submitted.values() if call.future.cancelled() and call.job])
         self._await(self._jobs)
         for thread in self._threads:
             thread.join(LEAVING_SECONDS)
-        self._take_mail()
+        with contextlib.suppress(FileNotFoundError):  # the folder was removed, which has ended the run
+            self._take_mail()
         self._cancel([job for job in self._jobs if not self._over(job)])
+        wait_for(self._cancellations, batch.ANSWER_SECONDS)
         if self._wanted.cluster == "local":  # processes of this one, which are waited for
             self._await(self._jobs)
 
@@ -317,9 +352,8 @@ class SlurmPool:
     def _cancel(self, jobs: Sequence[Any]) -> None:
         """Have the batch system forget jobs, and end those that are at work."""
         if self._wanted.cluster == "slurm" and jobs:
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # Slurm is gone, and its jobs see that the run is
-                command = ["scancel", *(str(job.job_id) for job in jobs)]
-                subprocess.run(command, capture_output=True, timeout=batch.ANSWER_SECONDS, check=False)
+            numbers = [str(job.job_id) for job in jobs]
+            self._cancellations.append(batch.aside(lambda: batch.cancel(numbers)))
         for job in jobs if self._wanted.cluster == "local" else ():
             job.cancel()
 
@@ -327,13 +361,6 @@ class SlurmPool:
         shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another run's folder is there too
             self._wanted.place.rmdir()
-
-
-def _last_lines(file: Path, count: int = 40) -> str:
-    try:
-        return "\n".join(file.read_text(errors="replace").splitlines()[-count:])
-    except OSError:  # a job that never began has none
-        return ""
 
 
 def _start(
@@ -349,16 +376,9 @@ def _start(
     memory: float = Wanted.memory,
     folder: str = Wanted.folder,
 ) -> SlurmPool:
-    options = {
-        "partition": partition,
-        "account": account,
-        "minutes": minutes,
-        "cpus": cpus,
-        "gpus": gpus,
-        "memory": memory,
-        "folder": folder,
-    }
-    return SlurmPool(workers, device, batch.wanted(device, cluster=cluster, **options))
+    jobs = {"minutes": minutes, "cpus": cpus, "gpus": gpus, "memory": memory}
+    asked = batch.wanted(device, cluster=cluster, partition=partition, account=account, folder=folder, **jobs)
+    return SlurmPool(workers, device, asked)
 
 
 def _workers(device: str, **options: Any) -> int:

@@ -1,16 +1,17 @@
-"""Stands in for Slurm: `sbatch`, `srun`, `sacct`, `scancel` and `scontrol` over a folder, with the jobs as processes of this machine.
+"""Stands in for Slurm: `sbatch`, `srun`, `squeue`, `sacct`, `scancel` and `scontrol` over a folder, with the jobs as processes of this machine.
 
 `python slurm_commands.py NAME …` does what NAME would; FAKE_SLURM names the folder, in which a file is written for each step of a job.
+A file `limit` in it says how many jobs a user may have; one `recovers` has jobs that fail begun again, once, after a second as failed ones.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("FAKE_SLURM", "."))
@@ -20,7 +21,7 @@ PARTITIONS = ("cpu",)
 def install(folder: Path) -> None:
     """Write the commands into a folder, to be put on PATH."""
     folder.mkdir()
-    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol"):
+    for name in ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol"):
         command = shlex.join([sys.executable, str(Path(__file__).resolve()), name])
         (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (folder / name).chmod(0o755)
@@ -34,9 +35,12 @@ def sbatch(words: list[str]) -> None:
         sys.exit(1)
     if "--test-only" in words:
         return
+    last, _, parallel = flags.get("array", "").removeprefix("0-").partition("%")
+    if (FOLDER / "limit").exists() and len(at_work()) + int(last or 0) + 1 > int((FOLDER / "limit").read_text()):
+        print("sbatch: error: QOSMaxSubmitJobPerUserLimit", file=sys.stderr)
+        sys.exit(1)
     number = 100 + len(list(FOLDER.glob("*.sh")))
     (FOLDER / f"{number}.sh").write_text(script)
-    last, _, parallel = flags.get("array", "").removeprefix("0-").partition("%")
     for index in range(int(last) + 1) if last else [""]:
         state(f"{number}_{index}".rstrip("_"), "PENDING")
     command = [sys.executable, __file__, "slurmd", str(number), last, parallel]
@@ -64,6 +68,11 @@ def slurmd(words: list[str]) -> None:
                 waiting.append(job)
             elif (FOLDER / f"{job}.state").read_text() != "CANCELLED by 0":
                 state(job, "FAILED" if code else "COMPLETED")
+                if code and (FOLDER / "recovers").exists():
+                    (FOLDER / "recovers").unlink()
+                    time.sleep(1)
+                    waiting.append(job)
+                    state(job, "PENDING")
 
 
 def begun(job: str) -> subprocess.Popen[bytes]:
@@ -89,12 +98,25 @@ def srun(words: list[str]) -> None:
 
 
 def state(job: str, word: str) -> None:
-    (FOLDER / f"{job}.state").write_text(word)
+    partial = FOLDER / f"{job}.{os.getpid()}"
+    partial.write_text(word)
+    partial.replace(FOLDER / f"{job}.state")
+
+
+def at_work() -> dict[str, str]:
+    """The states of the jobs that wait or are at work."""
+    states = {file.stem: file.read_text() for file in FOLDER.glob("*.state")}
+    return {job: word for job, word in states.items() if word in {"PENDING", "RUNNING"}}
+
+
+def squeue(words: list[str]) -> None:  # noqa: ARG001 -- all jobs are its user's
+    for job, word in at_work().items():
+        print(f"{job}|{word}")
 
 
 def sacct(words: list[str]) -> None:
     print("JobID|State|NodeList")
-    asked = {number for option, number in itertools.pairwise(words) if option == "-j"}
+    [asked] = [word.partition("=")[2].split(",") for word in words if word.startswith("--jobs=")]
     for file in sorted(FOLDER.glob("*.state")):
         if file.stem.partition("_")[0] in asked:
             print(f"{file.stem}|{file.read_text()}|node")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,7 +18,7 @@ from suite import SuiteError, api
 from suite.execution import batch, jobs, processes
 from suite.execution.carrying import News
 from suite.execution.choosing import chosen
-from suite.execution.executor import Pool
+from suite.execution.executor import Gone, Pool, answer
 from suite.plan.choices import Choice, parse_choice
 from suite.registry.finder import discover
 
@@ -24,6 +26,8 @@ from ..running import suite, tiny_plan
 from . import slurm_commands
 from .killing import Killing, learned, prepared
 from .test_executor import Processes, died
+
+Fact = TypeVar("Fact")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,6 +174,190 @@ def test_a_job_that_is_lost_again_and_again_is_told(tmp_path: Path, slurm: Path,
     )
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are asked for often, and what was refused is soon submitted again."""
+    from suite.execution import slurm as executor
+
+    monkeypatch.setattr(executor, "LOOK_SECONDS", {"slurm": 0.3})
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(executor, "RETRY_SECONDS", 0.3)
+
+
+def command(slurm: Path, name: str, script: str) -> None:
+    """Let one of Slurm's commands do something else."""
+    (slurm.parent / "commands" / name).write_text(f"#!/bin/sh\n{script}\n")
+
+
+def soon(happened: Callable[[], Fact]) -> Fact:
+    """What is not so yet, but will be."""
+    until = time.monotonic() + 60
+    while not (fact := happened()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return fact
+
+
+def _wait_for(file: Path, begun: Path) -> int:
+    with begun.open("a") as beginnings:
+        beginnings.write(f"{os.getpid()}\n")
+    soon(file.exists)
+    return 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_refused_submission_is_tried_again_and_costs_no_job_at_work(tmp_path: Path, slurm: Path) -> None:
+    (slurm / "limit").write_text("1")
+    with batch_pool(tmp_path, 4) as pool:
+        working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
+        soon((tmp_path / "begun").exists)
+        later = [pool.submit(pow, 2, power) for power in range(3)]
+        notes = soon(lambda: [event.note for event in pool.events() if event.note])
+        assert notes == ["jobs could not be submitted, which is tried again: sbatch: error: QOSMaxSubmitJobPerUserLimit"]
+        assert not working.done()
+        (tmp_path / "go").touch()
+        assert answer(pool, working) == 4
+        assert [answer(pool, call) for call in later] == [1, 2, 4]
+    assert len((tmp_path / "begun").read_text().split()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_limit_of_submitted_jobs_that_an_array_exceeds_is_kept(tmp_path: Path, slurm: Path) -> None:
+    (slurm / "limit").write_text("2")
+    with batch_pool(tmp_path, 2) as pool:
+        calls = [pool.submit(pow, 2, power) for power in range(5)]
+        assert [answer(pool, call) for call in calls] == [1, 2, 4, 8, 16]
+
+
+@pytest.mark.usefixtures("quick")
+def test_jobs_that_are_refused_again_and_again_end_the_run(tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suite.execution import slurm as executor
+
+    monkeypatch.setattr(executor, "RETRY_SECONDS", 0.01)
+    (slurm / "limit").write_text("0")
+    with (
+        batch_pool(tmp_path, 2) as pool,
+        pytest.raises(
+            Gone,
+            match=r"jobs could not be submitted, 8 times in a row: sbatch: error: QOSMaxSubmitJobPerUserLimit; what is finished is kept",
+        ),
+    ):
+        answer(pool, pool.submit(pow, 2, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_several_arrays_share_the_room_of_the_workers(tmp_path: Path, slurm: Path) -> None:
+    with batch_pool(tmp_path, 2) as pool:
+        calls = [pool.submit(_wait_for, tmp_path / "go", tmp_path / f"begun-{number}") for number in range(2)]
+        soon(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+        calls += [pool.submit(_wait_for, tmp_path / "go", tmp_path / f"begun-{number}") for number in range(2, 5)]
+        time.sleep(2)  # for a second array, which would be submitted after half of that
+        assert len(list(slurm.glob("*.sh"))) == 1
+        (tmp_path / "go").touch()
+        assert [answer(pool, call) for call in calls] == [4] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_without_accounts_a_dead_job_is_seen_all_the_same(tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(slurm, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    monkeypatch.setattr(sys, "executable", "false")  # the Python of jobs
+    with batch_pool(tmp_path, 2) as pool:
+        assert "its job was lost in each of 3 attempts (last NOT LISTED)" in str(died(pool, pool.submit(pow, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("squeue", "sacct", "states"),
+    [
+        ("echo '7_0|RUNNING'; echo '7_1|PENDING'", "exit 1", ["RUNNING", "PENDING"]),
+        ("echo '7_0|RUNNING'", "exit 1", ["RUNNING", "NOT LISTED"]),
+        ("echo '7_0|RUNNING'", "echo 'JobID|State|NodeList'; echo '7_1|TIMEOUT|node'", ["RUNNING", "TIMEOUT"]),
+        ("echo '7_0|RUNNING'", "echo 'JobID|State|NodeList'; echo '7_1|RUNNING|node'", ["RUNNING", "NOT LISTED"]),
+        ("exit 1", "echo 'JobID|State|NodeList'; echo '7_[0-1%2]|PENDING|'", ["PENDING", "PENDING"]),
+        ("exit 1", "exit 1", ["UNKNOWN", "UNKNOWN"]),
+        ("exec sleep 1000", "exec sleep 1000", ["UNKNOWN", "UNKNOWN"]),
+    ],
+)
+def test_the_state_of_a_job_is_what_the_controller_says_and_else_the_accounts(
+    slurm: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, sacct: str, states: list[str]
+) -> None:
+    monkeypatch.setattr(batch, "ANSWER_SECONDS", 0.5)
+    command(slurm, "squeue", squeue)
+    command(slurm, "sacct", sacct)
+    assert list(batch.states(["7_0", "7_1"]).values()) == states
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_slurm_that_hangs_holds_up_neither_the_mail_nor_leaving(tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "TOUCH_SECONDS", 0.1)
+    begun = time.monotonic()
+    with batch_pool(tmp_path, 2) as pool:
+        working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
+        soon((tmp_path / "begun").exists)
+        for name in ("squeue", "sacct", "sbatch"):
+            command(slurm, name, f"echo {name} >> {tmp_path / 'asked'}; exec sleep 120")
+        soon((tmp_path / "asked").exists)
+        hanging = pool.submit(pow, 2, 2)
+        soon(lambda: "sbatch" in (tmp_path / "asked").read_text())
+        [present] = tmp_path.glob("jobs/run-*/present")
+        shown = present.stat().st_mtime_ns
+        soon(lambda: present.stat().st_mtime_ns > shown)
+        (tmp_path / "go").touch()
+        assert answer(pool, working) == 4
+    assert hanging.cancelled()
+    assert time.monotonic() - begun < 110  # less than Slurm's commands hang
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_job_that_is_taken_to_be_lost_is_cancelled(tmp_path: Path, slurm: Path) -> None:
+    command(slurm, "squeue", "exit 0")
+    command(slurm, "sacct", "exit 1")
+    with batch_pool(tmp_path, 2) as pool:
+        died(pool, pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun"))
+        assert {path.readlink() for path in tmp_path.glob("jobs/run-*/turns/*")} == {Path(jobs.WITHDRAWN)}
+        soon(lambda: len(list(slurm.glob("*.state"))) == 3 and states(slurm) == {"CANCELLED by 0"})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_job_that_slurm_begins_again_by_itself_is_not_taken_to_be_lost(
+    tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suite.execution import slurm as executor
+
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 3.0)
+    (slurm / "recovers").touch()
+    with batch_pool(tmp_path, 2) as pool:
+        working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
+        soon((tmp_path / "begun").exists)
+        os.killpg(int(next(iter(slurm.glob("*.pid"))).read_text()), signal.SIGKILL)  # as the death of its node
+        soon(lambda: len((tmp_path / "begun").read_text().split()) == 2)
+        time.sleep(4)  # for another look after the grace
+        (tmp_path / "go").touch()
+        assert answer(pool, working) == 4
+    assert len(list(slurm.glob("*.sh"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_is_removed_ends_the_run(tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert slurm
+    monkeypatch.setattr(jobs, "TOUCH_SECONDS", 0.1)
+    with batch_pool(tmp_path, 2) as pool:
+        working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
+        soon((tmp_path / "begun").exists)
+        [folder] = tmp_path.glob("jobs/run-*")
+        folder.rename(tmp_path / "removed")
+        with pytest.raises(Gone, match=r"run-\w+ was removed while the run was at work; what is finished is kept"):
+            answer(pool, working)
+    assert not folder.exists()
+
+
 def batch_pool(folder: Path, workers: int) -> Pool:
     executor = chosen(Choice(**parse_choice(f"slurm(folder={folder / 'jobs'})")), discover())
     return executor.start(workers, "cpu")
@@ -264,3 +452,34 @@ def test_of_a_training_the_last_moment_is_kept(tmp_path: Path) -> None:
     post.send(jobs.Letter(News(files={Path("/checkpoints/key.pt"): b"weights"})))
     assert set(jobs._Post(tmp_path / "run", 1).files) == {moments[1], Path("/checkpoints/key.pt")}
     assert [number for number, _ in jobs.letters(tmp_path / "run")] == [1, 1, 1]
+
+
+def test_a_job_never_makes_a_removed_folder_anew(tmp_path: Path) -> None:
+    jobs.lay_out(tmp_path / "run")
+    post = jobs._Post(tmp_path / "run", 1)
+    post.send(jobs.Letter())
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(FileNotFoundError):
+        post.send(jobs.Letter(News(files={Path("/checkpoints/key.pt"): b"weights"})))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_call_that_has_ended_keeps_nothing_and_is_not_begun_again(tmp_path: Path) -> None:
+    jobs.lay_out(tmp_path / "run")
+    assert jobs._taken(tmp_path / "run", 1, jobs.JOB)
+    jobs._Post(tmp_path / "run", 1).send(jobs.Letter(News(files={Path("/checkpoints/key.pt"): b"weights"})))
+    jobs.close(tmp_path / "run", 1)
+    assert list((tmp_path / "run" / jobs.KEPT).iterdir()) == []
+    assert not jobs._taken(tmp_path / "run", 1, jobs.JOB)
+
+
+def test_what_killed_runs_left_is_removed_by_a_later_one_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("run-killed", "run-left", "run-there", "run-own"):
+        jobs.lay_out(tmp_path / name)
+    old = time.time() - jobs.ABSENT_SECONDS - 60
+    (tmp_path / "run-left" / jobs.PRESENT).unlink()
+    (tmp_path / "run-of-something-else").mkdir()
+    for path in ("run-killed/present", "run-left", "run-of-something-else"):
+        os.utime(tmp_path / path, (old, old))
+    jobs.clear(tmp_path / "run-own")
+    assert {path.name for path in tmp_path.iterdir()} == {"run-there", "run-own", "run-of-something-else"}
