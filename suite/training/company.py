@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -112,7 +113,7 @@ def rows(core: nn.Module, input_size: int) -> int:
         return 1
     x = torch.zeros(SAMPLES, STEPS, input_size, dtype=weight.real.dtype, device=weight.device)
     with contained() as raised, torch.no_grad(), torch.random.fork_rng(devices=[]), _Transformed(x) as mode:
-        core(x)
-    if raised:  # which those who train it will hear of
-        return 1
+        copy.deepcopy(core)(x)  # whatever the core counts of its calls stays as it is
+    if raised:  # it cannot be copied, or it fails, which those who train it will hear of
+        return ALIGNED
     return max((ALIGNED // math.gcd(ALIGNED, size) for size in mode.sizes), default=1)

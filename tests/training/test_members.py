@@ -157,6 +157,20 @@ def test_only_what_is_computed_of_weights_alone_asks_for_more_rows() -> None:
     assert [rows(Squashed(3, size), 3) for size in (7, 8, 32, 48)] == [32, 4, 1, 2]
 
 
+def test_a_core_that_counts_its_calls_is_not_called_and_one_that_cannot_be_copied_gets_the_most_rows() -> None:
+    class Counts(Squashed):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x)
+
+    core = Counts(3, 48)
+    assert (rows(core, 3), core.calls) == (2, 0)
+    core.opened = (number for number in range(3))  # type: ignore[assignment]
+    assert rows(core, 3) == 32
+
+
 class Squashed(nn.Linear):
     """Tells its sizes apart: what is computed of its bias alone is as large as that."""
 
