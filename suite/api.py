@@ -256,7 +256,7 @@ def _carry_out(work: Work, executor: Chosen, invocation: Invocation, audience: A
     if work.untimed and not stopped:
         with InlinePool() if executor.inline else processes_here(1, device, gpus) as pool:
             audience.tell("suite_timing_started", count=len(work.untimed))
-            running.run_timings(work, pool, audience)
+            running.run_timings(after(work, outcomes), pool, audience)
     return outcomes
 
 

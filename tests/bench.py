@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,25 +114,26 @@ def backward(forward: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], obj
 class Bare(nn.Module):
     """A core on an engine as a model without readout, so that what is measured is the recurrence."""
 
-    def __init__(self, variant: Variant, core: nn.Module, engine: Engine) -> None:
+    def __init__(self, variant: Variant, core: nn.Module, engine: Engine, input_size: int) -> None:
         super().__init__()
-        self.core, self._variant, self._engine = core, variant, engine
+        self.core, self.input_size = core, input_size
+        self._variant, self._engine = variant, engine
 
     def forward(self, x: Tensor) -> Tensor:
         return self._engine.run(self._variant, self.core, x)
 
 
-def populations() -> None:
+def populations(hidden_sizes: Sequence[int] = (32, 64, 128), engine: Engine = COMPILED, rounds: int = ROUNDS) -> None:
     """A population of 15 on the compiled engine: time a member over nn.LSTM alone and over the plain loop."""
     batch, steps, size = 32, 50, 3
-    for hidden in (32, 64, 128):
+    for hidden in hidden_sizes:
         native = nn.LSTM(size, hidden, batch_first=True)
         x = torch.randn(batch, steps, size)
         print(f"\nforward and backward, {MEMBERS} members, CPU, T={steps}, B={batch}, D={size}, H={hidden}")
         print("  recurrence    a member ÷ nn.LSTM alone    plain loop ÷ a member     seconds to compile")
         for name, variant in recurrences().items():
             cores = [model.build_core(variant, {}, size, hidden, seed) for seed in range(MEMBERS)]
-            members = Stacked([Bare(variant, core, COMPILED) for core in cores])  # type: ignore[misc]
+            members = Stacked([Bare(variant, core, engine, size) for core in cores])  # type: ignore[misc]
             every = torch.stack([x] * MEMBERS)
             before = ops.engines.compile_seconds()
 
@@ -141,15 +142,16 @@ def populations() -> None:
 
             population()
             compiling = ops.engines.compile_seconds() - before
-            rounds = interleaved(
+            taken = interleaved(
                 {
                     "population": population,
                     "torch": backward(lambda x, native=native: native(x)[0], x),  # type: ignore[misc]
                     "loop": backward(lambda x, core=cores[0]: core(x), x),  # type: ignore[misc]
-                }
+                },
+                rounds=rounds,
             )
-            member = ratio(rounds, lambda seconds: seconds["population"] / MEMBERS / seconds["torch"])
-            loop = ratio(rounds, lambda seconds: seconds["loop"] * MEMBERS / seconds["population"])
+            member = ratio(taken, lambda seconds: seconds["population"] / MEMBERS / seconds["torch"])
+            loop = ratio(taken, lambda seconds: seconds["loop"] * MEMBERS / seconds["population"])
             print(f"  {name:12} {member:24}   {loop:24} {compiling:6.1f}", flush=True)
 
 

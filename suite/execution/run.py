@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from .. import machine
@@ -237,32 +237,74 @@ def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
         for timing in work.timings
         if timing.key in lacking or (timing.variant == BASELINE and (timing.engine, timing.shape) in beside)
     ]
+    late = Late(frozenset(trial.variant.label for trial in work.trials if _timed_out(work.outcomes.get(trial.key))))
     for shape in sorted({timing.shape for timing in wanted}):
         group = [timing for timing in wanted if timing.shape == shape]
-        for timing, timed in timed_together(executor, group, work.plan.limits, audience.note):
+        for timing, timed in timed_together(executor, group, late, work.plan.limits, audience.note):
             if timing.key in lacking:
                 work.store.put_timing(timing, timed)
                 audience.tell("suite_timed", timing=timing, timed=timed)
 
 
+def _timed_out(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status == "timeout"
+
+
+@dataclass(frozen=True)
+class Late:
+    """Which variants have gone beyond their time, so that a variant that hangs is not waited for again at each shape.
+
+    suspects: the labels of those that did so in a training; beyond: which did when they were timed, and on which engine
+    """
+
+    suspects: frozenset[str] = frozenset()
+    beyond: set[tuple[str, str]] = field(default_factory=set)
+
+    def expected(self, timing: Timing) -> bool:
+        """Whether a timing would go beyond its time too: the variant has on this engine or, one that also did in a training, on any."""
+        label = timing.variant.label
+        return (label, timing.engine) in self.beyond or (label in self.suspects and any(label == other for other, _ in self.beyond))
+
+
+BEYOND = "not timed, since this variant went beyond its time when it was timed before in this run"
+
+
 def timed_together(
-    executor: Pool, group: Sequence[Timing], limits: Limits = UNLIMITED, note: Note = lambda _about, _note: None
+    executor: Pool,
+    group: Sequence[Timing],
+    late: Late,
+    limits: Limits = UNLIMITED,
+    note: Note = lambda _about, _note: None,
 ) -> Iterator[tuple[Timing, Timed]]:
-    """Time a group in the same rounds; where its process dies, each timing again with nothing but the baseline of its engine."""
+    """Time a group in the same rounds; where its process ends early, each timing again with nothing but the baseline of its engine.
+
+    Those of variants that are late are timed so in any case.
+    """
+    together = [timing for timing in group if timing.variant.label not in late.suspects and not late.expected(timing)]
+    apart = [timing for timing in group if timing not in together]
     try:
-        yield from _timed(executor, group, limits, note)
+        yield from _timed(executor, together, limits, note)
     except Died:
-        baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
-        for timing in group:
-            beside = [] if timing.variant == BASELINE else [baselines[timing.engine]]
-            try:
-                yield from (pair for pair in _timed(executor, [*beside, timing], limits, note) if pair[0] == timing)
-            except Died as error:
-                yield timing, Timed(failed=str(error))
+        apart = list(group)
+    baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
+    for timing in sorted(apart, key=lambda timing: timing.variant != BASELINE):  # first, so that what they fail of is known to be theirs
+        baseline = baselines[timing.engine]
+        try:
+            if late.expected(timing) or late.expected(baseline):
+                yield timing, Timed(failed=BEYOND if late.expected(timing) else f"the baseline it is compared with failed: {BEYOND}")
+                continue
+            beside = [] if timing == baseline else [baseline]
+            yield from (pair for pair in _timed(executor, [*beside, timing], limits, note) if pair[0] == timing)
+        except Died as error:
+            if error.status == "timeout":
+                late.beyond.add((timing.variant.label, timing.engine))
+            yield timing, Timed(failed=str(error))
 
 
 def _timed(executor: Pool, group: Sequence[Timing], limits: Limits, note: Note) -> list[tuple[Timing, Timed]]:
     """Raises Died where the process ends before it is done."""
+    if not group:
+        return []
     bounds = bounds_of(limits, len(group), beside=max(timing.rule.seconds for timing in group))
     rounds = answer(executor, executor.submit(worker.work_timings, group, bounds=bounds), note)
     baselines = {timing.engine: timing.key for timing in group if timing.variant == BASELINE}

@@ -6,14 +6,14 @@ import select
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from suite.execution import run as running
 from suite.execution.events import Event, event_of
 from suite.execution.executor import UNBOUNDED, Bounds, Died
-from suite.execution.run import timed_together
+from suite.execution.run import BEYOND, Late, timed_together
 from suite.measures.timing import Rounds
 from suite.ops.engines import REFERENCE, VENDOR
 from suite.plan.schema import Limits
@@ -30,9 +30,12 @@ class Clock:
 
     channel = Path("nowhere")
 
-    def __init__(self, *deadly: Timing, failing: Mapping[str, str] | None = None) -> None:
-        self.deadly, self.failing = {one.key for one in deadly}, dict(failing or {})
+    def __init__(
+        self, *deadly: Timing, failing: Mapping[str, str] | None = None, status: Literal["crashed", "oom", "timeout"] = "crashed"
+    ) -> None:
+        self.deadly, self.failing, self.status = {one.key for one in deadly}, dict(failing or {}), status
         self.bounds: list[Bounds] = []
+        self.calls: list[list[str]] = []
 
     def __enter__(self) -> Clock:
         return self
@@ -49,9 +52,10 @@ class Clock:
     def submit(self, call: Callable[..., Any], *arguments: Any, bounds: Bounds = UNBOUNDED) -> Future[Any]:  # noqa: ARG002
         self.bounds.append(bounds)
         group: Sequence[Timing] = arguments[0]
+        self.calls.append([f"{one.variant.name} {one.engine}" for one in group])
         future: Future[Any] = Future()
         if {one.key for one in group} & self.deadly:
-            future.set_exception(Died("its process was killed"))
+            future.set_exception(Died("its process was killed", self.status))
         else:
             seconds = {one.key: {"forward": (float(len(one.variant.name)),)} for one in group if one.key not in self.failing}
             future.set_result(Rounds(seconds, {key: why for key, why in self.failing.items() if key in {one.key for one in group}}))
@@ -65,13 +69,13 @@ WHOLE = {one.key: Timed({"forward": (float(len(one.variant.name)),)}, {"forward"
 
 
 def test_a_group_is_timed_with_the_baseline_of_its_engine() -> None:
-    assert {one.key: timed for one, timed in timed_together(Clock(), GROUP)} == WHOLE
+    assert {one.key: timed for one, timed in timed_together(Clock(), GROUP, Late())} == WHOLE
 
 
 @pytest.mark.parametrize("deadly", GROUP, ids=lambda one: one.cell)
 def test_a_death_loses_its_own_timing_and_skips_none(deadly: Timing) -> None:
     """Also where only the baseline has an engine, and so stands beside nobody."""
-    timed = {one.key: result for one, result in timed_together(Clock(deadly), GROUP)}
+    timed = {one.key: result for one, result in timed_together(Clock(deadly), GROUP, Late())}
     assert set(timed) == set(WHOLE)
     touched = {one.key for one in GROUP if one.key == deadly.key or (deadly.variant == Plugin("lstm") and one.engine == deadly.engine)}
     for key, result in timed.items():
@@ -80,17 +84,56 @@ def test_a_death_loses_its_own_timing_and_skips_none(deadly: Timing) -> None:
 
 def test_one_that_raises_loses_its_own_timing_and_a_baseline_those_beside_it() -> None:
     gru = GROUP[2]
-    timed = {one.key: result for one, result in timed_together(Clock(failing={gru.key: "no such luck"}), GROUP)}
+    timed = {one.key: result for one, result in timed_together(Clock(failing={gru.key: "no such luck"}), GROUP, Late())}
     assert timed == {**WHOLE, gru.key: Timed(failed="no such luck")}
     baseline = GROUP[1]
-    timed = {one.key: result for one, result in timed_together(Clock(failing={baseline.key: "no such luck"}), GROUP)}
+    timed = {one.key: result for one, result in timed_together(Clock(failing={baseline.key: "no such luck"}), GROUP, Late())}
     assert timed[gru.key] == Timed(failed="the baseline it is compared with failed: no such luck")
     assert timed[GROUP[0].key] == WHOLE[GROUP[0].key]
 
 
+def test_a_variant_that_hung_in_training_is_timed_apart_and_waited_for_once() -> None:
+    """At the first shape, on one engine; the others have their times without waiting for it."""
+    hanging = [timing("gru", engine.name) for engine in (REFERENCE, VENDOR)]
+    group = [*(one for one in GROUP if one.variant.name != "gru"), *hanging]
+    clock, late = Clock(*hanging, status="timeout"), Late(frozenset(["gru"]))
+    for failed in (["its process was killed", BEYOND], [BEYOND, BEYOND]):
+        timed = {one.key: result for one, result in timed_together(clock, group, late)}
+        assert [timed.pop(one.key) for one in hanging] == [Timed(failed=why) for why in failed]
+        assert timed == {one.key: WHOLE[one.key] for one in GROUP if one.variant.name != "gru"}
+    healthy = ["lstm vendor", "lstm reference", "layernorm reference"]
+    assert clock.calls == [healthy, ["lstm reference", "gru reference"], healthy]
+
+
+def test_a_variant_that_only_hangs_when_timed_is_waited_for_once_on_each_engine() -> None:
+    """It may be that one engine is slow, or has much to compile, and another is not."""
+    gru = GROUP[2]
+    fine = timing("gru", VENDOR.name)
+    clock, late = Clock(gru, status="timeout"), Late()
+    first = {one.key: result for one, result in timed_together(clock, [*GROUP, fine], late)}
+    calls = len(clock.calls)
+    second = {one.key: result for one, result in timed_together(clock, [*GROUP, fine], late)}
+    assert first == {**WHOLE, gru.key: Timed(failed="its process was killed"), fine.key: second[fine.key]}
+    assert second == {**first, gru.key: Timed(failed=BEYOND)}
+    assert second[fine.key].seconds
+    assert len(clock.calls) == calls + 1
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, VENDOR], ids=lambda engine: engine.name)
+def test_a_baseline_that_hangs_is_not_what_the_others_are_blamed_for(engine: Any) -> None:
+    baseline = timing("lstm", engine.name)
+    late = Late()
+    timed = {one.key: result for one, result in timed_together(Clock(baseline, status="timeout"), GROUP, late)}
+    assert late.beyond == {("lstm", engine.name)}
+    for one in GROUP:
+        beside = one.engine == engine.name and one.variant.name != "lstm"
+        expected = Timed(failed=f"the baseline it is compared with failed: {BEYOND}") if beside else WHOLE[one.key]
+        assert timed[one.key] == (Timed(failed="its process was killed") if one.key == baseline.key else expected)
+
+
 def test_timings_may_take_the_time_of_each_and_what_their_rule_allows() -> None:
     clock = Clock(GROUP[2])
-    list(timed_together(clock, GROUP, Limits(timeout=10.0, memory=2.0)))
+    list(timed_together(clock, GROUP, Late(), Limits(timeout=10.0, memory=2.0)))
     assert clock.bounds[0] == Bounds(4 * 10.0 + 1.0, 2 << 30)
     assert clock.bounds[1:] == [Bounds(count * 10.0 + 1.0, 2 << 30) for count in (1, 1, 2, 2)]
 
