@@ -85,12 +85,12 @@ def test_complex_numbers_are_not_compiled() -> None:
 
 
 def test_a_compiler_that_fails_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch._inductor
+    import torch._inductor.compile_fx
 
     def fails(*_arguments: object, **_keywords: object) -> None:
         raise RuntimeError("cc1plus: out of memory")
 
-    monkeypatch.setattr(torch._inductor, "compile", fails)
+    monkeypatch.setattr(torch._inductor.compile_fx, "compile_fx_inner", fails)
     with pytest.raises(SuiteError, match=r'out of memory.*engine = "derived" in \[training\]'):
         answers(Deriver(compiled=True), built(Core), noise(2, 5, 3))
 

@@ -173,6 +173,11 @@ class Drops(Core):
         return super().step(x_t, functional.dropout(h, 0.5, training=self.training))
 
 
+class UsesMemoryAsItIs(Core):
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return super().step(x_t, h + 0 * torch.empty_like(h))
+
+
 class Rounds(Core):
     """Has a way back of its own, which lets gradients through."""
 
@@ -223,6 +228,7 @@ REFUSED: dict[type[Core], str] = {
     CountsItsSteps: "its step writes to steps of its module",
     RemembersItsState: "its step writes to last of its module",
     Drops: "its step draws random numbers",
+    UsesMemoryAsItIs: "its step uses memory that nothing was written into (empty_like)",
     Rounds: DEPARTS,
     NeverScans: "its forward calls no ops.scan",
 }
