@@ -105,7 +105,7 @@ def rows(runs: Path) -> dict[str, set[tuple[str, str]]]:
     """How the trials of each variant ended, and why, as the store has them."""
     found: dict[str, set[tuple[str, str]]] = {}
     for file in (runs / "tiny" / "trials").glob("*.json"):
-        content = json.loads(file.read_text())["content"]
+        content = json.loads(file.read_text())
         way = content["trial"]["variant"]["options"].get("way", "calm")
         found.setdefault(f"{content['trial']['variant']['name']}(way={way})", set()).add((content["status"], content["reason"]))
     return found
