@@ -119,7 +119,10 @@ def lint(plan: Plan, device: str = "auto", request: Request | None = None) -> Li
 
     registry, device, asked = _asked(plan, device, request or Request())
     registry, planned, timings = _planned(asked, registry, device)
-    return plans.lint(plans.Planned(asked, registry, device, planned, timings))
+    said = plans.lint(plans.Planned(asked, registry, device, planned, timings))
+    for sentence in complaints(registry):
+        said = said.also(plans.Remark("warn", "planning", sentence))
+    return said
 
 
 def execute(
@@ -342,17 +345,14 @@ def run(
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)), whole=whole)
-        _warn_of([*work.store.spoiled.values(), *complaints(work)])
+        _warn_of([*work.store.spoiled.values(), *complaints(work.registry)])
         done = execute(work, workers, {"progress": watched(), **options})
         return Finished(frame.read(work.store, work.selection), done.report)
 
 
-def complaints(work: Work) -> list[str]:
+def complaints(registry: Registry) -> list[str]:
     """A sentence for each variant of which nothing is run, since it ended or hung the process that it was planned in."""
-    return [
-        f"variant '{label}' ({work.registry.variant(each.variant.name).source}): {each.reason}"
-        for label, each in work.registry.deadly.items()
-    ]
+    return [f"variant '{label}' ({registry.variant(each.variant.name).source}): {each.reason}" for label, each in registry.deadly.items()]
 
 
 def _warn_of(sentences: Iterable[str]) -> None:

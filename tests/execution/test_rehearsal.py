@@ -134,6 +134,11 @@ def test_a_variant_that_ends_or_hangs_its_process_when_planned_is_named_and_has_
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
 
 
+def test_a_lint_says_which_variant_ends_its_process(root: Path, tmp_path: Path) -> None:
+    done = suite("lint", tiny_plan(tmp_path), "--variants", "lstm,called(way=exits)", cwd=tmp_path, SUITE_PATH=str(root))
+    assert f"warn  planning: variant 'called(way=exits)' ({root / 'plugins' / 'deadly.py'}): when it was planned, its process" in done.stdout
+
+
 def test_a_task_that_ends_its_process_is_named(root: Path, tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     done = suite("run", plan, "--tasks", "fatal", cwd=tmp_path, SUITE_PATH=str(root), code=2)
