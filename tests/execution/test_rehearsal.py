@@ -101,13 +101,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "more"
 
 
-def rows(runs: Path) -> dict[str, set[tuple[str, str]]]:
-    """How the trials of each variant ended, and why, as the store has them."""
-    found: dict[str, set[tuple[str, str]]] = {}
+def rows(runs: Path) -> dict[str, set[tuple[str, str, bool]]]:
+    """How the trials of each variant ended, why, and whether the stack shows where, as the store has them."""
+    found: dict[str, set[tuple[str, str, bool]]] = {}
     for file in (runs / "tiny" / "trials").glob("*.json"):
         content = json.loads(file.read_text())
         way = content["trial"]["variant"]["options"].get("way", "calm")
-        found.setdefault(f"{content['trial']['variant']['name']}(way={way})", set()).add((content["status"], content["reason"]))
+        found.setdefault(f"{content['trial']['variant']['name']}(way={way})", set()).add(
+            (content["status"], content["reason"], "deadly.py" in content["traceback"])
+        )
     return found
 
 
@@ -128,15 +130,17 @@ def test_a_variant_that_ends_or_hangs_its_process_when_planned_is_named_and_has_
         sentence = f"when it was planned, {how}; mend its build or forward, or leave the variant out"
         for said in (dry.stderr, done.stderr):
             assert f"warning: variant '{name}' ({root / 'plugins' / 'deadly.py'}): {sentence}" in said
-        assert ended[name] == {(status, sentence)}
+        assert ended[name] == {(status, sentence, "exits" not in name)}  # which leaves no stack
         assert f"{name} on adding, T=6, seed 0, rate 0.01: {status}: {sentence}" in done.stdout
-    assert ended["built(way=calm)"] == ended["lstm(way=calm)"] == {("ok", "")}
+    assert ended["built(way=calm)"] == ended["lstm(way=calm)"] == {("ok", "", False)}
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
 
 
 def test_a_lint_says_which_variant_ends_its_process(root: Path, tmp_path: Path) -> None:
     done = suite("lint", tiny_plan(tmp_path), "--variants", "lstm,called(way=exits)", cwd=tmp_path, SUITE_PATH=str(root))
-    assert f"warn  planning: variant 'called(way=exits)' ({root / 'plugins' / 'deadly.py'}): when it was planned, its process" in done.stdout
+    assert (
+        f"warn  planning: variant 'called(way=exits)' ({root / 'plugins' / 'deadly.py'}): when it was planned, its process" in done.stdout
+    )
 
 
 def test_a_task_that_ends_its_process_is_named(root: Path, tmp_path: Path) -> None:
