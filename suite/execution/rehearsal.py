@@ -25,11 +25,13 @@ from ..trial import BASELINE
 from .executor import Bounds, Died, answer
 from .local import LocalPool
 
-LONGEST_SECONDS = 120.0
-"""Planning a variant takes a second or two; one that is not planned after so long hangs."""
+SECONDS = 120.0
+"""Planning a variant takes a second or two; one that is not planned after so long hangs, where the plan has no time limit."""
 
-SHORTEST_SECONDS = 10.0
-"""So long is waited even where trials have less: the process also imports the plugins in that time."""
+LEAST_SECONDS, MOST_SECONDS = 10.0, 600.0
+"""The time limit of the plan's trials is the limit here too, but for these bounds: the process also imports the plugins in that time, and
+nothing is trained before all variants were tried.
+"""
 
 UNRELATED = {"name", "question", "seeds", "eval_seed", "evaluations", "limits", "executor"}
 """Parts of a plan that decide nothing of how a variant is planned."""
@@ -62,7 +64,7 @@ class _Rehearsal:
 
     def __init__(self, plan: Plan, device: str, gpus: str, resources: contextlib.ExitStack) -> None:
         self._plan, self._device, self._gpus, self._resources = plan, device, gpus, resources
-        self._seconds = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, plan.limits.timeout or LONGEST_SECONDS))
+        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, plan.limits.timeout or SECONDS))
         self._memory = None if plan.limits.memory is None else int(plan.limits.memory * 2**30)
         self._surroundings = [harness_sources("plan.trials"), torch.__version__, device, gpus]
         self._pool: LocalPool | None = None
