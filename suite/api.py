@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import dropins, machine
 from .errors import SuiteError
+from .execution import rehearsal
 from .execution.choosing import Chosen, chosen, manned
 from .execution.run import Work, after, invocation_of
 from .plan import schema, trials
@@ -64,7 +65,7 @@ def prepare(plan: Plan, runs: Path, device: str, request: Request | None = None,
     registry, device, asked = _asked(plan, device, request, executor.gpus)
     check_origin(store.ledger(), request, store.folder)
     with machine.first_of(executor.gpus):
-        planned, timings = _planned(asked, registry, device)
+        registry, planned, timings = _planned(asked, registry, device, executor.gpus)
         gradings = trials.gradings(asked, registry, device)
         described = machine.describe(device)
     outcomes, timed, grades = _stored(store, planned, timings, gradings)
@@ -94,9 +95,11 @@ def _asked(plan: Plan, device: str, request: Request, gpus: str = "") -> tuple[R
     return registry, machine.resolve_device(device, gpus), narrow(plan, request, registry)
 
 
-def _planned(plan: Plan, registry: Registry, device: str) -> tuple[tuple[Trial, ...], tuple[Timing, ...]]:
+def _planned(plan: Plan, registry: Registry, device: str, gpus: str = "") -> tuple[Registry, tuple[Trial, ...], tuple[Timing, ...]]:
+    """The plugins that can be planned in this process, and what the plan asks for."""
+    registry = rehearsal.survivors(plan, registry, device, gpus)
     with machine.one_thread():
-        return tuple(trials.trials(plan, registry, device)), tuple(trials.timings(plan, registry, device))
+        return registry, tuple(trials.trials(plan, registry, device)), tuple(trials.timings(plan, registry, device))
 
 
 def _placed(request: Request, runs: Path) -> Request:
@@ -115,7 +118,11 @@ def lint(plan: Plan, device: str = "auto", request: Request | None = None) -> Li
     from .report import lint as plans
 
     registry, device, asked = _asked(plan, device, request or Request())
-    return plans.lint(plans.Planned(asked, registry, device, *_planned(asked, registry, device)))
+    registry, planned, timings = _planned(asked, registry, device)
+    said = plans.lint(plans.Planned(asked, registry, device, planned, timings))
+    for sentence in complaints(registry):
+        said = said.also(plans.Remark("warn", "planning", sentence))
+    return said
 
 
 def execute(
@@ -338,9 +345,14 @@ def run(
     names, defined = _named(variants)
     with importable(defined, Store(Path(runs), loaded.name).defined):
         work = prepare(loaded, Path(runs), device, Request(source, names, _listed(tasks), parse_seeds(seeds)), whole=whole)
-        _warn_of(work.store.spoiled.values())
+        _warn_of([*work.store.spoiled.values(), *complaints(work.registry)])
         done = execute(work, workers, {"progress": watched(), **options})
         return Finished(frame.read(work.store, work.selection), done.report)
+
+
+def complaints(registry: Registry) -> list[str]:
+    """A sentence for each variant of which nothing is run, since it ended or hung the process that it was planned in."""
+    return [f"variant '{label}' ({registry.variant(each.variant.name).source}): {each.reason}" for label, each in registry.deadly.items()]
 
 
 def _warn_of(sentences: Iterable[str]) -> None:

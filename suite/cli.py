@@ -298,7 +298,7 @@ def main() -> None:
     """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.suppress(RuntimeError, ValueError, OSError):  # standard error may be closed
-        faulthandler.enable()  # planning runs plugins in this process: one that ends it by a signal is seen in the stack
+        faulthandler.enable()  # plugins are imported in this process, and planned once they are known to survive it: one that ends it is seen in the stack
     try:
         app()
     except SuiteError as error:

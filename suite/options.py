@@ -160,6 +160,6 @@ def prepared(
     loaded = schema.limited(schema.load(plan), executor, devices, **limits)
     warn_of_broken(discover())  # first, since it may be why something is not there
     work = api.prepare(loaded, runs, device, request(plan, variants, tasks, seeds))
-    for fault in work.store.spoiled.values():
+    for fault in (*work.store.spoiled.values(), *api.complaints(work.registry)):
         warn(fault)
     return work

@@ -11,7 +11,7 @@ import typer
 from . import completion
 from .errors import SuiteError
 from .lines import painted
-from .options import Json, Runs, SearchPath, say, warn, warn_of_broken
+from .options import Devices, Json, Runs, SearchPath, say, warn, warn_of_broken
 
 SHOWN = 20
 """So many faults are told, and how many more there are."""
@@ -157,6 +157,7 @@ def reproduce(
         list[str] | None, typer.Option("--trial", metavar="KEY", help="A trial's key, or its beginning; several may be named.")
     ] = None,
     sample: Annotated[int, typer.Option(min=1, metavar="N", help="So many trials of the report, each time the same.")] = 5,
+    devices: Devices = None,
     runs: Runs = Path("runs"),
     _path: SearchPath = None,
 ) -> None:
@@ -169,7 +170,7 @@ def reproduce(
     warn_of_broken(discover())
     counts: dict[str, int] = {}
     unexplained = 0
-    for each in reproducing.reproduce(folder, trial or [], sample):
+    for each in reproducing.reproduce(folder, trial or [], sample, devices):
         say(reproducing.text(each))
         counts[each.level] = counts.get(each.level, 0) + 1
         unexplained += not each.explained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import platform
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,8 +14,9 @@ from typing import Any
 from ..errors import SuiteError
 from . import carrying
 from .carrying import News, Parcel
-from .executor import POLL_SECONDS, Died
+from .executor import POLL_SECONDS, Died, Gone
 from .local import LocalPool
+from .placement import Device
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Ended:
 def deliver(parcel: Parcel, tell: Callable[[News], None], leaving: Callable[[], bool] = lambda: False) -> Ended | None:
     """Do a call in a process under a warden; None where it was left before its end, with how far it had come told of.
 
+    Where a GPU may be at fault for how a call ended, it is tried out, and the call's end says so where it has fallen over.
+
     tell: takes what is new of the call, the last of it before this returns; leaving: whether the call is to be left
     """
     printed: list[str] = []
@@ -36,7 +40,7 @@ def deliver(parcel: Parcel, tell: Callable[[News], None], leaving: Callable[[], 
         home = Path(folder)
         carrying.lay_out(parcel, home)
         written = carrying.Written(home)
-        with LocalPool(1, printed.append) as pool:
+        with LocalPool(1, printed.append, devices_of(parcel)) as pool:
             arguments = (parcel.request, pool.channel, home, parcel.device, parcel.alike)
             future = pool.submit(carrying.carry_out, *arguments, bounds=parcel.bounds)
             done = False
@@ -51,8 +55,15 @@ def deliver(parcel: Parcel, tell: Callable[[News], None], leaving: Callable[[], 
     return _ended(future) if done else None
 
 
+def devices_of(parcel: Parcel) -> tuple[Device, ...]:
+    """What the call computes on here, named so that it can be told from those of other machines; it is the only call, so no room is asked for."""
+    return () if parcel.device == "cpu" else (Device(f"{parcel.device} of {platform.node()}", 0, kind=parcel.device),)
+
+
 def _ended(future: Future[Any]) -> Ended:
     error = future.exception()
+    if isinstance(error, Gone):  # of this machine's pool: the run has others
+        return Ended(died=(str(error), "crashed", ""))
     if isinstance(error, Died):
         return Ended(died=(str(error), error.status, error.output))
     return Ended(error is None, pickle.dumps(error or future.result()))

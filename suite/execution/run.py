@@ -11,7 +11,7 @@ from itertools import islice
 from .. import machine
 from ..listeners.announce import Audience
 from ..plan.schema import Limits, Plan, Request
-from ..registry.registry import Registry
+from ..registry.registry import Deadly, Registry
 from ..spec import Grade, Machine
 from ..store import unfinished
 from ..store.selection import Selection
@@ -97,6 +97,7 @@ def run_trials(work: Work, invocation: Invocation, executor: Pool, audience: Aud
     unfinished.clear(work.store.unfinished)
     jobs = list(_jobs(work, workers, executor))
     tell_schedule(work, [job.trials for job in jobs], workers, audience)
+    training.give_up(work.registry.deadly)
     for job in jobs:
         training.submit(job)
     return training.finish()
@@ -106,9 +107,10 @@ def _jobs(work: Work, workers: int, executor: Pool) -> Iterator[worker.Job]:
     """The pending trials as jobs: populations to train, and trained ones that lack an evaluation."""
     store, outcomes, resumable = work.store, work.outcomes, work.resumable
     keeping = Keeping(store.unfinished, work.plan.limits.checkpoint)
-    trained = {trial.key for trial in work.pending if trained_before(outcomes.get(trial.key), store, trial.key)}
-    untrained = companions([trial for trial in work.pending if trial.key not in trained], work.trials)
-    unasked = [lacking(trial, outcomes.get(trial.key)) for trial in work.pending if trial.key in trained]
+    pending = [trial for trial in work.pending if trial.variant.label not in work.registry.deadly]
+    trained = {trial.key for trial in pending if trained_before(outcomes.get(trial.key), store, trial.key)}
+    untrained = companions([trial for trial in pending if trial.key not in trained], work.trials)
+    unasked = [lacking(trial, outcomes.get(trial.key)) for trial in pending if trial.key in trained]
     for train, trials in ((True, untrained), (False, unasked)):
         for group in populations(trials, max(1, workers), work.executor.devices) if trials else ():
             checkpoints = tuple(store.checkpoint(trial.key) for trial in group)
@@ -198,12 +200,22 @@ class _Training:
             self.submit(smaller)
         for outcome in () if again else outcomes:
             if outcome.key in self._waiting:
-                trial = self._waiting.pop(outcome.key)
-                self._store.put(trial, outcome, self._machine, machine.today())
-                self._outcomes[trial.key] = self._store.get(trial) or outcome
-                self._faults += outcome.status in FAULTS
-                self._audience.tell("suite_trial_finished", trial=trial, outcome=self._outcomes[trial.key])
+                self._keep(outcome)
         self.tidy()
+
+    def give_up(self, deadly: Mapping[str, Deadly]) -> None:
+        """Keep the outcomes of trials that are not begun, since their variants have ended or hung a process when they were planned."""
+        for trial in list(self._waiting.values()):
+            if variant := deadly.get(trial.variant.label):
+                self._keep(Outcome(trial.key, variant.status, variant.reason, variant.output))
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Keep the outcome of a trial that is waited for, and tell of it."""
+        trial = self._waiting.pop(outcome.key)
+        self._store.put(trial, outcome, self._machine, machine.today())
+        self._outcomes[trial.key] = self._store.get(trial) or outcome
+        self._faults += outcome.status in FAULTS
+        self._audience.tell("suite_trial_finished", trial=trial, outcome=self._outcomes[trial.key])
 
     def _skip_the_rest(self) -> None:
         """Begin no further job; those that are at work end by themselves."""
@@ -230,7 +242,11 @@ def _tell(audience: Audience, trial: Trial, event: Event) -> None:
 
 def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
     """Measure the latencies the store lacks, each with the baseline of its engine and shape beside it, alone on the machine."""
-    lacking = {timing.key: timing for timing in work.untimed}
+    deadly = work.registry.deadly
+    for timing in work.untimed:
+        if timing.variant.label in deadly:
+            _keep_timed(work, timing, Timed(failed=deadly[timing.variant.label].reason), audience)
+    lacking = {timing.key: timing for timing in work.untimed if timing.variant.label not in deadly}
     beside = {(timing.engine, timing.shape) for timing in lacking.values()}
     wanted = [
         timing
@@ -242,8 +258,12 @@ def run_timings(work: Work, executor: Pool, audience: Audience) -> None:
         group = [timing for timing in wanted if timing.shape == shape]
         for timing, timed in timed_together(executor, group, late, work.plan.limits, audience.note):
             if timing.key in lacking:
-                work.store.put_timing(timing, timed)
-                audience.tell("suite_timed", timing=timing, timed=timed)
+                _keep_timed(work, timing, timed, audience)
+
+
+def _keep_timed(work: Work, timing: Timing, timed: Timed, audience: Audience) -> None:
+    work.store.put_timing(timing, timed)
+    audience.tell("suite_timed", timing=timing, timed=timed)
 
 
 def _timed_out(outcome: Outcome | None) -> bool:
@@ -327,6 +347,8 @@ def run_grades(work: Work, executor: Pool, audience: Audience) -> Work:
     grades = dict(work.grades)
     for grading in work.ungraded:
         try:
+            if deadly := work.registry.deadly.get(grading.variant.label):
+                raise Died(deadly.reason, deadly.status)
             grade = answer(executor, executor.submit(worker.work_grade, grading, bounds=bounds_of(work.plan.limits)), audience.note)
         except Died as error:
             grade = Grade(failed=str(error))

@@ -49,10 +49,11 @@ class Question:
 def variants_of(plan: Plan, registry: Registry) -> list[tuple[Plugin, Provided[Variant]]]:
     """The plan's variants with each set of options, in the plan's order, none twice."""
     chosen = {}
-    asking = harness_sources("ops.probing")
+    asking, deadly = harness_sources("ops.probing"), {each.variant.name for each in registry.deadly.values()}
     for choice in plan.variants:
         provided = registry.variant(choice.name)
-        identify(provided.noun, digest({**asking, **provided.digests}))
+        if provided.noun.name not in deadly:  # of such a variant nothing is remembered: it is asked anew each time
+            identify(provided.noun, digest({**asking, **provided.digests}))
         for options in expand(choice, options_of(provided.noun.build), "variant"):
             plugin = Plugin(provided.noun.name, options)
             chosen[plugin.label] = (plugin, provided)
@@ -160,7 +161,7 @@ def trials(plan: Plan, registry: Registry, device: str) -> list[Trial]:
             if counts(question.measure, task.provided.noun)
         )
         planned.append(replace(trial, evaluations=evaluations))
-    _check_tasks(planned, registry)
+    check_tasks(plan, registry)
     check_sequences(planned, registry)
     return planned
 
@@ -178,20 +179,17 @@ def _training(plan: Plan, task: ChosenTask, rate: float) -> Training:
     return Training(**{**fields, "validate_every": min(plan.training.validate_every, steps)}, learning_rate=rate, steps=steps)
 
 
-def _check_tasks(planned: list[Trial], registry: Registry) -> None:
+def check_tasks(plan: Plan, registry: Registry) -> None:
     """Draw one sample of each task at its shortest length, so that what it refuses is told before anything runs."""
-    shortest: dict[str, Trial] = {}
-    for trial in planned:
-        if trial.task.label not in shortest or trial.length < shortest[trial.task.label].length:
-            shortest[trial.task.label] = trial
-    for name, trial in shortest.items():
-        task = registry.task(trial.task.name)
+    for task in tasks_of(plan, registry):
+        name, length = task.plugin.label, min(task.lengths)
         with contained() as raised:
-            data.draw(task.noun, trial.task.options, trial.length, "check", 0, 0, 1)
+            data.draw(task.provided.noun, task.plugin.options, length, "check", 0, 0, 1)
         if isinstance(raised.error, ValueError):
-            raise SuiteError(f"task '{name}', length {trial.length}: {raised.error}")
+            raise SuiteError(f"task '{name}', length {length}: {raised.error}")
         if raised:
-            raise SuiteError(f"task '{name}' ({task.source}), length {trial.length}: draw raised {raised.reason}; try: suite check {name}")
+            source = task.provided.source
+            raise SuiteError(f"task '{name}' ({source}), length {length}: draw raised {raised.reason}; try: suite check {name}")
 
 
 def compiles(plan: Plan, registry: Registry) -> bool:

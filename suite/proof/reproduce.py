@@ -11,7 +11,8 @@ from typing import Literal
 
 from .. import api
 from ..errors import SuiteError
-from ..execution.local import LocalPool, default_workers
+from ..execution.local import default_workers
+from ..execution.local import pool as processes_here
 from ..execution.run import Work, invocation_of, run_trials
 from ..keys import digest
 from ..listeners.announce import Audience
@@ -53,10 +54,12 @@ class Reproduced:
         return self.level == "same bits" or (self.level == "within the interval" and bool(self.differing))
 
 
-def reproduce(report: Path, keys: Sequence[str], sample: int) -> Iterator[Reproduced]:
+def reproduce(report: Path, keys: Sequence[str], sample: int, devices: str | None = None) -> Iterator[Reproduced]:
     """Train trials again: those of these keys (or beginnings of keys), or else a sample, which is the same each time.
 
-    Raises SuiteError where the report does not say what it rests on, or a key names no trial of it.
+    devices: the GPUs to train on, as a run takes them
+
+    Raises SuiteError where the report does not say what it rests on, or a key names no trial of it, and for GPUs where it is of a processor.
     """
     store = verify.store_of(report)
     ledger, manifest = store.ledger(), verify.read(report)
@@ -64,7 +67,7 @@ def reproduce(report: Path, keys: Sequence[str], sample: int) -> Iterator[Reprod
         raise SuiteError(f"{report}: {manifest}")
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         plan = manifest.plan or schema.check(dict(ledger.plan), str(store.folder))
-        work = api.prepare(plan, Path(folder), _device(ledger), schema.Request())
+        work = api.prepare(schema.limited(plan, devices=devices), Path(folder), _device(ledger), schema.Request())
         cells = [trial.cell for trial in work.trials]
         stored = {cell: entry for cell in cells if (entry := _standing(store, ledger, cell)) and entry.status not in FAULTS}
         planned = {trial.cell: trial for trial in work.trials if trial.cell in stored}
@@ -109,10 +112,11 @@ def _picked(stored: Mapping[str, StoredTrial], keys: Sequence[str], sample: int)
 
 
 def train(work: Work, trials: Sequence[Trial]) -> Mapping[str, Outcome]:
-    """The outcomes of trials that are trained here, by key."""
+    """The outcomes of trials that are trained here, by key, on the GPUs that are named for the work, if any are."""
     asked = replace(work, trials=tuple(trials), timings=(), gradings=(), outcomes={}, timed={}, grades={})
-    workers = min(default_workers(work.machine.device), max(1, len(trials)))
-    with LocalPool(workers) as executor:
+    device, gpus = work.machine.device, work.executor.gpus
+    workers = min(default_workers(device, work.executor.devices), max(1, len(trials)))
+    with processes_here(workers, device, gpus) as executor:
         return run_trials(
             asked, invocation_of(asked, workers), executor, Audience(work.registry, {"track": False, "progress": False}), workers
         )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
 from ..claim import Claim
 from ..errors import SuiteError, nearest
-from ..spec import Broken, Corruption, Executor, Listener, Measure, Section, Task, Variant
+from ..spec import Broken, Corruption, Executor, Listener, Measure, Plugin, Section, Task, Value, Variant
 
 Noun = TypeVar("Noun", Variant, Task, Corruption, Measure, Listener, Section, Claim, Executor)
 
@@ -44,11 +45,25 @@ class Provided(Generic[Noun]):
 
 
 @dataclass(frozen=True)
+class Deadly:
+    """A variant with options that ended the process it was planned in, or that this was ended for: none of its work is begun.
+
+    status: of its trials; reason: in one sentence; output: what the process printed last, with the stacks it stood in where they are known
+    """
+
+    variant: Plugin
+    status: Literal["crashed", "oom", "timeout"]
+    reason: str
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class Registry:
     """Everything found, by name.
 
     broken: plugins that cannot be used; unavailable: those whose own code says that they are not for this machine
     notes: what is worth a warning though nothing is wrong; hooks: every plugin, as pluggy keeps them
+    deadly: variants that end the process they are planned in, by their labels
     """
 
     variants: Mapping[str, Provided[Variant]]
@@ -63,6 +78,14 @@ class Registry:
     unavailable: tuple[Broken, ...]
     notes: tuple[str, ...]
     hooks: pluggy.PluginManager
+    deadly: Mapping[str, Deadly] = field(default_factory=dict)
+
+    def without(self, deadly: Mapping[str, Deadly]) -> Registry:
+        """The same plugins, of which the deadly variants run no more code of theirs: they raise why they cannot be built."""
+        variants = dict(self.variants)
+        for name in {each.variant.name for each in deadly.values()}:
+            variants[name] = replace(variants[name], noun=_refusing(variants[name].noun, deadly))
+        return replace(self, variants=variants, deadly=deadly)
 
     def variant(self, name: str) -> Provided[Variant]:
         return self._named("variant", self.variants, name)
@@ -93,6 +116,21 @@ class Registry:
             if normalised(Path(broken.source).stem) == normalised(name):
                 raise SuiteError(f"{role} '{name}' cannot be used: {broken.source}: {broken.reason}")
         raise SuiteError(f"unknown {role} '{name}'{nearest(name, provided)}")
+
+
+def _refusing(variant: Variant, deadly: Mapping[str, Deadly]) -> Variant:
+    """The variant, which raises SuiteError in place of being built with the options that are deadly; its other options are as they were."""
+
+    @functools.wraps(variant.build, updated=())  # it declares the same options
+    def build(input_size: int, hidden_size: int, **options: Value) -> Any:
+        if refused := deadly.get(Plugin(variant.name, options).label):
+            raise SuiteError(refused.reason)
+        return variant.build(input_size, hidden_size, **options)
+
+    def causal(**options: Value) -> bool:
+        return Plugin(variant.name, options).label in deadly or variant.is_causal(options)
+
+    return replace(variant, build=build, causal=causal if callable(variant.causal) else variant.causal)
 
 
 def normalised(name: str) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from suite import SuiteError
-from suite.execution import carrying
-from suite.execution.carrying import CHANNEL
-from suite.execution.executor import UNBOUNDED
+from suite.execution import carrying, delivery, serve
+from suite.execution.carrying import CHANNEL, News
+from suite.execution.events import event_of
+from suite.execution.executor import UNBOUNDED, Died
 from suite.execution.keeping import Keeping
 from suite.execution.worker import Job
 from suite.store import unfinished
 
 from ..plan.planned import trials as planned
+from .test_placement import pretended
 
 ALIKE = carrying.alike("cpu")
 
@@ -80,3 +84,32 @@ def test_what_cannot_be_written_here_is_told(tmp_path: Path) -> None:
         with pytest.raises(SuiteError, match="cannot be written"):
             carrying.bring_home(parcel, {path: b"x"})
     assert replace(parcel, files={}) == parcel
+
+
+def fall_over() -> None:
+    serve.retire("CUDA error: pretended")
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_device_of_another_machine_that_has_fallen_over_is_said_to_have(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    monkeypatch.setattr(delivery, "devices_of", lambda _parcel: pretended("cuda of node", broken=["cuda of node"] if broken else []))
+    told: list[News] = []
+    ended = delivery.deliver(carrying.pack(fall_over, (), UNBOUNDED, "cpu", carrying.alike("cpu")), told.append)
+    future: Future[None] = Future()
+    assert ended is not None
+    delivery.conclude(future, ended, None)
+    notes = [event_of(line).note for news in told for line in news.events]
+    if not broken:
+        assert (future.result(), notes) == (None, [])  # so that it is the plugin's own fault, which its answer tells
+        return
+    with pytest.raises(Died, match=r"no device is left to compute on \(cuda of node: CUDA error: pretended\)") as died:
+        future.result()
+    assert died.value.status == "crashed"
+    assert notes == ["is used no longer: CUDA error: pretended; its work goes to the others"]
+
+
+def test_a_gpu_is_named_with_its_machine(tmp_path: Path) -> None:
+    parcel = carrying.pack(look, (job(tmp_path, True),), UNBOUNDED, "cpu", ALIKE)
+    assert delivery.devices_of(parcel) == ()
+    [device] = delivery.devices_of(replace(parcel, device="cuda"))
+    assert (device.name, device.kind) == (f"cuda of {platform.node()}", "cuda")

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from suite import Point, SuiteError, api
+from suite import Point, SuiteError, api, machine
+from suite.execution.local import LocalPool, default_workers
 from suite.plan import schema
 from suite.proof import capsule as capsules
+from suite.proof import reproduce as reproducing
 from suite.proof.capsule import capsule
 from suite.proof.reproduce import Reproduced, compared, differing, first_difference, reproduce, text, train
 from suite.proof.wheel import wheel
@@ -26,6 +28,7 @@ from suite.store.ledger import entered
 from suite.store.store import Store
 from suite.trial import Evaluation, Learning, Outcome, Trial, Validation
 
+from ..execution.test_placement import pretended
 from ..report.drawing import with_sections
 from ..running import environment, tiny_plan
 from ..test_keeping import said
@@ -63,6 +66,25 @@ def test_a_trial_comes_out_the_same_and_one_that_was_changed_is_named(store: Sto
     assert "differing: python (3.0 there, " in text(changed)
     with pytest.raises(SuiteError, match="--trial 123: no trials of the report have a key that begins so"):
         list(reproduce(store.report, ["123"], 1))
+
+
+def test_trials_are_trained_again_on_the_devices_that_are_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = schema.check(dict(store.ledger().plan), "here")  # type: ignore[union-attr]
+    work = api.prepare(plan, store.folder.parent / "again", "cpu", schema.Request())
+    begun: list[tuple[int, str, str]] = []
+
+    def pretending(workers: int, device: str, gpus: str) -> LocalPool:
+        begun.append((workers, device, gpus))
+        return LocalPool(workers, devices=pretended("a", "b"))
+
+    monkeypatch.setattr(reproducing, "processes_here", pretending)
+    monkeypatch.setattr(machine, "gpu_indices", lambda named: tuple(range(len(named.split(",")))))
+    placed = replace(work, executor=replace(work.executor, options={"devices": "cuda:0,cuda:1"}))
+    outcomes = train(placed, work.trials)
+    assert begun == [(min(default_workers("cpu", 2), 2), "cpu", "cuda:0,cuda:1")]
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    with pytest.raises(SuiteError, match="--device cpu: --devices cuda:0 names GPUs"):  # the report is of a processor
+        list(reproduce(store.report, [], 5, "cuda:0"))
 
 
 # Words

@@ -1,0 +1,133 @@
+"""Plans each variant in a process of its own first, so that one that ends or hangs its process does not end or hang the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import machine
+from ..errors import SuiteError, contained, writable
+from ..keys import digest
+from ..plan import trials
+from ..plan.choices import Choice
+from ..plan.schema import Plan, TaskChoice
+from ..plan.trials import ChosenTask
+from ..registry.finder import discover
+from ..registry.registry import Deadly, Provided, Registry
+from ..registry.sources import harness_sources
+from ..spec import Plugin, Variant
+from ..trial import BASELINE
+from .executor import Bounds, Died, answer
+from .local import LocalPool
+
+SECONDS = 120.0
+"""Planning a variant takes a second or two; one that is not planned after so long hangs, where the plan has no time limit."""
+
+LEAST_SECONDS, MOST_SECONDS = 10.0, 600.0
+"""The time limit of the plan's trials is the limit here too, but for these bounds: the process also imports the plugins in that time, and
+nothing is trained before all variants were tried.
+"""
+
+UNRELATED = {"name", "question", "seeds", "eval_seed", "evaluations", "limits", "executor"}
+"""Parts of a plan that decide nothing of how a variant is planned."""
+
+
+def survivors(plan: Plan, registry: Registry, device: str, gpus: str = "") -> Registry:
+    """The plugins, of which the variants that end or hang the process that plans them are known as deadly, and run no more code of theirs.
+
+    What came through once is remembered for as long as its code, the suite's and the plan are the same; where all did, no process is begun.
+
+    Raises SuiteError where a task or the baseline is deadly, since no variant can be planned without them.
+    """
+    with contextlib.ExitStack() as resources:
+        rehearsal = _Rehearsal(plan, device, gpus, resources)
+        for task in trials.tasks_of(plan, registry):
+            rehearsal.try_task(task)
+        with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
+        sources = {name: value for task in trials.tasks_of(plan, registry) for name, value in task.provided.digests.items()}
+        sources |= registry.variant(BASELINE.name).digests
+        for variant, provided in trials.variants_of(with_baseline, registry):  # the baseline first, to which all others are matched
+            rehearsal.try_variant(variant, provided, sources)
+        return registry.without(rehearsal.deadly) if rehearsal.deadly else registry
+
+
+class _Rehearsal:
+    """Tries the parts of a plan in processes, the first of which is begun when something is tried that is not known to come through.
+
+    deadly: the variants that did not, by their labels
+    """
+
+    def __init__(self, plan: Plan, device: str, gpus: str, resources: contextlib.ExitStack) -> None:
+        self._plan, self._device, self._gpus, self._resources = plan, device, gpus, resources
+        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, plan.limits.timeout or SECONDS))
+        self._memory = None if plan.limits.memory is None else int(plan.limits.memory * 2**30)
+        self._surroundings = [harness_sources("plan.trials"), torch.__version__, device, gpus]
+        self._pool: LocalPool | None = None
+        self.deadly: dict[str, Deadly] = {}
+
+    def try_task(self, task: ChosenTask) -> None:
+        entry = TaskChoice(name=task.plugin.name, options=dict(task.plugin.options), lengths=(min(task.lengths),))
+        part = self._plan.model_copy(update={"tasks": (entry,)})
+        if died := self._tried([entry.model_dump(), task.provided.digests], draw, part):
+            how = f"when a sample was drawn, {self._how(died)}; mend its draw, or leave the task out"
+            raise SuiteError(f"task '{task.plugin.label}' ({task.provided.source}): {how}")
+
+    def try_variant(self, variant: Plugin, provided: Provided[Variant], sources: Mapping[str, str]) -> None:
+        """Plan one variant alone.
+
+        sources: what others than the variant bring in, by name
+        """
+        entry = Choice(name=variant.name, options=dict(variant.options))
+        rates = self._plan.training.model_copy(update={"learning_rates": self._plan.training.learning_rates[:1]})
+        part = self._plan.model_copy(update={"variants": (entry,), "seeds": self._plan.seeds[:1], "training": rates})
+        known = [part.model_dump(mode="json", exclude=UNRELATED), sources, provided.digests]
+        if (died := self._tried(known, plan_alone, part, self._device, self._gpus)) is None:
+            return
+        reason = f"when it was planned, {self._how(died)}; mend its build or forward, or leave the variant out"
+        if variant == BASELINE:
+            raise SuiteError(f"variant '{variant.label}' ({provided.source}), to which all others are matched: {reason}")
+        self.deadly[variant.label] = Deadly(variant, died.status, reason, writable(died.output))
+
+    def _how(self, died: Died) -> str:
+        return f"it had not ended after {self._seconds:g} s" if died.status == "timeout" else str(died)
+
+    def _tried(self, known: object, call: Callable[..., None], *arguments: Any) -> Died | None:
+        """How a call ended its process, or that it had to be ended; None where it came through, now or when the same was tried before."""
+        mark = _folder() / digest([call.__name__, self._surroundings, known])
+        if mark.exists():
+            return None
+        if self._pool is None:
+            self._pool = self._resources.enter_context(LocalPool(1, show=lambda _printed: None))  # it is printed again when the run plans
+        try:
+            answer(self._pool, self._pool.submit(call, *arguments, bounds=Bounds(self._seconds, self._memory)))
+        except Died as died:
+            return died
+        with contextlib.suppress(OSError):  # a home that cannot be written to: it is tried again the next time
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        return None
+
+
+def _folder() -> Path:
+    """Where what came through is remembered: in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-suite" / "planned"
+
+
+def draw(plan: Plan) -> None:
+    """Draw a sample of each task; what that raises is told when the run does so."""
+    with contained():
+        trials.check_tasks(plan, discover())
+
+
+def plan_alone(plan: Plan, device: str, gpus: str) -> None:
+    """Plan the trials and timings of one variant; what that raises is told when the run does so."""
+    registry = discover()
+    with machine.first_of(gpus), machine.one_thread():
+        for planned in (trials.trials, trials.timings):
+            with contained():
+                planned(plan, registry, device)
