@@ -272,7 +272,7 @@ def _timed_out(outcome: Outcome | None) -> bool:
 
 @dataclass(frozen=True)
 class Late:
-    """Which variants have gone beyond their time, so that a variant that hangs is not waited for again at each shape.
+    """Which variants go beyond their time, so that one that hangs holds up no other, and is not waited for again at each shape.
 
     suspects: the labels of those that did so in a training; beyond: which did when they were timed, and on which engine
     """
@@ -281,12 +281,15 @@ class Late:
     beyond: set[tuple[str, str]] = field(default_factory=set)
 
     def expected(self, timing: Timing) -> bool:
-        """Whether a timing would go beyond its time too: the variant has on this engine or, one that also did in a training, on any."""
-        label = timing.variant.label
-        return (label, timing.engine) in self.beyond or (label in self.suspects and any(label == other for other, _ in self.beyond))
+        """Whether a timing would go beyond its time too."""
+        return (timing.variant.label, timing.engine) in self.beyond
+
+    def feared(self, timing: Timing) -> bool:
+        """Whether it may."""
+        return timing.variant.label in self.suspects or self.expected(timing)
 
 
-BEYOND = "not timed, since this variant went beyond its time when it was timed before in this run"
+BEYOND = "not timed, since this variant went beyond its time on this engine when it was timed before in this run"
 
 
 def timed_together(
@@ -298,15 +301,15 @@ def timed_together(
 ) -> Iterator[tuple[Timing, Timed]]:
     """Time a group in the same rounds; where its process ends early, each timing again with nothing but the baseline of its engine.
 
-    Those of variants that are late are timed so in any case.
+    Those of variants that may hang, or whose baseline may, are timed so in any case.
     """
-    together = [timing for timing in group if timing.variant.label not in late.suspects and not late.expected(timing)]
-    apart = [timing for timing in group if timing not in together]
+    baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
+    apart = [timing for timing in group if late.feared(timing) or late.feared(baselines[timing.engine])]
+    together = [timing for timing in group if timing not in apart]
     try:
         yield from _timed(executor, together, limits, note)
     except Died:
         apart = list(group)
-    baselines = {timing.engine: timing for timing in group if timing.variant == BASELINE}
     for timing in sorted(apart, key=lambda timing: timing.variant != BASELINE):  # first, so that what they fail of is known to be theirs
         baseline = baselines[timing.engine]
         try:

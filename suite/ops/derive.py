@@ -131,7 +131,7 @@ def _why_untraceable(error: Exception) -> str:
     return f"cannot be traced: {name}: {textwrap.shorten(message, 200, placeholder=' …')}"
 
 
-UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+UNWRITTEN = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
 """Operations of torch that give memory as it happens to be."""
 
 
@@ -149,9 +149,6 @@ def _check(graph: fx.Graph) -> None:
             raise Untraceable(f"writes into a tensor in place ({name}); make a new one")
         if node.target is aten._local_scalar_dense.default or torch.Tag.dynamic_output_shape in tags:
             raise Untraceable(ON_VALUES)
-    for node in graph.nodes:  # last, since what writes into such memory has a reason of its own
-        if isinstance(node.target, torch._ops.OpOverload) and node.target.overloadpacket.__name__ in UNWRITTEN:
-            raise Untraceable(f"uses memory that nothing was written into ({node.target.overloadpacket.__name__})")
 
 
 def _without_detach(graph: fx.Graph) -> None:
@@ -191,6 +188,9 @@ def trace(capture: Capture, fakes: Fakes, weights: Sequence[Tensor], x_t: Tensor
     if not all(isinstance(node, fx.Node) and rows(value_of(node)) for node in results(graph)):
         raise Untraceable("gives an output or a state that has no row for each sample: the batch must be its first dimension")
     graph.eliminate_dead_code()
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and node.target.overloadpacket.__name__ in UNWRITTEN:
+            raise Untraceable(f"uses memory that nothing was written into ({node.target.overloadpacket.__name__})")
     return graph
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,24 @@ class Made:
 
     def block(self, steps: int) -> Tensor:
         """Memory for those of so many steps, ``(P, T, …)``."""
-        return torch.empty(self.shape[0], steps, *self.shape[1:], dtype=self.dtype, device=self.device)
+        return reachable(torch.empty(self.shape[0], steps, *self.shape[1:], dtype=self.dtype, device=self.device))
+
+
+REACH = 2**31
+"""Code that torch compiles for a GPU counts the numbers of a block in 32 bits, as far as it knows of the block."""
+
+
+def reachable(block: Tensor) -> Tensor:
+    """The block.
+
+    Raises SuiteError where compiled code could not reach all of it.
+    """
+    if block.device.type == "cuda" and block.numel() >= REACH:
+        raise SuiteError(
+            f"{block.numel()} numbers stand in one block, and compiled code on a GPU reaches {REACH}: "
+            'take a smaller batch_size, or engine = "derived", in [training]'
+        )
+    return block
 
 
 @dataclass(frozen=True)
@@ -50,10 +68,12 @@ class Call:
 
     run: takes a list, which it may empty: what the piece takes, then a place for each output that is written into one
     outputs: all of them, in the order of the piece; None for one that is no tensor
+    code: what `run` is a part of, and cannot be without
     """
 
     run: Callable[[list[Tensor]], Sequence[Tensor]]
     outputs: tuple[Made | None, ...]
+    code: object
 
 
 def members(piece: Piece, values: Mapping[str, Any], count: int) -> tuple[Tensor, ...]:
@@ -97,14 +117,34 @@ def specialise(piece: Piece, given: Sequence[Tensor], ends: Ends, *, compiled: b
         _stand_in(mode, tensor, f"given_{index}", apart=kind not in FIXED)
         for index, ((kind, _), tensor) in enumerate(zip(piece.takes, given, strict=True))
     ]
+    if not compiled:
+        module, outputs = _for_members(piece, mode, fakes, ends, None)
+        forward = module.forward
+        return Call(lambda tensors: forward(*tensors), outputs, module)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+            from torch._inductor.decomposition import select_decomp_table  # takes seconds, which only those wait for who compile
+
+            module, outputs = _for_members(piece, mode, fakes, ends, select_decomp_table())
+            code = _compiled(module, mode, fakes)
+    except Exception as error:
+        raise SuiteError(f'torch could not compile the step ({_cause(error)}); set engine = "derived" in [training]') from error
+    # what calling the code does around it takes longer than some steps
+    return Call(getattr(code, "current_callable", code), outputs, code)
+
+
+def _for_members(
+    piece: Piece, mode: FakeTensorMode, fakes: list[Tensor], ends: Ends, decompositions: Any
+) -> tuple[fx.GraphModule, tuple[Made | None, ...]]:
+    """A piece as a graph of plain operations for members as many as the stand-ins have, to which those for places are added; all outputs."""
     with torch.no_grad(), mode:
-        module = make_fx(torch.vmap(piece.graph), decomposition_table=_decompositions() if compiled else None)(*fakes)
+        module = make_fx(torch.vmap(piece.graph), decomposition_table=decompositions)(*fakes)
     outputs = tuple(_made(node) for node in results(module.graph))
     fakes += [_write(module.graph, mode, index, outputs[index]) for index in ends.placed]
     _output(module.graph, ends.given)
     module.recompile()
-    forward = module.forward
-    return Call(_compiled(module, mode, fakes) if compiled else lambda tensors: forward(*tensors), outputs)
+    return module, outputs
 
 
 def _stand_in(mode: FakeTensorMode, tensor: Tensor, name: str, *, apart: bool) -> Tensor:
@@ -150,29 +190,15 @@ def _output(graph: fx.Graph, given: Sequence[int]) -> None:
     output.args = (tuple(results(graph)[index] for index in given),)
 
 
-def _decompositions() -> Any:
-    from torch._inductor.decomposition import select_decomp_table
+def _compiled(module: fx.GraphModule, mode: FakeTensorMode, fakes: Sequence[Tensor]) -> Any:
+    """The graph as machine code, by torch's compiler; tensors are taken to be as the stand-ins are, unchecked."""
+    import torch._inductor.compile_fx as inductor
 
-    return select_decomp_table()
-
-
-def _compiled(module: fx.GraphModule, mode: FakeTensorMode, fakes: Sequence[Tensor]) -> Callable[[list[Tensor]], Sequence[Tensor]]:
-    """The graph as machine code, by torch's compiler; tensors are taken to be as the stand-ins are, unchecked.
-
-    Raises SuiteError where that fails.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
-            import torch._inductor.compile_fx as inductor  # takes seconds, which only those wait for who compile
-
-            # torch's vectorised tanh takes three times as long as its exp; a context is what its cache on disk asks for
-            settings = {"cpp.use_decompose_tanh": True, "size_asserts": False}
-            with torch._inductor.config.patch(settings), torch._guards.tracing(torch._guards.TracingContext(mode)), torch.no_grad():
-                code: Any = inductor.compile_fx_inner(module, list(fakes))
-    except Exception as error:
-        raise SuiteError(f'torch could not compile the step ({_cause(error)}); set engine = "derived" in [training]') from error
-    return code.current_callable  # type: ignore[no-any-return]  # what calling the code does around it takes longer than some steps
+    # torch's vectorised tanh takes three times as long as its exp
+    settings = {"cpp.use_decompose_tanh": True, "size_asserts": False, "triton.cudagraphs": False}
+    context = torch._guards.TracingContext(mode)  # what the compiler's cache on disk asks for
+    with torch._inductor.config.patch(settings), torch._guards.tracing(context), torch.no_grad():
+        return inductor.compile_fx_inner(module, list(fakes))
 
 
 def _cause(error: Exception) -> str:
@@ -181,13 +207,25 @@ def _cause(error: Exception) -> str:
     return textwrap.shorten(f"{type(error).__name__}: {lines[0] if lines else error}", 300, placeholder=" …")
 
 
+_unfilled = threading.Lock()
+_inside = 0
+
+
 @contextlib.contextmanager
 def unfilled() -> Iterator[None]:
-    """Leave new memory inside as it is, though torch's deterministic mode fills it: every number of it is written before it is read."""
+    """Leave new memory inside as it is, though torch's deterministic mode fills it: every number of it is written before it is read.
+
+    The mode is the process's, so that what other threads do meanwhile is not filled either; the last to leave sets it again.
+    """
+    global _inside
     mode: Any = torch.utils.deterministic
-    before = mode.fill_uninitialized_memory
-    mode.fill_uninitialized_memory = False
+    with _unfilled:
+        filling = mode.fill_uninitialized_memory or _inside > 0
+        _inside += filling
+        mode.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        mode.fill_uninitialized_memory = before
+        with _unfilled:
+            _inside -= filling
+            mode.fill_uninitialized_memory = filling and _inside == 0

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ..keys import digest
 from ..spec import Options, Variant
 from .scan import observed, scanning
 from .streaming import Stream
+
+if TYPE_CHECKING:
+    from .recurrence import Deriver
 
 INPUT_SIZE, SAMPLES, STEPS, MEMBERS = 3, 2, 4, 2
 HIDDEN_SIZES = (4, 16)
@@ -88,8 +91,14 @@ def why_not_derived(variant: Variant, options: Options) -> str:
     if not scans:
         return "its forward calls no ops.scan"
 
+    return _why_not_by(DERIVER, core, wanted)
+
+
+def _why_not_by(deriver: Deriver, core: nn.Module, wanted: Sequence[Tensor]) -> str:
+    """Why what is derived from a core's steps is of no use; empty where it gives what is wanted, alone and for several members."""
+
     def derived(x: Tensor) -> Tensor:
-        with scanning(DERIVER.scan):
+        with scanning(deriver.scan):
             y: Tensor = core(x)
         return y
 
@@ -100,7 +109,7 @@ def why_not_derived(variant: Variant, options: Options) -> str:
     if not all(_near(value, expected) for value, expected in zip(given, wanted, strict=True)):
         return "what is derived from its step departs from the plain loop: does it mix the samples of a batch, or go back by its own rule?"
     with contained() as raised:
-        with scanning(DERIVER.scan):
+        with scanning(deriver.scan):
             together = _stacked(core)
         if not _near(together, _in_turn(core)):
             return "what is derived from its step departs from the plain loop when several members run at once"
@@ -111,6 +120,8 @@ def why_not_derived(variant: Variant, options: Options) -> str:
 @asked_once
 def why_not_compiled(variant: Variant, options: Options) -> str:
     """Why torch's compiler is of no use to what is derived from the variant's steps; empty where it is."""
+    from .recurrence import PLACER
+
     core = _core(variant, options)
     if isinstance(core, str):
         return core
@@ -118,7 +129,9 @@ def why_not_compiled(variant: Variant, options: Options) -> str:
         core(_noise(SAMPLES, STEPS, INPUT_SIZE))
     if raised:
         return f"its forward raises {raised.reason}"
-    return "it computes with complex numbers, which torch's compiler does not compile" if mode.seen else ""
+    if mode.seen:
+        return "it computes with complex numbers, which torch's compiler does not compile"
+    return _why_not_by(PLACER, core, _answers(core, core))
 
 
 @asked_once

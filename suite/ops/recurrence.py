@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import SuiteError
 from .derive import Derived, Piece, derive
-from .pieces import FIXED, Call, Ends, form, members, specialise, unfilled
+from .pieces import FIXED, Call, Ends, form, members, reachable, specialise, unfilled
 from .scan import piece_length
 from .stepping import Carried, Series, Specialise, Stepping, outputs
 from .tracing import Capture, Untraceable, capture, leaves
@@ -32,12 +32,14 @@ class Program:
     def __init__(self, derived: Derived, specialise: Specialise, *, placing: bool) -> None:
         self.derived, self.specialise, self.placing = derived, specialise, placing
         needed, passed, kept = set(derived.gather.takes), range(derived.passed), derived.passed + derived.states
-        self.gathered_states = [place for place in range(derived.states) if ("state", place) in needed]
-        gathered = [*(derived.passed + place for place in self.gathered_states)]
+        states = [place for place in range(derived.states) if ("state", place) in needed]
+        gathered = [*(derived.passed + place for place in states)]
         gathered += [kept + place for place in range(derived.kept) if ("kept", place) in needed]
         behind = range(derived.passed, kept + derived.kept)
         # what is passed on may be changed by who takes it, so that its memory is its own
         self.of_record = outputs(derived.record, (*passed, *gathered), behind, passed, placing=placing)
+        # states that are the same after a step may not have been so at the start: one of them has a block with the first state in it
+        self.ahead = list({self.of_record.same[derived.passed + place]: place for place in reversed(states)}.values())
         self.of_recur = outputs(derived.recur, passed, (), passed, placing=placing)
         fed, stored = range(len(derived.fed)), len(derived.fed) + len(derived.carried) + len(derived.summed)
         every = (*fed, *range(stored, stored + derived.stored))
@@ -54,6 +56,8 @@ class Program:
             passed: Sequence[Tensor] = ()
             if derived.passed:
                 by_step = [_unfolded(value, steps).contiguous() for value in inputs]
+                for value in by_step if self.placing else ():
+                    reachable(value)
                 tensors = (*constants, *by_step, *(state.contiguous() for state in states))
                 recording = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
                 passed = [value.flatten(1, 2) for value in Loop.apply(self, recording, steps, piece, *tensors)]  # type: ignore[no-untyped-call]
@@ -138,7 +142,7 @@ class Run:
         piece, kept_of = (derived.record, program.of_record) if recording else (derived.recur, program.of_recur)
         self.begun, by_step = state, [Series.of(value) for value in inputs]
         behind = range(derived.passed, derived.passed + derived.states)
-        ahead = dict(_with_first(state, steps, program.gathered_states)) if recording and program.placing else {}
+        ahead = dict(_with_first(state, steps, program.ahead)) if recording and program.placing else {}
         stepping = Stepping(program.specialise, piece, kept_of, steps, {behind[place]: block[:, 1:] for place, block in ahead.items()})
         first = [ahead[place][:, 0] if place in ahead else value for place, value in enumerate(state)]
         carried = Carried("state", first, dict(enumerate(behind)))
@@ -157,7 +161,7 @@ def _with_first(state: Sequence[Tensor], steps: int, places: Sequence[int]) -> I
     """Memory for some of the states before the first step and after each ``(P, 1 + T, B, …)``, with the first in it."""
     for place in places:
         first = state[place]
-        block = first.new_empty(first.shape[0], steps + 1, *first.shape[1:])
+        block = reachable(first.new_empty(first.shape[0], steps + 1, *first.shape[1:]))
         block[:, 0] = first
         yield place, block
 
@@ -241,10 +245,11 @@ class Deriver:
     """Runs scans by what is derived from their steps, and remembers what it has derived.
 
     compiled: whether the pieces that run step after step are compiled; seconds: how long compiling has taken so far
+    placing: whether they write what is needed of all steps at once into blocks, which only spares time where they are compiled
     """
 
-    def __init__(self, *, compiled: bool) -> None:
-        self.compiled = compiled
+    def __init__(self, *, compiled: bool, placing: bool | None = None) -> None:
+        self.compiled, self.placing = compiled, compiled if placing is None else placing
         self.seconds = 0.0
         self._programs: dict[Any, Program] = {}
         self._calls: dict[Any, Call] = {}
@@ -279,7 +284,7 @@ class Deriver:
         if key not in self._programs:
             single = [weight[0].detach().requires_grad_(wanted) for weight, wanted in zip(weights, learned, strict=True)]
             state = pytree.tree_unflatten([value[0] for value in flat], form)
-            _keep(self._programs, key, Program(derive(captured, single, x[0, :, 0], state), self._specialised, placing=self.compiled))
+            _keep(self._programs, key, Program(derive(captured, single, x[0, :, 0], state), self._specialised, placing=self.placing))
         return self._programs[key]
 
     def _specialised(self, piece: Piece, given: Sequence[Tensor], ends: Ends) -> Call:
@@ -301,3 +306,5 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
 
 DERIVER = Deriver(compiled=False)
 COMPILER = Deriver(compiled=True)
+PLACER = Deriver(compiled=False, placing=True)
+"""Does what the compiler's code does, so that it can be tried without waiting for the compiler."""

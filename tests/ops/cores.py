@@ -177,6 +177,37 @@ class PassesAStateOn(Core):
         return super().start(x), torch.tanh(self.of_x(x[:, 0]))
 
 
+class RemembersTwice(Core):
+    """Its two states, which begin apart, are the same value after each step, of which gradients go back through one alone."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__(hidden_size)
+        self.of_other = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h, other = state
+        h = torch.tanh(self.of_x(x_t) + self.of_h(h) + self.of_other(other))
+        return h, (h, self.same(h))
+
+    def same(self, h: Tensor) -> Tensor:
+        return h
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.scan(self.step, x, (self.start(x), 1 + self.start(x)))
+
+
+class RemembersAndDetaches(RemembersTwice):
+    def same(self, h: Tensor) -> Tensor:
+        return h.detach()
+
+
+class ForgetsItsState(Core):
+    """Its way back is nothing but the gradient that comes in."""
+
+    def step(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.of_h(h), torch.zeros_like(h)
+
+
 class DelaysItsInput(Core):
     def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:
         h, before = state
@@ -322,7 +353,7 @@ class ByClosure(Core):
 
 CORES: tuple[type[Core], ...] = (
     Core, Peephole, SeesInputAndCell, Gated, LogSpace, LRU, Readout, SeesTheStateBefore, Einsum, Chained, BothWays, Nested, LearnsItsStart,
-    BeginsWithTheInput, PassesAStateOn, DelaysItsInput, IgnoresItsInput, IgnoresItsState, Tied, Frozen, HasABuffer, Orthogonal, WeightNorm,
+    BeginsWithTheInput, PassesAStateOn, RemembersTwice, RemembersAndDetaches, ForgetsItsState, DelaysItsInput, IgnoresItsInput, IgnoresItsState, Tied, Frozen, HasABuffer, Orthogonal, WeightNorm,
     StopsGradients, Masks, Transposed, Normalised, ByLambda, ByPartial, ByModule, ByClosure,
 )  # fmt: skip
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from suite import ops
+from suite.errors import SuiteError
 from suite.ops import recurrence
-from suite.ops.derive import Derived
-from suite.ops.recurrence import Deriver, Program
+from suite.ops.pieces import reachable, unfilled
+from suite.ops.recurrence import Deriver
 from suite.ops.scan import recomputing
 from suite.ops.stepping import Series
 
@@ -22,15 +27,13 @@ from .test_derived import check_alone_and_together, hold
 
 
 @pytest.fixture
-def deriver(monkeypatch: pytest.MonkeyPatch) -> Deriver:
-    """One that writes as a compiler's code does, without a compiler."""
-
-    def placing(derived: Derived, specialise: Any, *, placing: bool) -> Program:
-        assert not placing
-        return Program(derived, specialise, placing=True)
-
-    monkeypatch.setattr(recurrence, "Program", placing)
-    return Deriver(compiled=False)
+def deriver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deriver]:
+    """One that writes as a compiler's code does, without a compiler, into memory that is not a number before."""
+    monkeypatch.setattr(recurrence, "unfilled", contextlib.nullcontext)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield Deriver(compiled=False, placing=True)
+    torch.use_deterministic_algorithms(before)
 
 
 @pytest.mark.parametrize("build", CORES)
@@ -54,11 +57,9 @@ def test_pieces_that_are_done_again(build: type[nn.Module], piece: int, deriver:
         hold(answers(deriver, core, x), wanted, 1e-10)
 
 
-def test_the_bits_are_those_of_what_is_stacked(deriver: Deriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bits_are_those_of_what_is_stacked(deriver: Deriver) -> None:
     cores, x = [built(Peephole, seed=seed) for seed in range(3)], noise(3, 2, 5, 3)
-    placed = population(deriver, cores, x)
-    monkeypatch.undo()
-    for given, wanted in zip(placed, population(Deriver(compiled=False), cores, x), strict=True):
+    for given, wanted in zip(population(deriver, cores, x), population(Deriver(compiled=False), cores, x), strict=True):
         assert all(torch.equal(given[name], wanted[name]) for name in wanted)
 
 
@@ -90,8 +91,38 @@ def test_memory_is_free_without_the_garbage_collector(deriver: Deriver) -> None:
         gc.enable()
 
 
-def test_memory_that_is_not_written_is_left_as_it_is_inside_alone(deriver: Deriver) -> None:
+def test_memory_that_is_not_written_is_left_as_it_is_inside_alone() -> None:
     mode: Any = torch.utils.deterministic
     assert mode.fill_uninitialized_memory
-    answers(deriver, built(Peephole), noise(2, 7, 3))
+    answers(Deriver(compiled=False), built(Peephole), noise(2, 7, 3))
     assert mode.fill_uninitialized_memory
+
+
+def test_the_last_of_several_threads_to_leave_lets_memory_be_filled_again() -> None:
+    mode: Any = torch.utils.deterministic
+    inside, may_leave = threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        with unfilled():
+            inside.wait()
+            may_leave.wait()
+
+    thread = threading.Thread(target=other)
+    with unfilled():
+        thread.start()
+        inside.wait()
+        with unfilled():
+            assert not mode.fill_uninitialized_memory
+    assert not mode.fill_uninitialized_memory
+    may_leave.set()
+    thread.join()
+    assert mode.fill_uninitialized_memory
+
+
+def test_a_block_that_compiled_code_on_a_gpu_cannot_reach_is_refused() -> None:
+    with FakeTensorMode():
+        small, large = (torch.empty(32, steps, 32, 1024, device="cuda") for steps in (2000, 2100))
+        assert reachable(small) is small
+        assert reachable(torch.empty(32, 2100, 32, 1024)).device.type == "cpu"
+    with pytest.raises(SuiteError, match=r"2202009600 numbers stand in one block.*smaller batch_size, or engine"):
+        reachable(large)
