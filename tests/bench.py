@@ -196,24 +196,32 @@ def growth() -> None:
             print(f"  {name:12} {engine.name:10} {middle:.2f} ({low:.2f}–{high:.2f})", flush=True)
 
 
-def chosen(variant: str, task: str, engine: str = "", **training: Any) -> list[Trial]:
-    """The trials of `quick` for a variant on a task at its longest length, changed as asked."""
-    registry = discover()
-    plan = narrow(schema.load("quick"), schema.Request("quick", variant, task), registry)
-    planned = trials.trials(plan, registry, "cpu")
-    longest = max(trial.length for trial in planned)
-    return [
-        replace(trial, engine=engine or trial.engine, training=replace(trial.training, **training))
-        for trial in planned
-        if trial.length == longest
-    ]
+def chosen(variant: str, engine: str = "", **training: Any) -> list[Trial]:
+    """Trials of eight seeds, as `quick` would have them with one learning rate, for a variant on adding at T = 50, changed as asked."""
+    planned = trials.trials(eight(variant, **training), discover(), "cpu")
+    return [replace(trial, engine=engine or trial.engine) for trial in planned]
+
+
+def eight(variant: str, **training: Any) -> schema.Plan:
+    """The plan of those trials, which asks for nothing beside them."""
+    plan = narrow(schema.load("quick"), schema.Request("quick", variant, "adding"), discover())
+    changed = {"learning_rates": (0.01,), **training}
+    return plan.model_copy(
+        update={
+            "tasks": (plan.tasks[0].model_copy(update={"lengths": (50,), "steps": None}),),
+            "seeds": tuple(range(8)),
+            "training": plan.training.model_copy(update=changed),
+            "timing": plan.timing.model_copy(update={"lengths": ()}),
+            "evaluations": plan.evaluations.model_copy(update={"lengths": (), "corruptions": ()}),
+        }
+    )
 
 
 def harness() -> None:
     """A trial's training by the suite over a bare loop of the same steps and validations on the same engine."""
     print("\na trial's training ÷ a bare PyTorch loop of the same steps and validations (adding, T=50)")
     for name, engine in (("lstm", VENDOR.name), ("layernorm", REFERENCE.name)):
-        (trial, *_) = chosen(name, "adding", engine, steps=75, validate_every=25)
+        (trial, *_) = chosen(name, engine, steps=75, validate_every=25)
         variant, task = discover().variant(name).noun, discover().task("adding").noun
 
         def learn(trial: Trial = trial, variant: Variant = variant, task: Task = task) -> object:
@@ -232,7 +240,7 @@ def bare(trial: Trial, variant: Variant, task: Task) -> int:
     batches = list(data.stream(task, trial.task.options, trial.length, "validation", trial.eval_seed, training.evaluation_samples))
     for step in range(1, training.steps + 1):
         batch = data.draw(task, trial.task.options, trial.length, "train", trial.seed, step, training.batch_size)
-        loss = ((net(torch.from_numpy(batch.x).float()).squeeze(1) - torch.from_numpy(batch.y).float()) ** 2).mean()
+        loss = ((net(with_ones(batch.x)).squeeze(1) - torch.from_numpy(batch.y).float()) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), training.clip)
@@ -241,12 +249,16 @@ def bare(trial: Trial, variant: Variant, task: Task) -> int:
             net.eval()
             with torch.no_grad():
                 for held in batches:
-                    output = net(torch.from_numpy(held.x).float())
+                    output = net(with_ones(held.x))
                     ((output.squeeze(1) - torch.from_numpy(held.y).float()) ** 2).mean().item()
                     for metric in task.metrics.values():
                         metric(output.numpy(), held)
             net.train()
     return 1
+
+
+def with_ones(x: Any) -> Tensor:  # (B, T, D) -> (B, T, D + 1), as every model of the suite gets its input
+    return torch.cat([torch.from_numpy(x).float(), torch.ones(*x.shape[:2], 1)], dim=2)
 
 
 def plans() -> None:
@@ -271,12 +283,7 @@ def plans() -> None:
     ratios = []
     for _ in range(3):
         beside = _bare_scripts()
-        plan = narrow(schema.load("quick"), schema.Request("quick", "lstm", "adding"), discover())
-        task = plan.tasks[0].model_copy(update={"lengths": (50,), "steps": 1500})
-        plan = plan.model_copy(
-            update={"tasks": (task,), "seeds": tuple(range(8)), "timing": plan.timing.model_copy(update={"lengths": ()})}
-        )
-        plan = plan.model_copy(update={"evaluations": plan.evaluations.model_copy(update={"lengths": (), "corruptions": ()})})
+        plan = eight("lstm", steps=1500)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             suite.run(plan, runs=folder, workers=2, track=False, device="cpu")
@@ -295,7 +302,7 @@ def _bare_scripts() -> float:
 
 def script(first: str) -> None:
     """Four bare trainings, one after another."""
-    (trial, *_) = chosen("lstm", "adding", steps=1500)
+    (trial, *_) = chosen("lstm", steps=1500)
     for seed in range(int(first), int(first) + 4):
         bare(replace(trial, seed=seed), discover().variant("lstm").noun, discover().task("adding").noun)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite.ops.engines import DERIVED
+from suite.ops.engines import DERIVED, VENDOR
+from suite.registry.finder import discover
 
 from . import bench
 
@@ -21,3 +22,10 @@ def test_a_population_is_timed_beside_a_layer_of_torch_and_the_plain_loop(
         member, _, loop = line.split()[1:4]
         assert float(member) > 0
         assert float(loop) > 0
+
+
+def test_the_bare_loop_takes_the_trials_that_the_suite_trains() -> None:
+    first, *others = bench.chosen("lstm", VENDOR.name, steps=2, validate_every=1, batch_size=4, evaluation_samples=8)
+    assert len(others) == 7
+    assert (first.length, first.training.steps, first.training.learning_rate) == (50, 2, 0.01)
+    assert bench.bare(first, discover().variant("lstm").noun, discover().task("adding").noun) == 1
