@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ import torch
 from .. import machine
 from ..errors import SuiteError, contained, writable
 from ..keys import digest
+from ..ops.probing import remembered
 from ..plan import trials
 from ..plan.choices import Choice
 from ..plan.schema import Plan, TaskChoice
@@ -98,7 +97,7 @@ class _Rehearsal:
 
     def _tried(self, known: object, call: Callable[..., None], *arguments: Any) -> Died | None:
         """How a call ended its process, or that it had to be ended; None where it came through, now or when the same was tried before."""
-        mark = _folder() / digest([call.__name__, self._surroundings, known])
+        mark = remembered("planned") / digest([call.__name__, self._surroundings, known])
         if mark.exists():
             return None
         if self._pool is None:
@@ -111,11 +110,6 @@ class _Rehearsal:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
         return None
-
-
-def _folder() -> Path:
-    """Where what came through is remembered: in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-suite" / "planned"
 
 
 def draw(plan: Plan) -> None:

@@ -16,7 +16,8 @@ from suite.ops.recurrence import Deriver
 from suite.registry.finder import discover
 from suite.training import model
 
-from .cores import LRU, Core, Peephole, Transposed, answers, built, departure, departures, noise, population
+from .answering import answers, built, departure, departures, noise, population
+from .cores import LRU, Core, Peephole, Transposed
 
 VARIANTS = {name: provided.noun for name, provided in discover().variants.items()}
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}

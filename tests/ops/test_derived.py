@@ -17,19 +17,8 @@ from suite.ops.scan import scanning
 from suite.registry.finder import discover
 from suite.training import model
 
-from .cores import (
-    CORES,
-    Core,
-    HasABuffer,
-    Peephole,
-    answers,
-    built,
-    departures,
-    leaking,
-    noise,
-    population,
-    run,
-)
+from .answering import answers, built, departures, noise, population, run
+from .cores import CORES, Core, HasABuffer, Peephole, leaking
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 VARIANTS = {

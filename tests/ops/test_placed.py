@@ -21,7 +21,8 @@ from suite.ops.recurrence import Deriver
 from suite.ops.scan import recomputing
 from suite.ops.stepping import Series
 
-from .cores import CORES, LRU, Core, Peephole, answers, built, noise, population, run
+from .answering import answers, built, noise, population, run
+from .cores import CORES, LRU, Core, Peephole
 from .test_compiled import needs_compiler
 from .test_derived import check_alone_and_together, hold
 

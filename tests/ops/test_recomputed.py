@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from suite.ops.recurrence import Deriver
 from suite.ops.scan import recomputing, scanning
 
-from .cores import CORES, Peephole, answers, built, noise, population
+from .answering import answers, built, noise, population
+from .cores import CORES, Peephole
 from .test_derived import hold
 
 

@@ -14,7 +14,8 @@ from suite import SuiteError, Variant, ops
 from suite.ops.probing import why_not_batched, why_not_derived
 from suite.ops.recurrence import Deriver
 
-from .cores import LRU, ByPartial, Core, Nested, Orthogonal, WeightNorm, answers, built, departures, noise
+from .answering import answers, built, departures, noise
+from .cores import LRU, ByPartial, Core, Nested, Orthogonal, WeightNorm
 
 AROUND = torch.ones(())
 
