@@ -101,12 +101,17 @@ def run(
         from . import machine
 
         os.environ.update(machine.ENVIRONMENT)  # before torch is imported
+    from .execution import server
+
     if dry_run:
+        server.begin()
         from . import estimate
 
         say(estimate.describe(prepared(plan, variants, tasks, seeds, runs, device, executor, devices, **limits), workers))
     elif inline or not told_of_settled(plan, variants, tasks, seeds, runs, device, options, executor, devices, **limits):
         tell_outline(plan, variants, tasks, seeds, options)
+        if not inline:
+            server.begin()
         executed(prepared(plan, variants, tasks, seeds, runs, device, executor, devices, **limits), workers, options, runs)
 
 
@@ -244,8 +249,11 @@ def lint(
 ) -> None:
     """Say of a plan, before anything is trained, how fair its comparisons are and what they could decide."""
     from . import api
+    from .execution import server
     from .plan import schema
 
+    if time:
+        server.begin()
     said = api.lint(schema.load(plan), device, request(plan, variants, tasks, seeds))
     if time:
         from . import estimate

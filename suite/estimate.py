@@ -1,19 +1,21 @@
-"""Says what a plan would run, and from a few timed steps of each variant how long that may take."""
+"""Says what a plan would run, and from a few steps of each variant, timed in other processes, how long that may take."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from .errors import contained
+from .execution.executor import Bounds, Died, answer
+from .execution.local import LocalPool, default_workers
 from .execution.populations import populations
 from .execution.run import Work
 from .machine import first_of
 from .ops import engines
 from .plan import state
-from .registry.registry import Registry
+from .registry.finder import discover
 from .report.lint import Remark
 from .training import data, trainer
 from .training.optimizer import Optimizer
@@ -33,6 +35,9 @@ COMPILED = 0.75
 
 COMPILE_SECONDS = 6.0
 """What compiling takes for each variant and shape that was not compiled on this machine before."""
+
+LIMIT_SECONDS = 60.0
+"""A variant whose few steps take longer hangs; others take less than a second."""
 
 START_SECONDS = 6.0
 """For workers to start, and for the report to be written."""
@@ -67,8 +72,16 @@ class Paces:
         return training.steps * self.training.at(trial.length) + (validating + testing) / batch
 
 
-def paces(trial: Trial, members: int, registry: Registry) -> Paces:
-    """Time a few steps of a population of so many like this trial; none for a variant that cannot run."""
+def paces(trial: Trial, members: int, gpus: str = "") -> Paces | str:
+    """Time a few steps of a population of so many like this trial, in the process that this is called in; or why it cannot be run."""
+    trainer.prepare(trial.device)
+    with first_of(gpus), contained() as raised:
+        return _paces(trial, members)
+    return raised.reason
+
+
+def _paces(trial: Trial, members: int) -> Paces:
+    registry = discover()
     variant, task = registry.variant(trial.variant.name).noun, registry.task(trial.task.name).noun
     compiled = engines.engine(trial.engine).compiles
     engine = engines.DERIVED.name if compiled else trial.engine
@@ -78,27 +91,25 @@ def paces(trial: Trial, members: int, registry: Registry) -> Paces:
     speed = (COMPILED if compiled else 1.0) / count
     few = replace(trial.training, steps=3, evaluation_samples=min(data.EVALUATION_BATCH, trial.training.evaluation_samples))
     group = [replace(trial, seed=seed, engine=engine, training=few, test_samples=few.evaluation_samples) for seed in range(count)]
-    with contained():  # a plugin's own failure, which its trials will record
-        models = trainer.gather(trainer.build(group, variant, task), engine)
-        optimizer = Optimizer(models, group)
+    models = trainer.gather(trainer.build(group, variant, task), engine)
+    optimizer = Optimizer(models, group)
 
-        def training(length: int) -> float:
-            clock = [time.perf_counter()]
-            for x, wanted in trainer.drawn([replace(each, length=length) for each in group], task):
-                models.learn(x, lambda output, row, wanted=wanted: trainer.member_loss(task, output, wanted, row))  # type: ignore[misc]
-                optimizer.step()
-                clock.append(time.perf_counter())
-            return min(after - before for before, after in itertools.pairwise(clock[1:]))
+    def training(length: int) -> float:
+        clock = [time.perf_counter()]
+        for x, wanted in trainer.drawn([replace(each, length=length) for each in group], task):
+            models.learn(x, lambda output, row, wanted=wanted: trainer.member_loss(task, output, wanted, row))  # type: ignore[misc]
+            optimizer.step()
+            clock.append(time.perf_counter())
+        return min(after - before for before, after in itertools.pairwise(clock[1:]))
 
-        def scoring(length: int) -> float:
-            stream = list(data.test_stream(task, group[0], length))
-            trainer.score(models, task, group[0], stream)
-            start = time.perf_counter()
-            trainer.score(models, task, group[0], stream)
-            return time.perf_counter() - start
+    def scoring(length: int) -> float:
+        stream = list(data.test_stream(task, group[0], length))
+        trainer.score(models, task, group[0], stream)
+        start = time.perf_counter()
+        trainer.score(models, task, group[0], stream)
+        return time.perf_counter() - start
 
-        return Paces(_line(training, speed), _line(scoring, speed))
-    return Paces()
+    return Paces(_line(training, speed), _line(scoring, speed))
 
 
 def _line(seconds: Callable[[int], float], scale: float) -> Pace:
@@ -113,12 +124,14 @@ class Estimate:
     """How long the work of a plan may take on this machine.
 
     trials: seconds of one core by cell (task, length and variant); compiling: of one core; timing: alone on the machine
+    unknown: why a variant could not be timed, by its label
     """
 
     trials: dict[str, float]
     compiling: float
     timing: float
     workers: int
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -128,27 +141,49 @@ class Estimate:
 
 def estimate(work: Work, workers: int | None) -> Estimate:
     """Estimate what is left to do, from a few steps of each variant timed here."""
-    with first_of(work.executor.gpus):
-        return _estimate(work, workers)
-
-
-def _estimate(work: Work, workers: int | None) -> Estimate:
     count = max(1, work.executor.count(workers, work.machine.device)) if work.pending else 1
     groups = populations(work.pending, count, work.executor.devices) if work.pending else []
-    known: dict[str, Paces] = {}
+    known, unknown = _timed(groups, work)
     cells: dict[str, float] = {}
     shapes = set()
     for group in groups:
         first = group[0]
-        if first.variant.label not in known:
-            known[first.variant.label] = paces(first, len(group), work.registry)
+        if (pace := known.get(first.variant.label)) is None:
+            continue
         cell = f"{first.task.label}, T={first.length}, {first.variant.label}"
-        cells[cell] = cells.get(cell, 0.0) + sum(known[first.variant.label].seconds(trial) for trial in group)
+        cells[cell] = cells.get(cell, 0.0) + sum(pace.seconds(trial) for trial in group)
         if engines.engine(first.engine).compiles:
             shapes.add((first.variant.label, first.hidden_size, len(group), first.training.batch_size))
     timing = sum(_timing_seconds(timing, known) for timing in work.untimed)
     compiled = {(timing.variant.label, timing.hidden_size) for timing in work.untimed if engines.engine(timing.engine).compiles}
-    return Estimate(cells, COMPILE_SECONDS * len(shapes), timing + COMPILE_SECONDS * len(compiled), min(count, max(1, len(groups))))
+    return Estimate(
+        cells, COMPILE_SECONDS * len(shapes), timing + COMPILE_SECONDS * len(compiled), min(count, max(1, len(groups))), unknown
+    )
+
+
+def _timed(groups: Sequence[Sequence[Trial]], work: Work) -> tuple[dict[str, Paces], dict[str, str]]:
+    """The paces of each variant by its label, and why it has none, from processes that a variant may end or hang."""
+    asked: dict[str, Sequence[Trial]] = {}
+    for group in groups:
+        asked.setdefault(group[0].variant.label, group)
+    known: dict[str, Paces] = {}
+    unknown: dict[str, str] = {}
+    if not asked:
+        return known, unknown
+    memory = None if work.plan.limits.memory is None else int(work.plan.limits.memory * 2**30)
+    bounds = Bounds(LIMIT_SECONDS, memory)
+    with LocalPool(min(len(asked), default_workers(work.machine.device)), show=lambda _printed: None) as pool:
+        futures = {label: pool.submit(paces, group[0], len(group), work.executor.gpus, bounds=bounds) for label, group in asked.items()}
+        for label, future in futures.items():
+            try:
+                found = answer(pool, future)
+            except Died as died:
+                found = str(died)
+            if isinstance(found, Paces):
+                known[label] = found
+            else:
+                unknown[label] = found
+    return known, unknown
 
 
 def _timing_seconds(timing: Timing, known: dict[str, Paces]) -> float:
@@ -180,8 +215,9 @@ def describe(work: Work, workers: int | None) -> str:
         carried = state.text({each.state_size for each in trials}, trial.causal)
         spent = sum(seconds for cell, seconds in answer.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}"))
         left = sum(each.key in pending for each in trials)
+        minutes = "?" if variant in answer.unknown else f"{spent / 60:.1f}"
         lines.append(
-            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {carried:>10} {used:18} {left:6} {spent / 60:8.1f}"
+            f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {carried:>10} {used:18} {left:6} {minutes:>8}"
         )
     if flagged:
         lines.append(f"! more than {100 * TOLERANCE:g} % from the budget of the task's {work.plan.matching.hidden_size}-unit LSTM")
@@ -199,6 +235,7 @@ def _summary(answer: Estimate) -> list[str]:
     lines = [
         f"about {_span(answer.seconds)} (minutes above are of one core; compiling {_span(answer.compiling)}, timing {_span(answer.timing)})"
     ]
+    lines += [f"? {variant} could not be timed: {reason}" for variant, reason in answer.unknown.items()]
     if answer.seconds < LONG_SECONDS:
         return lines
     total = sum(answer.trials.values())

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 
 from .. import dropins, machine
 from ..spec import Executor, hookimpl
-from . import placement, warden
+from . import placement, server, warden
 from .events import Event, event_of
 from .executor import UNBOUNDED, Answer, Bounds, Died, Gone
 from .placement import Device, Placement
@@ -72,20 +71,6 @@ class _AtWork:
             request = pickle.dumps((placement.try_out, (self.device.kind,)))
             return warden.Order(Bounds(seconds=placement.TRIAL_SECONDS), request, environment)
         return warden.Order(self.call.bounds, self.call.request, environment)
-
-
-def _begin_server() -> None:
-    """Begin the process that wardens are forked from, deaf to Ctrl-C, which would interrupt it while it imports torch."""
-    from multiprocessing import forkserver, resource_tracker  # which only those need who begin processes
-
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["suite.execution.preload"])
-    resource_tracker.ensure_running()  # which the server would begin otherwise, and which lets Ctrl-C through afterwards
-    # which a new process inherits; a batch system sends SIGUSR2 to all processes of a job, and the first one alone knows what it means
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR2})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Warden:
@@ -143,10 +128,10 @@ class LocalPool:
             os.mkfifo(self.channel)
             self._descriptor = os.open(self.channel, os.O_RDWR | os.O_NONBLOCK)
             resources.callback(os.close, self._descriptor)
-            resources.enter_context(_surroundings())
+            resources.enter_context(server.surroundings())
             resources.callback(self._end_wardens)
             self._room = int(FOLDER_SHARE * shutil.disk_usage(self._folder).free / self._workers)
-            _begin_server()
+            server.begin()
             for number in range(self._workers):
                 self._wardens.append(self._warden(number))
             self._bell, self._ringing = multiprocessing.Pipe(duplex=False)
@@ -329,21 +314,3 @@ def _workers(device: str, *, devices: str = "") -> int:
 def suite_executors() -> Iterator[Executor]:
     about = "processes on this machine, as many as cores unless --workers says; option devices (cuda:0,cuda:1 or all: --devices)"
     yield Executor("local", _start, _workers, about)
-
-
-@contextlib.contextmanager
-def _surroundings() -> Iterator[None]:
-    """What the server of processes starts with; environment and caller are as they were afterwards."""
-    main = sys.modules["__main__"]
-    hidden: dict[str, Any] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
-    before = {name: os.environ.get(name) for name in machine.ENVIRONMENT}
-    os.environ.update(machine.ENVIRONMENT)
-    # A worker needs nothing of the caller's script: unseen, it is not run again in each of them.
-    main.__dict__.pop("__file__", None)
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__dict__.update(hidden)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)

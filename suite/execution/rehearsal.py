@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from .. import machine
+from ..answers import Mark
 from ..errors import SuiteError, contained, writable
-from ..keys import digest
-from ..ops.probing import remembered
 from ..plan import trials
 from ..plan.choices import Choice
 from ..plan.schema import Plan, TaskChoice
@@ -22,7 +21,7 @@ from ..registry.sources import harness_sources
 from ..spec import Plugin, Variant
 from ..trial import BASELINE
 from .executor import Bounds, Died, answer
-from .local import LocalPool
+from .local import LocalPool, default_workers
 
 SECONDS = 120.0
 """Planning a variant takes a second or two; one that is not planned after so long hangs, where the plan has no time limit."""
@@ -45,20 +44,23 @@ def survivors(plan: Plan, registry: Registry, device: str, gpus: str = "") -> Re
     """
     with contextlib.ExitStack() as resources:
         rehearsal = _Rehearsal(plan, device, gpus, resources)
-        for task in trials.tasks_of(plan, registry):
-            rehearsal.try_task(task)
+        tasks = trials.tasks_of(plan, registry)
         with_baseline = plan.model_copy(update={"variants": (Choice(name=BASELINE.name), *plan.variants)})
-        sources = {name: value for task in trials.tasks_of(plan, registry) for name, value in task.provided.digests.items()}
+        sources = {name: value for task in tasks for name, value in task.provided.digests.items()}
         sources |= registry.variant(BASELINE.name).digests
-        for variant, provided in trials.variants_of(with_baseline, registry):  # the baseline first, to which all others are matched
-            rehearsal.try_variant(variant, provided, sources)
-        return registry.without(rehearsal.deadly) if rehearsal.deadly else registry
+        ends = [
+            *[rehearsal.try_task(task) for task in tasks],
+            # the baseline first, to which all others are matched
+            *[rehearsal.try_variant(variant, provided, sources) for variant, provided in trials.variants_of(with_baseline, registry)],
+        ]
+        deadly = {end.variant.label: end for end in (ended() for ended in ends) if end is not None}
+        return registry.without(deadly) if deadly else registry
 
 
 class _Rehearsal:
-    """Tries the parts of a plan in processes, the first of which is begun when something is tried that is not known to come through.
+    """Tries the parts of a plan in processes, which are begun when something is tried that is not known to come through.
 
-    deadly: the variants that did not, by their labels
+    What tries a part returns a function that waits for how that ended.
     """
 
     def __init__(self, plan: Plan, device: str, gpus: str, resources: contextlib.ExitStack) -> None:
@@ -67,16 +69,22 @@ class _Rehearsal:
         self._memory = None if plan.limits.memory is None else int(plan.limits.memory * 2**30)
         self._surroundings = [harness_sources("plan.trials"), torch.__version__, device, gpus]
         self._pool: LocalPool | None = None
-        self.deadly: dict[str, Deadly] = {}
 
-    def try_task(self, task: ChosenTask) -> None:
+    def try_task(self, task: ChosenTask) -> Callable[[], None]:
         entry = TaskChoice(name=task.plugin.name, options=dict(task.plugin.options), lengths=(min(task.lengths),))
         part = self._plan.model_copy(update={"tasks": (entry,)})
-        if died := self._tried([entry.model_dump(), task.provided.digests], draw, part):
-            how = f"when a sample was drawn, {self._how(died)}; mend its draw, or leave the task out"
-            raise SuiteError(f"task '{task.plugin.label}' ({task.provided.source}): {how}")
+        died = self._tried([entry.model_dump(), task.provided.digests], draw, part)
 
-    def try_variant(self, variant: Plugin, provided: Provided[Variant], sources: Mapping[str, str]) -> None:
+        def end() -> None:
+            if how := died():
+                advice = "mend its draw, or leave the task out"
+                raise SuiteError(
+                    f"task '{task.plugin.label}' ({task.provided.source}): when a sample was drawn, {self._how(how)}; {advice}"
+                )
+
+        return end
+
+    def try_variant(self, variant: Plugin, provided: Provided[Variant], sources: Mapping[str, str]) -> Callable[[], Deadly | None]:
         """Plan one variant alone.
 
         sources: what others than the variant bring in, by name
@@ -85,31 +93,42 @@ class _Rehearsal:
         rates = self._plan.training.model_copy(update={"learning_rates": self._plan.training.learning_rates[:1]})
         part = self._plan.model_copy(update={"variants": (entry,), "seeds": self._plan.seeds[:1], "training": rates})
         known = [part.model_dump(mode="json", exclude=UNRELATED), sources, provided.digests]
-        if (died := self._tried(known, plan_alone, part, self._device, self._gpus)) is None:
-            return
-        reason = f"when it was planned, {self._how(died)}; mend its build or forward, or leave the variant out"
-        if variant == BASELINE:
-            raise SuiteError(f"variant '{variant.label}' ({provided.source}), to which all others are matched: {reason}")
-        self.deadly[variant.label] = Deadly(variant, died.status, reason, writable(died.output))
+        died = self._tried(known, plan_alone, part, self._device, self._gpus)
+
+        def end() -> Deadly | None:
+            if (how := died()) is None:
+                return None
+            reason = f"when it was planned, {self._how(how)}; mend its build or forward, or leave the variant out"
+            if variant == BASELINE:
+                raise SuiteError(f"variant '{variant.label}' ({provided.source}), to which all others are matched: {reason}")
+            return Deadly(variant, how.status, reason, writable(how.output))
+
+        return end
 
     def _how(self, died: Died) -> str:
         return f"it had not ended after {self._seconds:g} s" if died.status == "timeout" else str(died)
 
-    def _tried(self, known: object, call: Callable[..., None], *arguments: Any) -> Died | None:
-        """How a call ended its process, or that it had to be ended; None where it came through, now or when the same was tried before."""
-        mark = remembered("planned") / digest([call.__name__, self._surroundings, known])
-        if mark.exists():
-            return None
+    def _tried(self, known: object, call: Callable[..., None], *arguments: Any) -> Callable[[], Died | None]:
+        """Begin a call, unless the same came through before; a function that waits for how it ended its process, or was ended for."""
+        mark = Mark("planned", [call.__name__, self._surroundings, known])
+        if mark.stands():
+            return lambda: None
         if self._pool is None:
-            self._pool = self._resources.enter_context(LocalPool(1, show=lambda _printed: None))  # it is printed again when the run plans
-        try:
-            answer(self._pool, self._pool.submit(call, *arguments, bounds=Bounds(self._seconds, self._memory)))
-        except Died as died:
-            return died
-        with contextlib.suppress(OSError):  # a home that cannot be written to: it is tried again the next time
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-        return None
+            workers = default_workers(self._device)
+            self._pool = self._resources.enter_context(
+                LocalPool(workers, show=lambda _printed: None)
+            )  # it is printed again when the run plans
+        pool, future = self._pool, self._pool.submit(call, *arguments, bounds=Bounds(self._seconds, self._memory))
+
+        def end() -> Died | None:
+            try:
+                answer(pool, future)
+            except Died as died:
+                return died
+            mark.make()
+            return None
+
+        return end
 
 
 def draw(plan: Plan) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..answers import folder
 from ..errors import contained
 from ..keys import digest
 from ..spec import Options, Variant
@@ -68,16 +69,11 @@ def asked_once(function: Callable[[Variant, Options], str]) -> Callable[[Variant
     return answer
 
 
-def remembered(what: str) -> Path:
-    """The folder of the user's cache where answers about plugins are kept from one process to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-suite" / what
-
-
 def _kept(question: str, variant: Variant, options: Options) -> Path | None:
     """The file of an answer in the user's cache; None where the variant's code is not identified."""
     if variant not in _versions:
         return None
-    return remembered("engines") / digest([question, variant.name, _versions[variant], dict(options), torch.__version__])
+    return folder("engines") / digest([question, variant.name, _versions[variant], dict(options), torch.__version__])
 
 
 @asked_once

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,9 +20,10 @@ from typing import Any
 import pluggy
 
 from .. import dropins
+from ..answers import Mark
 from ..errors import Raised, SuiteError, Unavailable, contained, nearest
 from ..spec import NAME, Broken, Corruption, Measure
-from . import guard, hookspecs
+from . import forked, guard, hookspecs
 from .registry import API_VERSION, HOOKS, Provided, Registry
 from .sources import SUITE, imported_sources
 
@@ -70,6 +71,46 @@ def absent_roots() -> list[str]:
     return [f"SUITE_PATH names {entry}, which is no folder; nothing is looked for there" for entry in search_path() if not entry.is_dir()]
 
 
+@dataclass(frozen=True)
+class Found:
+    """A plugin that is not imported yet: whose it is, its module, what imports it, and the versions it rests on."""
+
+    source: str
+    module: str
+    load: Callable[[], Any]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def _stray(path: Path) -> Found:
+    """A file that lies in no root, as if it lay in one: among plugins, where its folder has no other of the three names."""
+    folder = path.parent.name if path.parent.name in dropins.FOLDERS else dropins.FOLDERS[0]
+    package = sys.modules[f"{dropins.__name__}.{folder}"]
+    package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
+    name = f"{package.__name__}.{path.stem}"
+
+    def load() -> ModuleType:
+        module = importlib.import_module(name)
+        if module.__file__ and Path(module.__file__) != path:
+            raise SuiteError(f"has the name of {place(Path(module.__file__))}, which is used; rename one of the two files")
+        return module
+
+    return Found(str(path), name, load)
+
+
+def _installed() -> Iterator[Found]:
+    for entry in sorted(importlib.metadata.entry_points(group="suite"), key=lambda entry: (entry.name, entry.value)):
+        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        versions = {f"distribution {entry.dist.name}": entry.dist.version} if entry.dist else {}
+        yield Found(source, entry.module, entry.load, versions)
+
+
+def _basis(found: Found) -> Any:
+    """What decides how the import of a plugin ends, as far as it can be known before; None where its source cannot be read."""
+    with contained() as raised:
+        sources = imported_sources(found.module)
+    return None if raised else [found.source, sources, dict(found.versions), sys.version, importlib.metadata.version("torch")]
+
+
 class _Finder:
     """Collects plugins one by one, so that a broken one stops no other."""
 
@@ -99,44 +140,44 @@ class _Finder:
                 if re.search(rb"^@hookimpl", path.read_bytes(), re.MULTILINE):
                     load = functools.partial(importlib.import_module, f"{SUITE}.{folder}.{path.stem}")
                     source = f"{SUITE}/{folder}/{path.name}"
-                    self.guarded(source, functools.partial(self._import, source, load))
+                    self.guarded(source, functools.partial(self._import, source, load, {}))
 
-    def drop_ins(self) -> None:
+    def drop_ins(self) -> Iterator[Found]:
         seen: dict[str, Path] = {}
         for name, path in _files():
             if name in seen:
                 self.broken.append(Broken(str(path), f"has the name of {place(seen[name])}, which is used; rename one of the two files"))
                 continue
             seen[name] = path
-            self.guarded(place(path), functools.partial(self._import, place(path), functools.partial(importlib.import_module, name)))
+            yield Found(place(path), name, functools.partial(importlib.import_module, name))
 
-    def stray(self, path: Path) -> None:
-        """Take a file that lies in no root as if it lay in one: among plugins, where its folder has no other of the three names."""
-        folder = path.parent.name if path.parent.name in dropins.FOLDERS else dropins.FOLDERS[0]
-        package = sys.modules[f"{dropins.__name__}.{folder}"]
-        package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
+    def take(self, found: Sequence[Found]) -> None:
+        """Import plugins one after another; of one that ends its process on import, that is said in place of importing it."""
+        marks = [Mark("imported", basis) if (basis := _basis(each)) is not None else None for each in found]
+        untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
+        fatal: dict[int, forked.Fatal] = {}
+        if untried:
+            importlib.import_module("torch")  # which plugins need, and which takes long: once, and not in each copy of this process
+            fatal = forked.fatal({number: functools.partial(self._take_one, found[number]) for number in untried})
+        for number, each in enumerate(found):
+            if number in fatal:
+                self.broken.append(Broken(each.source, f"{fatal[number].reason} when imported", fatal[number].printed))
+            else:
+                self._take_one(each)
+        for number in untried:
+            if number not in fatal and (mark := marks[number]):
+                mark.make()
 
-        def load() -> ModuleType:
-            module = importlib.import_module(f"{package.__name__}.{path.stem}")
-            if module.__file__ and Path(module.__file__) != path:
-                raise SuiteError(f"has the name of {place(Path(module.__file__))}, which is used; rename one of the two files")
-            return module
+    def _take_one(self, found: Found) -> None:
+        self.guarded(found.source, functools.partial(self._import, found.source, found.load, found.versions))
 
-        self.guarded(str(path), functools.partial(self._import, str(path), load))
-
-    def installed(self) -> None:
-        for entry in sorted(importlib.metadata.entry_points(group="suite"), key=lambda entry: (entry.name, entry.value)):
-            source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-            versions = {f"distribution {entry.dist.name}": entry.dist.version} if entry.dist else {}
-            self.guarded(source, functools.partial(self._import, source, entry.load, versions))
-
-    def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
+    def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str]) -> None:
         def slow(seconds: float) -> None:
             self.notes.append(f"{source}: takes {seconds:.0f} s to import, which every command waits for")
 
         with guard.timed(slow), guard.watched():
             plugin = load()
-        self.add(plugin, source, versions or {})
+        self.add(plugin, source, versions)
 
     def add(self, plugin: Any, source: str, versions: Mapping[str, str]) -> None:
         """Register a module (or class, or instance) and take what its hooks yield; nothing of it stays if any part is wrong."""
@@ -239,10 +280,9 @@ def discover(stray: Path | None = None) -> Registry:
     """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
     finder = _Finder()
     finder.built_in()
-    finder.drop_ins()
-    finder.installed()
+    finder.take([*finder.drop_ins(), *_installed()])
     if stray:
-        finder.stray(stray)
+        finder.take([_stray(stray)])
     finder.measures()
     variants, tasks, corruptions, measures, listeners, sections, claims, executors = (
         dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values()

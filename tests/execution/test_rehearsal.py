@@ -23,6 +23,7 @@ DEADLY = """
 import ctypes
 import os
 
+import torch
 from torch import nn
 
 from suite import Variant, hookimpl
@@ -61,10 +62,16 @@ class Called(Calm):
         return super().forward(x)
 
 
+class Trained(Called):  # does harm to what it is trained in alone, with more samples than planning has
+    def forward(self, x):
+        return super().forward(x) if len(x) > 2 and torch.is_grad_enabled() else self.linear(x)
+
+
 @hookimpl
 def suite_variants():
     yield Variant("built", Built)
     yield Variant("called", Called)
+    yield Variant("trained", Trained)
 """
 
 TASK = """
@@ -134,6 +141,17 @@ def test_a_variant_that_ends_or_hangs_its_process_when_planned_is_named_and_has_
         assert f"{name} on adding, T=6, seed 0, rate 0.01: {status}: {sentence}" in done.stdout
     assert ended["built(way=calm)"] == ended["lstm(way=calm)"] == {("ok", "", False)}
     assert (tmp_path / "runs" / "tiny" / "report" / "index.html").is_file()
+
+
+def test_an_estimate_survives_a_variant_that_ends_its_process_in_training(root: Path, tmp_path: Path) -> None:
+    words = (tiny_plan(tmp_path), "--variants", "lstm,trained(way=exits)", "--tasks", "adding")
+    dry = suite("run", *words, "--dry-run", cwd=tmp_path, SUITE_PATH=str(root))
+    assert "? trained(way=exits) could not be timed: its process ended with code 3" in dry.stdout
+    row = next(line for line in dry.stdout.splitlines() if line.startswith("adding") and "trained" in line)
+    assert row.endswith("?")
+    timed = suite("lint", *words, "--time", cwd=tmp_path, SUITE_PATH=str(root))
+    assert "note  time: about" in timed.stdout
+    assert "? trained(way=exits) could not be timed: its process ended with code 3" in timed.stdout
 
 
 def test_a_lint_says_which_variant_ends_its_process(root: Path, tmp_path: Path) -> None:

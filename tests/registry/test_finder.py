@@ -40,6 +40,8 @@ ONE = {
     "plugins/syntax.py": "def broken(:\n",
     "plugins/missing.py": "import a_package_that_is_not_there\n",
     "plugins/exits.py": "import sys\nsys.exit(3)\n",
+    "plugins/ends.py": "import os\nprint('my last words')\nos._exit(0)\n",
+    "plugins/falls.py": good("falls").replace("    yield", "    import ctypes; ctypes.string_at(0)\n    yield"),
     "plugins/bare.py": good("bare").replace("@hookimpl\n", ""),
     "plugins/empty.py": "",
     "plugins/typo.py": good("typo").replace("suite_variants", "suite_varients"),
@@ -146,6 +148,8 @@ def test_nothing_that_comes_with_the_suite_is_broken() -> None:
         ("syntax.py", ["SyntaxError in line 1"]),
         ("missing.py", ["imports 'a_package_that_is_not_there', which is not installed"]),
         ("exits.py", ["calls sys.exit(3) when imported"]),
+        ("ends.py", ["ends its process with exit code 0 when imported"]),
+        ("falls.py", ["ends its process by SIGSEGV when imported"]),
         ("bare.py", ["provides nothing", "suite_variants lacks @hookimpl"]),
         ("empty.py", ["provides nothing", "no @hookimpl function"]),
         ("typo.py", ["@hookimpl on 'suite_varients', which is no hook; did you mean 'suite_variants'?"]),
@@ -169,7 +173,7 @@ def test_a_broken_plugin_is_named_with_its_reason(found: Any, file: str, words: 
 
 
 def test_no_other_is_called_broken(found: Any) -> None:
-    assert len(found["broken"]) == 16
+    assert len(found["broken"]) == 18
 
 
 def test_all_others_are_found(found: Any) -> None:

@@ -1,0 +1,123 @@
+"""Checks that what ends a process is found out in a copy of it, and that nothing else is held against it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.registry import forked
+from suite.registry.extract import found_beside
+from suite.registry.finder import discover
+
+done: list[str] = []
+
+
+def well() -> None:
+    done.append("well")
+
+
+def raises() -> None:
+    raise RuntimeError("for the caller")
+
+
+def exits() -> None:
+    os.write(1, b"my last words")
+    os._exit(0)
+
+
+def falls() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fatal(*actions: Callable[[], object]) -> dict[int, str]:
+    return {number: ending.reason for number, ending in forked.fatal(dict(enumerate(actions))).items()}
+
+
+def test_what_comes_through_or_raises_is_not_fatal_and_changes_nothing_here() -> None:
+    assert fatal(well, raises, well) == {}
+    assert done == []
+
+
+def test_each_that_ends_its_process_is_found_beside_the_others() -> None:
+    found = fatal(well, exits, well, lambda: ctypes.string_at(0), os.abort, raises, lambda: os._exit(130))
+    assert found == {
+        1: "ends its process with exit code 0",
+        3: "ends its process by SIGSEGV",
+        4: "ends its process by SIGABRT",
+        6: "ends its process with exit code 130",
+    }
+
+
+def test_what_it_printed_and_where_it_stood_are_kept() -> None:
+    assert forked.fatal({0: exits})[0].printed == "my last words"
+    assert "in falls" in forked.fatal({0: falls})[0].printed
+
+
+def test_one_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "SECONDS", 2)
+
+    def hangs() -> None:
+        while True:
+            pass
+
+    start = time.monotonic()
+    ending = forked.fatal({0: well, 1: hangs})[1]
+    assert ending.reason == "has not come to an end after 2 s"
+    assert "in hangs" in ending.printed
+    assert time.monotonic() - start < 20
+
+
+def test_an_interrupt_ends_the_copy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        copies.append(fork())
+        return copies[-1]
+
+    def interrupted(_pid: int, _options: int) -> Any:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fork", noted)
+    monkeypatch.setattr(os, "waitpid", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        forked.fatal({0: lambda: time.sleep(60)})
+    with pytest.raises(ProcessLookupError):
+        os.kill(copies[0], 0)
+
+
+def test_where_no_process_can_be_begun_nothing_is_held_against_anyone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError("too many processes")
+
+    monkeypatch.setattr(os, "fork", refused)
+    assert fatal(exits) == {}
+
+
+def test_a_plugin_is_tried_once_for_each_state_of_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "plugins").mkdir()
+    file, helper = tmp_path / "plugins" / "mine.py", tmp_path / "plugins" / "_mine.py"
+    file.write_text("from . import _mine\n")
+    helper.write_text("")
+    counts: list[int] = []
+
+    def counted(actions: dict[int, Callable[[], object]]) -> dict[int, forked.Fatal]:
+        counts.append(len(actions))
+        return {}
+
+    monkeypatch.setattr(forked, "fatal", counted)
+    for text in ("", "", "tried = 'anew'\n"):
+        helper.write_text(text)
+        with found_beside(tmp_path):
+            discover()
+    assert counts[0] > counts[1] == 1
+    assert len(counts) == 2
