@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def _subjects_of(
 
 def _unloaded(registry: Registry, concerned: Callable[[Broken], bool]) -> tuple[Finding, ...]:
     """Findings on the plugins that are broken, and on those that have nothing to offer on this machine."""
-    broken = (_loading(entry.source, "failed", entry.reason) for entry in registry.broken if concerned(entry))
+    broken = (_loading(entry.source, "failed", entry.reason, _where(entry)) for entry in registry.broken if concerned(entry))
     unavailable = (_loading(entry.source, "skipped", entry.reason) for entry in registry.unavailable if concerned(entry))
     return (*broken, *unavailable)
 
@@ -155,9 +156,17 @@ def _unchecked(source: str, what: str) -> Finding:
     return _loading(source, "skipped", f"{what}; there are no checks of measures, listeners and executors yet")
 
 
-def _loading(source: str, status: Status, reason: str) -> Finding:
+def _where(broken: Broken) -> str:
+    """The line of the plugin's file that it did not get past, as the stack has it."""
+    name = Path(broken.source).name
+    lines = re.findall(rf'File "(?:[^"]*[/\\])?{re.escape(name)}", line (\d+)', broken.traceback)
+    innermost = 0 if "most recent call first" in broken.traceback else -1  # as of a process that was ended
+    return f"{broken.source}:{lines[innermost]}" if lines else ""
+
+
+def _loading(source: str, status: Status, reason: str, where: str = "") -> Finding:
     remedy = "Mend the file; docs/plugins.md shows one of each kind."
-    return Finding("file", source, "loads", LOADS, remedy, status, reason)
+    return Finding("file", source, "loads", LOADS, remedy, status, reason, where)
 
 
 def _subjects(kind: Kind, provided: Provided[Any], options: Mapping[str, Any], corruptions: tuple[str, ...]) -> Iterator[Subject[Any]]:
