@@ -345,6 +345,8 @@ def main() -> None:
     if sys.argv[1:2] == ["script"]:
         trainer.prepare("cpu")
         return script(sys.argv[2])
+    if unknown := set(sys.argv[1:]) - set(MEASUREMENTS):
+        sys.exit(f"no measurement {', '.join(sorted(unknown))}; there is {', '.join(MEASUREMENTS)}")
     print(
         f"{machine.cpu_model()}, {os.cpu_count()} cores, torch {machine.version('torch')}, 1 thread, load {math.ceil(os.getloadavg()[0])}"
     )

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .. import palette
@@ -76,7 +76,9 @@ class Mirror:
             if VARIANT in tags and tags.get(FOLDER) == self._folder:
                 self._variants[tags[VARIANT]] = run_id
             left_running = run.info.status == "RUNNING" and tags.get(FOLDER) == self._folder and run_id not in own
-            if left_running:
+            if left_running and TRIAL_KEY in tags:
+                self._break_off(run_id)
+            elif left_running:
                 self._client.set_terminated(run_id, status="KILLED")
             if REPORTED in tags and tags.get(FOLDER) == self._folder and run.info.start_time > last:
                 last, self._unreported = run.info.start_time, run_id if tags[REPORTED] == "no" else ""
@@ -99,14 +101,19 @@ class Mirror:
                 self._client.delete_run(run_id)
             run, logged = None, []
         duration = int((outcome.train_seconds or 0.0) * 1000)
+        new = run is None  # and marked as running up to its end, so that nobody takes it for whole before
         run = run or self._create(trial, parent, int(time.time() * 1000) - duration)
         run_id, start = run.info.run_id, run.info.start_time
         self._open.append(run_id)
         steps = {(value.name, value.step) for value in logged}
-        self._log(run_id, [value for value in values if (value.name, value.step) not in steps], start, duration / trial.training.steps)
-        self._describe(run_id, trial, outcome, {name: value for name, value in parameters.items() if name not in run.data.params})
+        missing = [value for value in values if (value.name, value.step) not in steps]
+        params = {name: value for name, value in parameters.items() if name not in run.data.params}
+        tags = self._tags(trial, outcome) | ({CONTENT: content} if new else {})
+        self._log(run_id, missing, start, duration / trial.training.steps, params, tags)
+        self._keep_files(run, trial)
         self._end(run_id, ENDS.get(outcome.status, "FAILED"), start + duration)
-        self._client.set_tag(run_id, CONTENT, content)  # last, so that a mirroring that breaks off is done again
+        if not new:
+            self._client.set_tag(run_id, CONTENT, content)  # last, so that a mirroring that breaks off is done again
         self._shown[trial.key] = (run_id, content)
 
     def attach(self, report: Path) -> None:
@@ -138,7 +145,16 @@ class Mirror:
         """End the run of this invocation, those of the variants, and those of trials whose mirroring broke off."""
         whole = {self._parent, *self._variants.values()}
         for run_id in tuple(self._open):
-            self._end(run_id, status if run_id in whole else "KILLED")
+            if run_id in whole:
+                self._end(run_id, status)
+            else:
+                self._break_off(run_id)
+                self._open.remove(run_id)
+
+    def _break_off(self, run_id: str) -> None:
+        """End the run of a trial that is not whole."""
+        self._client.set_tag(run_id, CONTENT, "")  # first: once it has ended, its content is believed
+        self._client.set_terminated(run_id, status="KILLED")
 
     def _end(self, run_id: str, status: str, end_time: int | None = None) -> None:
         self._client.set_terminated(run_id, status=status, end_time=end_time)
@@ -226,19 +242,29 @@ class Mirror:
                 history = self._client.get_metric_history(run.info.run_id, name)
                 yield from (Value(name, point.value, point.step) for point in history if point.step in steps[name])
 
-    def _log(self, run_id: str, values: Sequence[Value], start: int, milliseconds_a_step: float) -> None:
-        from mlflow.entities import Metric
+    def _log(
+        self,
+        run_id: str,
+        values: Sequence[Value],
+        start: int,
+        milliseconds_a_step: float,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write values, parameters and tags in as few calls as MLflow takes them in, each of which costs several transactions."""
+        from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(value.name, value.value, start + int(value.step * milliseconds_a_step), value.step) for value in values]
-        for first in range(0, len(metrics), BATCH):
-            self._client.log_batch(run_id, metrics[first : first + BATCH])
+        named = [Param(name, value) for name, value in (params or {}).items()]
+        tagged = [RunTag(name, value) for name, value in (tags or {}).items()]
+        first = BATCH - len(named) - len(tagged)
+        self._client.log_batch(run_id, metrics[:first], named, tagged)
+        for place in range(first, len(metrics), BATCH):
+            self._client.log_batch(run_id, metrics[place : place + BATCH])
 
-    def _describe(self, run_id: str, trial: Trial, outcome: Outcome, parameters: Mapping[str, str]) -> None:
-        """Give a run its parameters, its tags, the trial's file and the sources of what was trained."""
-        from mlflow.entities import Param, RunTag
-
-        stored, accepted = self._store.standing(trial.key)
-        tags = {
+    def _tags(self, trial: Trial, outcome: Outcome) -> dict[str, str]:
+        _, accepted = self._store.standing(trial.key)
+        return {
             "suite.status": outcome.status,
             "suite.reason": outcome.reason[:500],
             **({"suite.last_step": str(outcome.last_step)} if outcome.last_step is not None else {}),
@@ -247,13 +273,20 @@ class Mirror:
             "mlflow.source.name": f"suite run {self._invocation.plan}",
             NOTE: shown.note(trial, outcome),
         }
-        params = [Param(name, value) for name, value in parameters.items()]
-        self._client.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.log_artifact(run_id, str(self._store.file("trials", stored.key if stored else trial.key)))
+
+    def _keep_files(self, run: Run, trial: Trial) -> None:
+        """Keep the trial's file and the sources of what was trained."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        # as the client does, which asks for the run once more to learn its address
+        kept: Any = get_artifact_repository(run.info.artifact_uri, tracking_uri=self._client.tracking_uri)
+        stored, _ = self._store.standing(trial.key)
+        files: list[tuple[Path, str | None]] = [(self._store.file("trials", stored.key if stored else trial.key), None)]
         registry = discover()
-        for provided in (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name)):
-            if provided and provided.path:
-                self._client.log_artifact(run_id, str(provided.path), "source")
+        sources = (registry.variants.get(trial.variant.name), registry.tasks.get(trial.task.name))
+        files += [(provided.path, "source") for provided in sources if provided and provided.path]
+        for file, folder in files:
+            kept.log_artifact(str(file), folder)
 
 
 def _contradicts(run: Run, parameters: Mapping[str, str], values: Iterable[Value], logged: Iterable[Value]) -> bool:

@@ -15,17 +15,19 @@ from .pretended import Pair, Pretended, pair
 
 
 def broken(name: str, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
-    """Make a method of MLflow's client raise, after it has been called so many times."""
+    """Make a method of MLflow's client, or of what keeps files for it, raise, after it has been called so many times."""
     from mlflow import MlflowClient
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    working, calls = getattr(MlflowClient, name), iter(range(after))
+    owner = LocalArtifactRepository if name == "log_artifact" else MlflowClient
+    working, calls = getattr(owner, name), iter(range(after))
 
     def method(*arguments: Any, **named: Any) -> Any:
         if next(calls, None) is None:
             raise ConnectionError(f"{name} is out of order")
         return working(*arguments, **named)
 
-    monkeypatch.setattr(MlflowClient, name, method)
+    monkeypatch.setattr(owner, name, method)
 
 
 CALLS = {
@@ -33,9 +35,9 @@ CALLS = {
     "create_experiment": 1,
     "search_runs": 1,
     "create_run": 4,
-    "log_batch": 5,
+    "log_batch": 3,
     "log_artifact": 6,
-    "set_tag": 3,
+    "set_tag": 1,
     "set_terminated": 4,
     "log_artifacts": 1,
     "set_experiment_tag": 2,
