@@ -10,6 +10,7 @@ import platform
 import shutil
 import sqlite3
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +35,9 @@ REPORTED = "suite.reported"
 LAID_OUT = 2
 """Counts up when metrics get other names or steps, so that runs written before are written anew."""
 
+CONNECTED_SECONDS = 1
+"""So long MLflow uses a connection to a file."""
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -45,10 +49,13 @@ ENVIRONMENT = {
 """What is set before MLflow is imported, unless the user has set it."""
 
 LOCAL_ENVIRONMENT = {
-    # a connection that is kept open would go on writing into a file that was renamed or deleted
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+    # one that is kept for ever would go on writing into a file that was renamed or deleted
+    "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": str(CONNECTED_SECONDS),
 }
 """The same for a database in a file."""
+
+_opened: set[Path] = set()
+"""The files that this process has had a client for."""
 
 QUIET = {
     "alembic": logging.WARNING,  # announces each of about seventy migrations
@@ -110,7 +117,9 @@ def shown(address: str) -> str:
 
 def client(address: str) -> MlflowClient:
     """MLflow's client for a tracking URI."""
-    for name, value in {**ENVIRONMENT, **(LOCAL_ENVIRONMENT if file_of(address) else {})}.items():
+    if file := file_of(address):
+        _opened.add(file)
+    for name, value in {**ENVIRONMENT, **(LOCAL_ENVIRONMENT if file else {})}.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's imports warn of what only its developers can change
@@ -185,6 +194,8 @@ def _made(path: Path, state: Condition) -> str:
         for beside in ("-journal", "-wal", "-shm"):  # SQLite would apply what the old file left to the new one
             path.with_name(path.name + beside).unlink(missing_ok=True)
         partial.replace(path)
+        if path in _opened:  # whose connections go on with the file that was there
+            time.sleep(CONNECTED_SECONDS + 0.2)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if state == "unreadable":
