@@ -60,6 +60,8 @@ class Tracking:
     @hookimpl(trylast=True)
     def suite_plan_started(self, invocation: Invocation) -> None:
         self._invocation = invocation
+        if invocation.pending:  # meanwhile: importing MLflow and making a database take seconds
+            self._aside.do(lambda: self._attempt(lambda _mirror: None))
 
     @hookimpl(trylast=True)
     def suite_trial_finished(self, trial: Trial, outcome: Outcome) -> None:
