@@ -31,9 +31,15 @@ class Mark:
         return folder(self.kind) / digest(self.basis)
 
     def stands(self) -> bool:
-        return self._file.exists()
+        with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be read, or none
+            return self._file.exists()
+        return False
+
+    def take_away(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            self._file.unlink(missing_ok=True)
 
     def make(self) -> None:
-        with contextlib.suppress(OSError):  # a home that cannot be written to: it is tried again the next time
+        with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be written to, or none: it is tried again the next time
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.touch()

@@ -38,6 +38,7 @@ from .options import (
     warn,
     warn_of_broken,
 )
+from .registry import forked
 
 if TYPE_CHECKING:
     from .execution.run import Work
@@ -305,6 +306,7 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    forked.GUARDED = True
     with contextlib.suppress(RuntimeError, ValueError, OSError):  # standard error may be closed
         faulthandler.enable()  # plugins are imported in this process, and planned once they are known to survive it: one that ends it is seen in the stack
     try:

@@ -140,7 +140,7 @@ class Estimate:
 
 
 def estimate(work: Work, workers: int | None) -> Estimate:
-    """Estimate what is left to do, from a few steps of each variant timed here."""
+    """Estimate what is left to do, from a few steps of each variant timed in other processes."""
     count = max(1, work.executor.count(workers, work.machine.device)) if work.pending else 1
     groups = populations(work.pending, count, work.executor.devices) if work.pending else []
     known, unknown = _timed(groups, work)

@@ -158,9 +158,9 @@ def _unchecked(source: str, what: str) -> Finding:
 
 def _where(broken: Broken) -> str:
     """The line of the plugin's file that it did not get past, as the stack has it."""
-    name = Path(broken.source).name
-    lines = re.findall(rf'File "(?:[^"]*[/\\])?{re.escape(name)}", line (\d+)', broken.traceback)
-    innermost = 0 if "most recent call first" in broken.traceback else -1  # as of a process that was ended
+    _, ended, stack = broken.traceback.rpartition("Current thread")  # as of a process that was ended, the innermost call first
+    lines = [line for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack) if Path(file).match(broken.source)]
+    innermost = 0 if ended else -1
     return f"{broken.source}:{lines[innermost]}" if lines else ""
 
 

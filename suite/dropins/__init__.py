@@ -28,6 +28,9 @@ ROOTS: tuple[Path, ...] = tuple(
 ADDED: tuple[Path, ...] = ()
 """Those of them that a run looks in beside the others."""
 
+FATAL: dict[str, str] = {}
+"""How modules end the process that imports them, where that is known; a worker is told by the process that began it."""
+
 # Made here and not found by the import system, so that an `__init__.py` in one root hides no other root.
 for _folder in FOLDERS:
     _package = ModuleType(f"{__name__}.{_folder}")

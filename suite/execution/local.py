@@ -79,7 +79,7 @@ class _Warden:
     def __init__(self, folder: Path, room: int) -> None:
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=warden.watch, args=(theirs, folder, room, dropins.ROOTS), daemon=True)
+        self._process = context.Process(target=warden.watch, args=(theirs, folder, room, dropins.ROOTS, dropins.FATAL), daemon=True)
         self._process.start()
         theirs.close()
         self.atwork: _AtWork | None = None

@@ -239,13 +239,15 @@ def _told_to_end_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def watch(run: Connection, folder: Path, room: int, roots: Sequence[Path]) -> None:
+def watch(run: Connection, folder: Path, room: int, roots: Sequence[Path], fatal: Mapping[str, str]) -> None:
     """Do the calls that come through the connection, each in a worker, until the run hangs up; nothing is left then.
 
     folder: for the worker's temporary files, which may take so much room in bytes
     roots: where the run looks for drop-ins, and so its workers
+    fatal: how modules end the process that imports them, which therefore is not tried
     """
     dropins.search(roots)
+    dropins.FATAL.update(fatal)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

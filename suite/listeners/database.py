@@ -250,6 +250,8 @@ def shows(path: Path, plan: str, contents: Mapping[str, str], folder: str) -> bo
     for run, status, start, key, value in rows:
         if status == "RUNNING" and key == FOLDER and value == folder:
             return False
+        if status == "RUNNING" and key == CONTENT:  # written before its files
+            continue
         tags.setdefault(run, {})[key] = value
         started[run] = start
     invocations = [run for run, of_run in tags.items() if REPORTED in of_run and of_run.get(FOLDER) == folder]

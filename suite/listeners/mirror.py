@@ -83,7 +83,8 @@ class Mirror:
             if REPORTED in tags and tags.get(FOLDER) == self._folder and run.info.start_time > last:
                 last, self._unreported = run.info.start_time, run_id if tags[REPORTED] == "no" else ""
             if TRIAL_KEY in tags:
-                seen[tags[TRIAL_KEY]] = (run_id, "" if left_running else tags.get(CONTENT, ""))
+                unfinished = run.info.status == "RUNNING"  # whoever began it: its content is written before its files
+                seen[tags[TRIAL_KEY]] = (run_id, "" if unfinished else tags.get(CONTENT, ""))
         self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
 
     def show(self, trial: Trial, outcome: Outcome) -> None:

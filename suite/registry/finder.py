@@ -121,6 +121,7 @@ class _Finder:
         self.unavailable: list[Broken] = []
         self.notes = absent_roots()
         self.nouns: dict[type[Any], dict[str, Provided[Any]]] = {noun: {} for noun in HOOKS.values()}
+        self._printed: dict[str, str] = {}
         self._late: list[tuple[Any, str, Mapping[str, str]]] = []
 
     def guarded(self, source: str, action: Callable[[], None]) -> None:
@@ -153,20 +154,31 @@ class _Finder:
 
     def take(self, found: Sequence[Found]) -> None:
         """Import plugins one after another; of one that ends its process on import, that is said in place of importing it."""
-        marks = [Mark("imported", basis) if (basis := _basis(each)) is not None else None for each in found]
-        untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
-        fatal: dict[int, forked.Fatal] = {}
-        if untried:
-            importlib.import_module("torch")  # which plugins need, and which takes long: once, and not in each copy of this process
-            fatal = forked.fatal({number: functools.partial(self._take_one, found[number]) for number in untried})
-        for number, each in enumerate(found):
-            if number in fatal:
-                self.broken.append(Broken(each.source, f"{fatal[number].reason} when imported", fatal[number].printed))
+        marks = self._try([each for each in found if each.module not in dropins.FATAL]) if forked.GUARDED else []
+        for each in found:
+            if each.module in dropins.FATAL:
+                self.broken.append(Broken(each.source, dropins.FATAL[each.module], self._printed.get(each.module, "")))
             else:
                 self._take_one(each)
-        for number in untried:
-            if number not in fatal and (mark := marks[number]):
-                mark.make()
+        for mark in marks:
+            mark.make()
+
+    def _try(self, found: Sequence[Found]) -> list[Mark]:
+        """Find out which plugins end a process that imports them; marks to make when all others are imported.
+
+        A mark that stood is taken away meanwhile: should it mislead, this process ends, and the next one tries that plugin again.
+        """
+        bases = [_basis(each) for each in found]
+        marks = [None if basis is None else Mark("imported", basis) for basis in bases]
+        untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
+        fatal = forked.fatal({number: functools.partial(self._take_one, found[number]) for number in untried}) if untried else {}
+        for number, ending in fatal.items():
+            dropins.FATAL[found[number].module] = f"{ending.reason} when imported"
+            self._printed[found[number].module] = ending.printed
+        well = [mark for number, mark in enumerate(marks) if mark is not None and number not in fatal]
+        for mark in well:
+            mark.take_away()
+        return well
 
     def _take_one(self, found: Found) -> None:
         self.guarded(found.source, functools.partial(self._import, found.source, found.load, found.versions))

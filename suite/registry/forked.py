@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
+import mmap
 import os
+import select
 import signal
 import sys
-import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from ..errors import contained, writable
 
-SECONDS = 120
-"""A copy that has not come through after so long hangs."""
+GUARDED = False
+"""Whether imports are tried in a copy of the process first: by commands, which have one thread and have computed nothing yet."""
 
-KEPT_CHARACTERS = 16_000
-"""Of what an action printed before the end, so much is kept."""
+SECONDS = 120
+"""An action that has not come through after so long hangs."""
+
+KEPT_BYTES = 16_000
+"""Of what an action printed, so much of the end is kept."""
+
+BEGUN = b"\0"
+"""Stands before what each action prints."""
+
+LOOK_SECONDS = 0.05
+"""So often a copy is looked at that says nothing."""
 
 
 @dataclass(frozen=True)
 class Fatal:
-    """How an action ended the process it was done in.
-
-    printed: by this and the actions before it, with the stack it stood in where that is known
-    """
+    """How an action ended the process it was done in; what was printed there, and the stack it stood in where that is known."""
 
     reason: str
     printed: str
@@ -37,69 +45,132 @@ def fatal(actions: Mapping[int, Callable[[], object]]) -> dict[int, Fatal]:
     """Those of the actions, by their numbers, that end a process or never come to an end.
 
     They are done one after another in a copy of this process, and nothing that they change in memory is seen here. What one raises is
-    for the caller, who does it afterwards. Where a process cannot be copied, none is known to be fatal.
+    for the caller, who does it afterwards. Where a process cannot be copied, none is known to be fatal. To be called by a process that has
+    one thread and has computed nothing: a copy has no other threads, but the locks that they held.
     """
     found: dict[int, Fatal] = {}
     left = dict(actions)
     while left and hasattr(os, "fork"):
-        with tempfile.TemporaryFile() as progress, tempfile.TemporaryFile() as output:
-            try:
-                code = _done_in_a_copy(left, progress, output)
-            except OSError:  # too many processes, or too little memory
-                break
-            progress.seek(0)
-            begun = int(progress.read() or b"0")
-            if begun > len(left):
-                break
-            at_fault = max(1, begun)
-            output.seek(0)
-            found[list(left)[at_fault - 1]] = Fatal(_how(code), writable(output.read().decode(errors="replace")[-KEPT_CHARACTERS:]))
-            left = dict(list(left.items())[at_fault:])  # those before it came through
+        try:
+            copy = _Copy(left)
+        except OSError:  # too many processes or open files, or too little memory
+            break
+        ended = copy.watch()
+        if not 0 < copy.begun <= len(left):  # all came through; or the copy itself did not
+            break
+        found[list(left)[copy.begun - 1]] = ended
+        left = dict(list(left.items())[copy.begun :])
     return found
 
 
-def _done_in_a_copy(actions: Mapping[int, Callable[[], object]], progress: BinaryIO, output: BinaryIO) -> int:
-    """The exit code of the copy, negative for a signal; `progress` then holds how many actions were begun, and one more where all were done."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # else the copy would print once more what waits here
-            stream.flush()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of other threads, whose locks imports do not wait for
-        pid = os.fork()
-    if pid == 0:
-        _do_and_end(actions, progress, output)
+class _Copy:
+    """A process that does actions one after another, in a process group of its own, and the near end of what it prints.
+
+    begun: how many actions it has begun; one more where all are done
+    """
+
+    def __init__(self, actions: Mapping[int, Callable[[], object]]) -> None:
+        self._begun = mmap.mmap(-1, 4)  # shared with the copy
+        self._seen, self._since = 0, time.monotonic()
+        self._printed = b""
+        self._output, output = _pipe()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # else the copy would print once more what waits here
+                stream.flush()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of NumPy's library, which copes with copies
+                self._pid = os.fork()
+            if self._pid == 0:
+                self._do_and_end(actions, output)
+        except OSError:
+            os.close(self._output)
+            raise
+        finally:
+            os.close(output)
+
+    @property
+    def begun(self) -> int:
+        return int.from_bytes(self._begun[:4], "little")
+
+    def watch(self) -> Fatal:
+        """Wait for its end, or end it where an action takes too long."""
+        hung, code = False, None
+        try:
+            while (code := self._exit_code()) == self._ALIVE:
+                self._read(LOOK_SECONDS)
+                if self.begun != self._seen:
+                    self._seen, self._since = self.begun, time.monotonic()
+                if time.monotonic() > self._since + SECONDS:
+                    hung = True
+                    break
+            self._read(0)
+        finally:  # an interrupt, too; with what it has begun
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            os.close(self._output)
+        reason = f"has not come to an end after {SECONDS} s" if hung else _how(code)
+        return Fatal(reason, writable(self._printed.rpartition(BEGUN)[2].decode(errors="replace")))
+
+    _ALIVE = 1 << 16
+
+    def _exit_code(self) -> int | None:
+        """Negative for a signal; None where the system does not tell."""
+        try:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+        except ChildProcessError:  # as where whoever began this process ignores how children end
+            return None
+        return os.waitstatus_to_exitcode(status) if pid else self._ALIVE
+
+    def _read(self, seconds: float) -> None:
+        """Take what it has printed, if something comes within so long."""
+        while select.select([self._output], [], [], seconds)[0]:
+            chunk = os.read(self._output, 1 << 16)
+            self._printed = (self._printed + chunk)[-KEPT_BYTES:]
+            if not chunk:  # it has hung up, and ends
+                time.sleep(LOOK_SECONDS / 10)
+            if not chunk or seconds:
+                return
+
+    def _do_and_end(self, actions: Mapping[int, Callable[[], object]], output: int) -> None:
+        """What the copy does; it never returns."""
+        try:
+            os.setpgid(0, 0)  # Ctrl-C is for the process that waits, which ends this one
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for number in (1, 2):
+                os.dup2(output, number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False) for number in (1, 2))
+            faulthandler.enable(2)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            for number, action in enumerate(actions.values(), 1):
+                self._begun[:4] = number.to_bytes(4, "little")
+                os.write(1, BEGUN)
+                faulthandler.dump_traceback_later(0.9 * SECONDS, file=2)
+                signal.alarm(2 * SECONDS)  # where the process that waits for this one is gone
+                with contained():
+                    action()
+            self._begun[:4] = (len(actions) + 1).to_bytes(4, "little")
+        finally:
+            os._exit(1)
+
+
+def _pipe() -> tuple[int, int]:
+    """The two ends of a pipe, of which none is mistaken for a standard stream, as it would be where one of these is closed."""
+    ends = os.pipe()
+    moved: list[int] = []
     try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        raise
+        moved += [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    finally:
+        for end in ends:
+            os.close(end)
+    return moved[0], moved[1]
 
 
-def _do_and_end(actions: Mapping[int, Callable[[], object]], progress: BinaryIO, output: BinaryIO) -> None:
-    """What the copy does; it never returns."""
-    try:
-        for number in (1, 2):
-            os.dup2(output.fileno(), number)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False) for number in (1, 2))
-        faulthandler.enable(2)
-        faulthandler.dump_traceback_later(SECONDS - 1, file=2)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(SECONDS)  # also where the process that waits for this one is gone
-        for number, action in enumerate(actions.values(), 1):
-            os.pwrite(progress.fileno(), b"%d" % number, 0)
-            with contained():
-                action()
-        os.pwrite(progress.fileno(), b"%d" % (len(actions) + 1), 0)
-    finally:  # also of an interrupt, which the other process gets as well
-        os._exit(130)
-
-
-def _how(code: int) -> str:
-    if code == -signal.SIGALRM:
-        return f"has not come to an end after {SECONDS} s"
+def _how(code: int | None) -> str:
+    if code is None:
+        return "ends its process"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"ends its process by {signal.Signals(-code).name}"

@@ -78,9 +78,11 @@ SITE = {
 SCRIPT = """
 import json, pathlib, sys
 from suite.dropins import plugins
+from suite.registry import forked
 from suite.registry.finder import discover
 from suite.registry.sources import imported_sources
 
+forked.GUARDED = True
 registry = discover()
 folder = pathlib.Path(sys.argv[1]) / "plugins"
 name = "suite.dropins.plugins.good"

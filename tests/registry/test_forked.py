@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from suite.answers import Mark
 from suite.registry import forked
 from suite.registry.extract import found_beside
 from suite.registry.finder import discover
@@ -104,6 +107,7 @@ def test_where_no_process_can_be_begun_nothing_is_held_against_anyone(monkeypatc
 
 def test_a_plugin_is_tried_once_for_each_state_of_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(forked, "GUARDED", True)
     (tmp_path / "plugins").mkdir()
     file, helper = tmp_path / "plugins" / "mine.py", tmp_path / "plugins" / "_mine.py"
     file.write_text("from . import _mine\n")
@@ -121,3 +125,57 @@ def test_a_plugin_is_tried_once_for_each_state_of_its_files(monkeypatch: pytest.
             discover()
     assert counts[0] > counts[1] == 1
     assert len(counts) == 2
+
+
+def test_a_home_that_cannot_be_read_is_no_hindrance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, where a folder is wanted")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    mark = Mark("imported", "anything")
+    mark.make()
+    assert not mark.stands()
+    mark.take_away()
+
+
+def test_each_action_has_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "SECONDS", 4)
+    assert fatal(lambda: time.sleep(2.5), lambda: time.sleep(2.5)) == {}
+
+
+def test_what_is_printed_without_end_is_kept_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "SECONDS", 2)
+
+    def prints() -> None:
+        while True:
+            os.write(1, b"more and more\n" * 1000)
+
+    assert len(forked.fatal({0: prints})[0].printed) <= forked.KEPT_BYTES
+
+
+def test_closed_standard_streams_blame_nobody(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "suite", "list", "variants"]
+    code = f"import os, subprocess; os.close(1); os.execv({command[0]!r}, {command!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    )
+    assert "when imported" not in done.stderr
+
+
+def test_where_the_system_does_not_tell_how_processes_end_it_is_found_out_all_the_same() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert fatal(well, exits, well) == {1: "ends its process"}
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_nothing_stays_behind_that_an_action_began(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+
+    def begins() -> None:
+        noted.write_text(str(subprocess.Popen(["sleep", "97"]).pid))
+
+    assert fatal(begins) == {}
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{noted.read_text()}/cmdline").exists() and Path(f"/proc/{noted.read_text()}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
