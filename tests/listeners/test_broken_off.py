@@ -165,3 +165,23 @@ def test_another_run_at_work_is_not_disturbed(plan: Pretended, tiny: Trial) -> N
         plan.run(before=(pair(tiny),), report=False)
     assert plan.problems == []
     assert {run.info.status for run in plan.shown()} == {"RUNNING"}
+
+
+def test_a_trial_that_another_folder_left_unfinished_is_not_taken_for_whole(
+    plan: Pretended, tiny: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{plan.runs}/mlflow.db")
+    elsewhere = Pretended(tmp_path / "elsewhere", plan.machine)
+    done = pair(tiny)
+    with monkeypatch.context() as patch:
+        broken("log_artifact", patch)
+        killed(elsewhere, done)
+    [child] = plan.children().values()
+    assert child.info.status == "RUNNING"
+    assert child.data.tags[database.CONTENT]
+    assert not database.shows(plan.runs / "mlflow.db", "tiny", {done[0].key: database.content_of(done[1])}, folder_of(plan.runs))
+    plan.run(done)
+    assert plan.problems == []
+    [child] = plan.children().values()
+    assert child.info.status == "FINISHED"
+    assert plan.artifacts(child) == [f"{done[0].key}.json", "source"]
