@@ -103,7 +103,7 @@ from suite.execution.executor import UNBOUNDED
 def watch(near, connection):
     near.close()
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    warden.watch(connection, Path(sys.argv[1]) / "worker", 1 << 30, dropins.ROOTS)
+    warden.watch(connection, Path(sys.argv[1]) / "worker", 1 << 30, dropins.ROOTS, {})
 
 context = multiprocessing.get_context("fork")
 near, far = context.Pipe()
