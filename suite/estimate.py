@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .errors import contained
-from .execution.executor import Bounds, Died, answer
+from .execution.executor import Died, answer, bounds_of
 from .execution.local import LocalPool, default_workers
 from .execution.populations import populations
 from .execution.run import Work
@@ -170,8 +170,7 @@ def _timed(groups: Sequence[Sequence[Trial]], work: Work) -> tuple[dict[str, Pac
     unknown: dict[str, str] = {}
     if not asked:
         return known, unknown
-    memory = None if work.plan.limits.memory is None else int(work.plan.limits.memory * 2**30)
-    bounds = Bounds(LIMIT_SECONDS, memory)
+    bounds = bounds_of(work.plan.limits.model_copy(update={"timeout": LIMIT_SECONDS}))
     with LocalPool(min(len(asked), default_workers(work.machine.device)), show=lambda _printed: None) as pool:
         futures = {label: pool.submit(paces, group[0], len(group), work.executor.gpus, bounds=bounds) for label, group in asked.items()}
         for label, future in futures.items():
@@ -197,14 +196,14 @@ def _timing_seconds(timing: Timing, known: dict[str, Paces]) -> float:
 
 def describe(work: Work, workers: int | None) -> str:
     """The trials of a plan by task and variant, their parameters, and an estimate of time."""
-    device = work.machine.device
-    trainer.prepare(device)
-    answer = estimate(work, workers)
+    estimated = estimate(work, workers)
     rows: dict[tuple[str, str], list[Trial]] = {}
     for trial in work.trials:
         rows.setdefault((trial.task.label, trial.variant.label), []).append(trial)
     pending = {trial.key for trial in work.pending}
-    lines = [f"plan {work.plan.name} on {device}: {len(work.trials)} trials, {len(pending)} to do, {answer.workers} at a time"]
+    lines = [
+        f"plan {work.plan.name} on {work.machine.device}: {len(work.trials)} trials, {len(pending)} to do, {estimated.workers} at a time"
+    ]
     lines.append(f"{'task':20} {'variant':24} {'hidden':>6} {'parameters':>10}  {'state':>10} {'engine':18} {'trials':>6} {'minutes':>8}")
     flagged = False
     for (task, variant), trials in rows.items():
@@ -213,33 +212,34 @@ def describe(work: Work, workers: int | None) -> str:
         flagged = flagged or off
         used = " ".join(dict.fromkeys(each.engine for each in trials))
         carried = state.text({each.state_size for each in trials}, trial.causal)
-        spent = sum(seconds for cell, seconds in answer.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}"))
+        spent = sum(
+            seconds for cell, seconds in estimated.trials.items() if cell.startswith(f"{task}, T=") and cell.endswith(f", {variant}")
+        )
         left = sum(each.key in pending for each in trials)
-        minutes = "?" if variant in answer.unknown else f"{spent / 60:.1f}"
+        minutes = "?" if variant in estimated.unknown else f"{spent / 60:.1f}"
         lines.append(
             f"{task:20} {variant:24} {trial.hidden_size:6} {trial.parameters:10}{'!' if off else ' '} {carried:>10} {used:18} {left:6} {minutes:>8}"
         )
     if flagged:
         lines.append(f"! more than {100 * TOLERANCE:g} % from the budget of the task's {work.plan.matching.hidden_size}-unit LSTM")
-    return "\n".join([*lines, *_summary(answer)])
+    return "\n".join([*lines, *_summary(estimated)])
 
 
 def remark(work: Work, workers: int | None = None) -> Remark:
     """What a plan still takes here, as something to say of it."""
-    trainer.prepare(work.machine.device)
     return Remark("note", "time", "; ".join(_summary(estimate(work, workers))))
 
 
-def _summary(answer: Estimate) -> list[str]:
+def _summary(estimated: Estimate) -> list[str]:
     """How long it takes, on what, and where it is long, what would shorten it."""
     lines = [
-        f"about {_span(answer.seconds)} (minutes above are of one core; compiling {_span(answer.compiling)}, timing {_span(answer.timing)})"
+        f"about {_span(estimated.seconds)} (minutes above are of one core; compiling {_span(estimated.compiling)}, timing {_span(estimated.timing)})"
     ]
-    lines += [f"? {variant} could not be timed: {reason}" for variant, reason in answer.unknown.items()]
-    if answer.seconds < LONG_SECONDS:
+    lines += [f"? {variant} could not be timed: {reason}" for variant, reason in estimated.unknown.items()]
+    if estimated.seconds < LONG_SECONDS:
         return lines
-    total = sum(answer.trials.values())
-    largest = sorted(answer.trials.items(), key=lambda item: -item[1])[:3]
+    total = sum(estimated.trials.values())
+    largest = sorted(estimated.trials.items(), key=lambda item: -item[1])[:3]
     named = "; ".join(f"{cell} ({100 * seconds / total:.0f} %)" for cell, seconds in largest)
     lines.append(f"the longest: {named}")
     return [

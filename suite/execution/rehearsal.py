@@ -20,7 +20,7 @@ from ..registry.registry import Deadly, Provided, Registry
 from ..registry.sources import harness_sources
 from ..spec import Plugin, Variant
 from ..trial import BASELINE
-from .executor import Bounds, Died, answer
+from .executor import Died, answer, bounds_of
 from .local import LocalPool, default_workers
 
 SECONDS = 120.0
@@ -66,7 +66,7 @@ class _Rehearsal:
     def __init__(self, plan: Plan, device: str, gpus: str, resources: contextlib.ExitStack) -> None:
         self._plan, self._device, self._gpus, self._resources = plan, device, gpus, resources
         self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, plan.limits.timeout or SECONDS))
-        self._memory = None if plan.limits.memory is None else int(plan.limits.memory * 2**30)
+        self._bounds = bounds_of(plan.limits.model_copy(update={"timeout": self._seconds}))
         self._surroundings = [harness_sources("plan.trials"), torch.__version__, device, gpus]
         self._pool: LocalPool | None = None
 
@@ -114,11 +114,10 @@ class _Rehearsal:
         if mark.stands():
             return lambda: None
         if self._pool is None:
-            workers = default_workers(self._device)
-            self._pool = self._resources.enter_context(
-                LocalPool(workers, show=lambda _printed: None)
-            )  # it is printed again when the run plans
-        pool, future = self._pool, self._pool.submit(call, *arguments, bounds=Bounds(self._seconds, self._memory))
+            # what is printed there is printed again when the run plans
+            pool = LocalPool(default_workers(self._device), show=lambda _printed: None)
+            self._pool = self._resources.enter_context(pool)
+        pool, future = self._pool, self._pool.submit(call, *arguments, bounds=self._bounds)
 
         def end() -> Died | None:
             try:

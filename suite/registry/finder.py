@@ -152,14 +152,14 @@ class _Finder:
             seen[name] = path
             yield Found(place(path), name, functools.partial(importlib.import_module, name))
 
-    def take(self, found: Sequence[Found]) -> None:
+    def import_all(self, found: Sequence[Found]) -> None:
         """Import plugins one after another; of one that ends its process on import, that is said in place of importing it."""
         marks = self._try([each for each in found if each.module not in dropins.FATAL]) if forked.GUARDED else []
         for each in found:
             if each.module in dropins.FATAL:
                 self.broken.append(Broken(each.source, dropins.FATAL[each.module], self._printed.get(each.module, "")))
             else:
-                self._take_one(each)
+                self._import_guarded(each)
         for mark in marks:
             mark.make()
 
@@ -171,7 +171,7 @@ class _Finder:
         bases = [_basis(each) for each in found]
         marks = [None if basis is None else Mark("imported", basis) for basis in bases]
         untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
-        fatal = forked.fatal({number: functools.partial(self._take_one, found[number]) for number in untried}) if untried else {}
+        fatal = forked.fatal({number: functools.partial(self._import_guarded, found[number]) for number in untried}) if untried else {}
         for number, ending in fatal.items():
             dropins.FATAL[found[number].module] = f"{ending.reason} when imported"
             self._printed[found[number].module] = ending.printed
@@ -180,7 +180,7 @@ class _Finder:
             mark.take_away()
         return well
 
-    def _take_one(self, found: Found) -> None:
+    def _import_guarded(self, found: Found) -> None:
         self.guarded(found.source, functools.partial(self._import, found.source, found.load, found.versions))
 
     def _import(self, source: str, load: Callable[[], Any], versions: Mapping[str, str]) -> None:
@@ -292,9 +292,9 @@ def discover(stray: Path | None = None) -> Registry:
     """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
     finder = _Finder()
     finder.built_in()
-    finder.take([*finder.drop_ins(), *_installed()])
+    finder.import_all([*finder.drop_ins(), *_installed()])
     if stray:
-        finder.take([_stray(stray)])
+        finder.import_all([_stray(stray)])
     finder.measures()
     variants, tasks, corruptions, measures, listeners, sections, claims, executors = (
         dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values()

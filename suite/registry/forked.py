@@ -26,6 +26,9 @@ SECONDS = 120
 KEPT_BYTES = 16_000
 """Of what an action printed, so much of the end is kept."""
 
+UNTOLD = -1
+"""In place of how a process ended, where the system does not tell."""
+
 BEGUN = b"\0"
 """Stands before what each action prints."""
 
@@ -50,7 +53,7 @@ def fatal(actions: Mapping[int, Callable[[], object]]) -> dict[int, Fatal]:
     """
     found: dict[int, Fatal] = {}
     left = dict(actions)
-    while left and hasattr(os, "fork"):
+    while left:
         try:
             copy = _Copy(left)
         except OSError:  # too many processes or open files, or too little memory
@@ -94,45 +97,38 @@ class _Copy:
         return int.from_bytes(self._begun[:4], "little")
 
     def watch(self) -> Fatal:
-        """Wait for its end, or end it where an action takes too long."""
-        hung, code = False, None
+        """Wait for its end, or end it where an action takes too long; what it has begun ends with it."""
+        status: int | None = None
+        hung = False
         try:
-            while (code := self._exit_code()) == self._ALIVE:
+            while status is None and not hung:
                 self._read(LOOK_SECONDS)
                 if self.begun != self._seen:
                     self._seen, self._since = self.begun, time.monotonic()
-                if time.monotonic() > self._since + SECONDS:
-                    hung = True
-                    break
-            self._read(0)
-        finally:  # an interrupt, too; with what it has begun
+                hung = time.monotonic() > self._since + SECONDS
+                status = self._status()
+        finally:  # of an interrupt, too
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
+            with contextlib.suppress(ChildProcessError):  # it was waited for already
                 os.waitpid(self._pid, 0)
+            self._read(0)  # a pipe holds no more than that
             os.close(self._output)
-        reason = f"has not come to an end after {SECONDS} s" if hung else _how(code)
+        reason = _how(status) if status is not None else f"has not come to an end after {SECONDS} s"
         return Fatal(reason, writable(self._printed.rpartition(BEGUN)[2].decode(errors="replace")))
 
-    _ALIVE = 1 << 16
-
-    def _exit_code(self) -> int | None:
-        """Negative for a signal; None where the system does not tell."""
+    def _status(self) -> int | None:
+        """How it ended, as the system says it; None while it lives."""
         try:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
         except ChildProcessError:  # as where whoever began this process ignores how children end
-            return None
-        return os.waitstatus_to_exitcode(status) if pid else self._ALIVE
+            return UNTOLD
+        return status if pid else None
 
     def _read(self, seconds: float) -> None:
         """Take what it has printed, if something comes within so long."""
-        while select.select([self._output], [], [], seconds)[0]:
-            chunk = os.read(self._output, 1 << 16)
-            self._printed = (self._printed + chunk)[-KEPT_BYTES:]
-            if not chunk:  # it has hung up, and ends
-                time.sleep(LOOK_SECONDS / 10)
-            if not chunk or seconds:
-                return
+        if select.select([self._output], [], [], seconds)[0]:
+            self._printed = (self._printed + os.read(self._output, 1 << 16))[-KEPT_BYTES:]
 
     def _do_and_end(self, actions: Mapping[int, Callable[[], object]], output: int) -> None:
         """What the copy does; it never returns."""
@@ -168,10 +164,11 @@ def _pipe() -> tuple[int, int]:
     return moved[0], moved[1]
 
 
-def _how(code: int | None) -> str:
-    if code is None:
+def _how(status: int) -> str:
+    if status == UNTOLD:
         return "ends its process"
+    code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # a signal without a name
             return f"ends its process by {signal.Signals(-code).name}"
     return f"ends its process with exit code {abs(code)}"
