@@ -11,7 +11,7 @@ SUITE = Path(__file__).resolve().parents[1] / "suite"
 
 ORDER = (
     "__main__", "cli", "keeping", "proving", "showing", "options", "completion", "watch", "status", "estimate", "proof", "api", "finished", "loaded", "check", "settled", "execution", "report", "listeners", "store", "plan", "measures",
-    "training", "registry", "palette", "trial", "machine", "ops", "spec", "claim", "shown", "lines", "answers", "errors", "keys", "dropins",
+    "training", "registry", "palette", "trial", "machine", "ops", "spec", "claim", "shown", "lines", "answers", "errors", "keys", "kinship", "dropins",
 )  # fmt: skip
 """A room imports only from those that stand behind it here."""
 

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-SET_CHILD_SUBREAPER = 36
-SET_DEATH_SIGNAL = 1
-"""Options of prctl(2)."""
 
 PROC = Path("/proc")
 
 ENDING_SECONDS = 5.0
 """A process that has been killed and is still there after so long hangs in the kernel, and nobody can wait for it."""
-
-
-def _prctl(option: int, value: int) -> bool:
-    """Whether the system has this call and did it."""
-    if sys.platform != "linux":
-        return False
-    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-
-
-def adopt_orphans() -> bool:
-    """Become the parent of every process below this one whose own parent ends, so that none is lost sight of."""
-    return _prctl(SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent() -> bool:
-    """Be killed when the process that began this one ends, however it does."""
-    return _prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def seen() -> bool:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import processes
+from .. import kinship
 
 TELL_STACK = getattr(signal, "SIGUSR1", None)
 """A worker that gets this signal writes to its output where it stands."""
@@ -79,8 +79,8 @@ def serve(connection: Connection, output: int, folder: Path) -> NoReturn:
 def _prepare(output: int, folder: Path) -> None:
     _Process.serves = True
     os.setsid()
-    processes.die_with_parent()
-    processes.adopt_orphans()
+    kinship.die_with_parent()
+    kinship.adopt_orphans()
     for number in (1, 2):
         os.dup2(output, number)
     os.close(output)

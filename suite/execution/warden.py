@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
-from .. import dropins
+from .. import dropins, kinship
 from . import processes, serve
 from .executor import Bounds
 
@@ -251,7 +251,7 @@ def watch(run: Connection, folder: Path, room: int, roots: Sequence[Path], fatal
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    processes.adopt_orphans()
+    kinship.adopt_orphans()
     worker: Worker | None = None
     try:
         while True:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .. import kinship
 from ..errors import contained, writable
 
 GUARDED = False
@@ -133,6 +134,7 @@ class _Copy:
     def _do_and_end(self, actions: Mapping[int, Callable[[], object]], output: int) -> None:
         """What the copy does; it never returns."""
         try:
+            kinship.die_with_parent()
             os.setpgid(0, 0)  # Ctrl-C is for the process that waits, which ends this one
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for number in (1, 2):
@@ -144,7 +146,7 @@ class _Copy:
                 self._begun[:4] = number.to_bytes(4, "little")
                 os.write(1, BEGUN)
                 faulthandler.dump_traceback_later(0.9 * SECONDS, file=2)
-                signal.alarm(2 * SECONDS)  # where the process that waits for this one is gone
+                signal.alarm(2 * SECONDS)  # where the process that waits for this one is gone, and the system did not tell
                 with contained():
                     action()
             self._begun[:4] = (len(actions) + 1).to_bytes(4, "little")

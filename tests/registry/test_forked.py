@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -177,5 +178,28 @@ def test_nothing_stays_behind_that_an_action_began(tmp_path: Path) -> None:
     assert fatal(begins) == {}
     deadline = time.monotonic() + 10
     while Path(f"/proc/{noted.read_text()}/cmdline").exists() and Path(f"/proc/{noted.read_text()}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_a_copy_ends_with_the_process_that_is_killed() -> None:
+    code = """
+    import os, time
+    from suite.registry import forked
+
+    def sleeps():
+        print(os.getpid(), file=said, flush=True)
+        time.sleep(60)
+
+    with open(os.dup(1), "w") as said:
+        forked.fatal({0: sleeps})
+    """
+    with subprocess.Popen([sys.executable, "-c", dedent(code)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        copy = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{copy}/cmdline").exists() and Path(f"/proc/{copy}/cmdline").read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.05)
