@@ -306,6 +306,7 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Run the command: 0 all well, 1 a trial did not end well or a check says no, 2 the user's mistake, 130 interrupted (Ctrl-C, SIGTERM)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever began this may ignore it, and then nobody is told how processes end
     forked.GUARDED = True
     with contextlib.suppress(RuntimeError, ValueError, OSError):  # standard error may be closed
         faulthandler.enable()  # plugins are imported in this process, and planned once they are known to survive it: one that ends it is seen in the stack

@@ -157,10 +157,11 @@ def _unchecked(source: str, what: str) -> Finding:
 
 
 def _where(broken: Broken) -> str:
-    """The line of the plugin's file that it did not get past, as the stack has it."""
-    _, ended, stack = broken.traceback.rpartition("Current thread")  # as of a process that was ended, the innermost call first
-    lines = [line for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack) if Path(file).match(broken.source)]
-    innermost = 0 if ended else -1
+    """The line of the plugin's file that it did not get past, as the last stack has it."""
+    *_, stack = re.split(r"^(?=(?:Current thread|Thread|Traceback))", broken.traceback, flags=re.MULTILINE)
+    end = Path(broken.source).parts
+    lines = [line for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack) if Path(file).parts[-len(end) :] == end]
+    innermost = 0 if "(most recent call first)" in stack else -1
     return f"{broken.source}:{lines[innermost]}" if lines else ""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import machine
+from .. import dropins, machine
 from ..errors import SuiteError
 from ..store import unfinished
 from ..store.files import put, write
@@ -27,6 +27,7 @@ class Parcel:
 
     request: pickled, without its paths; paths: of files that it reads or writes and of folders whose files it does, as they are named here
     files: the content of those that are there; device: that it computes on; alike: what its machine must have in common with this one
+    fatal: how modules end the process that imports them
     """
 
     request: bytes
@@ -35,6 +36,7 @@ class Parcel:
     bounds: Bounds
     device: str
     alike: Mapping[str, str]
+    fatal: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def pack(call: Callable[..., Any], arguments: Sequence[Any], bounds: Bounds, dev
             files[path] = path.read_bytes()
     request, paths = io.BytesIO(), (*checkpoints, *folders)
     _Packer(request, paths).dump((call, tuple(arguments)))
-    return Parcel(request.getvalue(), paths, files, bounds, device, alike)
+    return Parcel(request.getvalue(), paths, files, bounds, device, alike, dict(dropins.FATAL))
 
 
 def lay_out(parcel: Parcel, home: Path) -> None:

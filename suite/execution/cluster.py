@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,19 +147,8 @@ def ship(folder: Path) -> str:
         path.append(shipped.name)
         for name in dropins.FOLDERS:
             if (root / name).is_dir():
-                shutil.copytree(root / name, shipped / name, ignore=_unshipped(name))
+                shutil.copytree(root / name, shipped / name, ignore=UNSHIPPED)
     return os.pathsep.join(path)
-
-
-def _unshipped(folder: str) -> Callable[[str, list[str]], set[str]]:
-    """What to leave out of a folder of drop-ins: besides what nobody imports, the files that end whichever process imports them."""
-
-    def ignore(path: str, names: list[str]) -> set[str]:
-        return UNSHIPPED(path, names) | {
-            name for name in names if f"{dropins.__name__}.{folder}.{name.removesuffix('.py')}" in dropins.FATAL
-        }
-
-    return ignore
 
 
 def here() -> Any:

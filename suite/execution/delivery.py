@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import dropins
 from ..errors import SuiteError
 from . import carrying
 from .carrying import News, Parcel
@@ -35,6 +36,7 @@ def deliver(parcel: Parcel, tell: Callable[[News], None], leaving: Callable[[], 
 
     tell: takes what is new of the call, the last of it before this returns; leaving: whether the call is to be left
     """
+    dropins.FATAL.update(parcel.fatal)
     printed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="suite-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)

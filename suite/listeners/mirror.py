@@ -82,9 +82,10 @@ class Mirror:
                 self._client.set_terminated(run_id, status="KILLED")
             if REPORTED in tags and tags.get(FOLDER) == self._folder and run.info.start_time > last:
                 last, self._unreported = run.info.start_time, run_id if tags[REPORTED] == "no" else ""
-            if TRIAL_KEY in tags:
+            key, own_run = tags.get(TRIAL_KEY, ""), tags.get(FOLDER) == self._folder
+            if key and (own_run or key not in seen):  # what another folder has written of a trial stands where there is none of this one's
                 unfinished = run.info.status == "RUNNING"  # whoever began it: its content is written before its files
-                seen[tags[TRIAL_KEY]] = (run_id, "" if unfinished else tags.get(CONTENT, ""))
+                seen[key] = (run_id, "" if unfinished else tags.get(CONTENT, ""))
         self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
 
     def show(self, trial: Trial, outcome: Outcome) -> None:
@@ -267,9 +268,9 @@ class Mirror:
         _, accepted = self._store.standing(trial.key)
         return {
             "suite.status": outcome.status,
-            "suite.reason": outcome.reason[:500],
+            "suite.reason": outcome.reason[: shown.LONGEST],
             **({"suite.last_step": str(outcome.last_step)} if outcome.last_step is not None else {}),
-            **({"suite.accepted": accepted.why[:500]} if accepted else {}),
+            **({"suite.accepted": accepted.why[: shown.LONGEST]} if accepted else {}),
             "suite.plugin_digest": digest({name: value for name, value in trial.sources.items() if ".dropins." in name}, 64),
             "mlflow.source.name": f"suite run {self._invocation.plan}",
             NOTE: shown.note(trial, outcome),

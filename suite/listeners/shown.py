@@ -16,6 +16,9 @@ from ..trial import Evaluation, Outcome, Trial
 CLEAN = 0
 """The step of the score without damage on a curve over severities, and of all that has one value: MLflow draws that as a bar."""
 
+LONGEST = 500
+"""Of a text that may be of any length, so many characters are shown."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -35,7 +38,7 @@ def note(trial: Trial, outcome: Outcome) -> str:
     """What a person would want to know of a trial, in a line of Markdown."""
     what = f"**{trial.variant.label}** on {trial.task.label}, T = {trial.length}, seed {trial.seed}, rate {trial.training.learning_rate:g}"
     if outcome.status not in {"ok", "diverged"}:
-        return f"{what}: {outcome.status}, {outcome.reason}"
+        return f"{what}: {outcome.status}, {outcome.reason[:LONGEST]}"
     learning = outcome.learning
     solved = f"solved at step {learning.steps_to_solve}" if learning and learning.steps_to_solve else "not solved"
     skill = next((value.value for value in values(trial, outcome) if value.name == "test/skill"), None)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import math
 import os
@@ -87,14 +88,20 @@ def _stray(path: Path) -> Found:
     package = sys.modules[f"{dropins.__name__}.{folder}"]
     package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
     name = f"{package.__name__}.{path.stem}"
+    spec = importlib.util.find_spec(name)
+    used = Path(spec.origin) if spec and spec.origin else path
 
-    def load() -> ModuleType:
-        module = importlib.import_module(name)
-        if module.__file__ and Path(module.__file__) != path:
-            raise SuiteError(f"has the name of {place(Path(module.__file__))}, which is used; rename one of the two files")
-        return module
+    def refuse() -> ModuleType:
+        raise SuiteError(f"has the name of {place(used)}, which is used; rename one of the two files")
 
-    return Found(str(path), name, load)
+    return Found(str(path), name, functools.partial(importlib.import_module, name)) if used == path else Found(str(path), "", refuse)
+
+
+def _say_slow(found: Found) -> None:
+    """Tell, at once, whom a command waits for."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error may be closed
+        sys.stderr.write(f"{found.source}: is still being imported, which is waited for up to {forked.SECONDS} s\n")
+        sys.stderr.flush()
 
 
 def _installed() -> Iterator[Found]:
@@ -126,8 +133,11 @@ class _Finder:
 
     def guarded(self, source: str, action: Callable[[], None]) -> None:
         """Do something with a plugin; what it raises is recorded, and shown wherever plugins are listed."""
+        own = os.getpid()
         with contained() as raised:
             action()
+        if os.getpid() != own:  # the plugin forked, and its child came back through the plugin's own code
+            os._exit(0)
         if isinstance(raised.error, Unavailable):
             self.unavailable.append(Broken(source, raised.reason))
         elif isinstance(raised.error, SuiteError):
@@ -171,7 +181,8 @@ class _Finder:
         bases = [_basis(each) for each in found]
         marks = [None if basis is None else Mark("imported", basis) for basis in bases]
         untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
-        fatal = forked.fatal({number: functools.partial(self._import_guarded, found[number]) for number in untried}) if untried else {}
+        actions = {number: functools.partial(self._rehearse, found[number]) for number in untried}
+        fatal = forked.fatal(actions, lambda number: _say_slow(found[number])) if actions else {}
         for number, ending in fatal.items():
             dropins.FATAL[found[number].module] = f"{ending.reason} when imported"
             self._printed[found[number].module] = ending.printed
@@ -179,6 +190,12 @@ class _Finder:
         for mark in well:
             mark.take_away()
         return well
+
+    def _rehearse(self, found: Found) -> None:
+        """Import a plugin, and take what it yields late, in a copy of the process."""
+        self._late.clear()
+        self._import_guarded(found)
+        self.measures()
 
     def _import_guarded(self, found: Found) -> None:
         self.guarded(found.source, functools.partial(self._import, found.source, found.load, found.versions))

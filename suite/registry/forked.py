@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +25,16 @@ GUARDED = False
 SECONDS = 120
 """An action that has not come through after so long hangs."""
 
+SLOW_SECONDS = 5
+"""Of an action that takes longer, it is said that it is waited for."""
+
 KEPT_BYTES = 16_000
 """Of what an action printed, so much of the end is kept."""
 
-UNTOLD = -1
-"""In place of how a process ended, where the system does not tell."""
+SPOILED, RAISED = 97, 98
+"""Exit codes of a copy that an action has left unusable, and of one in which an action has raised what stops a command."""
 
-BEGUN = b"\0"
-"""Stands before what each action prints."""
+REASONS = {SPOILED: "closes files that are not its own", RAISED: "raises what interrupts a command"}
 
 LOOK_SECONDS = 0.05
 """So often a copy is looked at that says nothing."""
@@ -45,8 +48,8 @@ class Fatal:
     printed: str
 
 
-def fatal(actions: Mapping[int, Callable[[], object]]) -> dict[int, Fatal]:
-    """Those of the actions, by their numbers, that end a process or never come to an end.
+def fatal(actions: Mapping[int, Callable[[], object]], slow: Callable[[int], object] = lambda _: None) -> dict[int, Fatal]:
+    """Those of the actions, by their numbers, that end a process, leave it unusable, or never come to an end; slow: hears of one that takes long.
 
     They are done one after another in a copy of this process, and nothing that they change in memory is seen here. What one raises is
     for the caller, who does it afterwards. Where a process cannot be copied, none is known to be fatal. To be called by a process that has
@@ -59,7 +62,7 @@ def fatal(actions: Mapping[int, Callable[[], object]]) -> dict[int, Fatal]:
             copy = _Copy(left)
         except OSError:  # too many processes or open files, or too little memory
             break
-        ended = copy.watch()
+        ended = copy.watch(slow)
         if not 0 < copy.begun <= len(left):  # all came through; or the copy itself did not
             break
         found[list(left)[copy.begun - 1]] = ended
@@ -74,9 +77,10 @@ class _Copy:
     """
 
     def __init__(self, actions: Mapping[int, Callable[[], object]]) -> None:
+        self._numbers = tuple(actions)
         self._begun = mmap.mmap(-1, 4)  # shared with the copy
-        self._seen, self._since = 0, time.monotonic()
-        self._printed = b""
+        self._seen, self._since, self._told = 0, time.monotonic(), False
+        self._printed, self._mark = b"", os.urandom(16)  # which stands before what each action prints
         self._output, output = _pipe()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # else the copy would print once more what waits here
@@ -92,38 +96,42 @@ class _Copy:
             raise
         finally:
             os.close(output)
+        with contextlib.suppress(OSError):  # it has done so itself, or ended
+            os.setpgid(self._pid, self._pid)
 
     @property
     def begun(self) -> int:
         return int.from_bytes(self._begun[:4], "little")
 
-    def watch(self) -> Fatal:
-        """Wait for its end, or end it where an action takes too long; what it has begun ends with it."""
+    def watch(self, slow: Callable[[int], object]) -> Fatal:
+        """Wait for its end, or end it where an action takes too long, with all of its process group; slow: hears of what takes long, once."""
         status: int | None = None
         hung = False
         try:
             while status is None and not hung:
                 self._read(LOOK_SECONDS)
+                now = time.monotonic()
                 if self.begun != self._seen:
-                    self._seen, self._since = self.begun, time.monotonic()
-                hung = time.monotonic() > self._since + SECONDS
+                    self._seen, self._since, self._told = self.begun, now, False
+                if now > self._since + SLOW_SECONDS and 0 < self._seen <= len(self._numbers) and not self._told:
+                    slow(self._numbers[self._seen - 1])
+                    self._told = True
+                hung = now > self._since + SECONDS
                 status = self._status()
         finally:  # of an interrupt, too
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):  # it was waited for already
+            if status is None:
+                os.kill(self._pid, signal.SIGKILL)  # it may have left its group
                 os.waitpid(self._pid, 0)
             self._read(0)  # a pipe holds no more than that
             os.close(self._output)
         reason = _how(status) if status is not None else f"has not come to an end after {SECONDS} s"
-        return Fatal(reason, writable(self._printed.rpartition(BEGUN)[2].decode(errors="replace")))
+        return Fatal(reason, writable(self._printed.rpartition(self._mark)[2].decode(errors="replace")))
 
     def _status(self) -> int | None:
         """How it ended, as the system says it; None while it lives."""
-        try:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-        except ChildProcessError:  # as where whoever began this process ignores how children end
-            return UNTOLD
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
         return status if pid else None
 
     def _read(self, seconds: float) -> None:
@@ -137,21 +145,42 @@ class _Copy:
             kinship.die_with_parent()
             os.setpgid(0, 0)  # Ctrl-C is for the process that waits, which ends this one
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            for number in (1, 2):
-                os.dup2(output, number)
             sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False) for number in (1, 2))
-            faulthandler.enable(2)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            for number, action in enumerate(actions.values(), 1):
-                self._begun[:4] = number.to_bytes(4, "little")
-                os.write(1, BEGUN)
-                faulthandler.dump_traceback_later(0.9 * SECONDS, file=2)
+            for position, action in enumerate(actions.values(), 1):
+                self._begin(position, output)
                 signal.alarm(2 * SECONDS)  # where the process that waits for this one is gone, and the system did not tell
-                with contained():
-                    action()
-            self._begun[:4] = (len(actions) + 1).to_bytes(4, "little")
-        finally:
-            os._exit(1)
+                _do(action)
+                if not all(os.path.sameopenfile(number, output) for number in (1, 2)):
+                    break
+            else:
+                self._begin(len(actions) + 1, output)
+        finally:  # what an action has spoiled may raise here
+            os._exit(SPOILED)
+
+    def _begin(self, position: int, output: int) -> None:
+        """Have an action, or the end of all, begin; what fails here is the fault of the action before."""
+        os.set_blocking(output, True)
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.write(output, self._mark)
+        faulthandler.enable(2)
+        faulthandler.dump_traceback_later(0.9 * SECONDS, file=2)
+        self._begun[:4] = position.to_bytes(4, "little")
+
+
+def _do(action: Callable[[], object]) -> None:
+    """Do an action in the copy, and in none that the action makes of it."""
+    own = os.getpid()
+    try:
+        with contained():
+            action()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(RAISED)
+    if os.getpid() != own:
+        os._exit(0)
 
 
 def _pipe() -> tuple[int, int]:
@@ -167,9 +196,9 @@ def _pipe() -> tuple[int, int]:
 
 
 def _how(status: int) -> str:
-    if status == UNTOLD:
-        return "ends its process"
     code = os.waitstatus_to_exitcode(status)
+    if code in REASONS:
+        return REASONS[code]
     if code < 0:
         with contextlib.suppress(ValueError):  # a signal without a name
             return f"ends its process by {signal.Signals(-code).name}"

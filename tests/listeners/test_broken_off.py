@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,19 @@ def test_a_trial_that_another_folder_left_unfinished_is_not_taken_for_whole(
     [child] = plan.children().values()
     assert child.info.status == "FINISHED"
     assert plan.artifacts(child) == [f"{done[0].key}.json", "source"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_two_folders_that_trained_the_same_trial_have_a_run_each(
+    whole: bool, plan: Pretended, tiny: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{plan.runs}/mlflow.db")
+    elsewhere = Pretended(tmp_path / "elsewhere", plan.machine)
+    trial, outcome = pair(tiny)
+    (elsewhere.run if whole else lambda theirs: killed(elsewhere, theirs))((trial, replace(outcome, train_seconds=9.0)))
+    ours = (trial, replace(outcome, train_seconds=3.0))
+    plan.run(ours)
+    for report in (True, False, True):
+        plan.run(before=(ours,), report=report)
+        folders = sorted(run.data.tags[database.FOLDER] for run in plan.shown() if database.TRIAL_KEY in run.data.tags)
+        assert folders == sorted([folder_of(plan.runs), folder_of(elsewhere.runs)])

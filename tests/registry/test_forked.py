@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -90,7 +91,11 @@ def test_an_interrupt_ends_the_copy_too(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.undo()
         raise KeyboardInterrupt
 
+    def late(_pid: int, _group: int) -> None:
+        raise PermissionError("it is not yet, or no longer, in a group of its own")
+
     monkeypatch.setattr(os, "fork", noted)
+    monkeypatch.setattr(os, "setpgid", late)
     monkeypatch.setattr(os, "waitpid", interrupted)
     with pytest.raises(KeyboardInterrupt):
         forked.fatal({0: lambda: time.sleep(60)})
@@ -115,7 +120,7 @@ def test_a_plugin_is_tried_once_for_each_state_of_its_files(monkeypatch: pytest.
     helper.write_text("")
     counts: list[int] = []
 
-    def counted(actions: dict[int, Callable[[], object]]) -> dict[int, forked.Fatal]:
+    def counted(actions: dict[int, Callable[[], object]], _: Callable[[int], object]) -> dict[int, forked.Fatal]:
         counts.append(len(actions))
         return {}
 
@@ -142,6 +147,77 @@ def test_each_action_has_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None
     assert fatal(lambda: time.sleep(2.5), lambda: time.sleep(2.5)) == {}
 
 
+def test_one_that_leaves_its_group_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "SECONDS", 2)
+
+    def leaves() -> None:
+        os.setpgid(0, os.getpgid(os.getppid()))
+        signal.alarm(0)
+        time.sleep(60)
+
+    start = time.monotonic()
+    assert fatal(leaves, well) == {0: "has not come to an end after 2 s"}
+    assert time.monotonic() - start < 20
+
+
+def test_it_is_said_once_which_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "SLOW_SECONDS", 0.5)
+    waited: list[str] = []
+    forked.fatal({7: well, 8: lambda: time.sleep(2), 9: well}, lambda number: waited.append(f"for {number}"))
+    assert waited == ["for 8"]
+
+
+def test_a_process_that_an_action_forks_blames_nobody() -> None:
+    def forks() -> None:
+        if os.fork() == 0:
+            time.sleep(0.3)
+
+    assert fatal(forks, lambda: time.sleep(0.28), exits, well) == {2: "ends its process with exit code 0"}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_spoils_the_standard_streams_is_found_and_not_the_next(number: int) -> None:
+    def closes() -> None:
+        os.close(number)
+
+    def closes_all() -> None:
+        os.closerange(0, 100)
+
+    def redirects() -> None:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), number)
+
+    def hastens() -> None:
+        os.set_blocking(number, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(number, b"more and more")
+
+    spoiled = "closes files that are not its own"
+    assert fatal(well, closes, well, closes_all, well, redirects, well, hastens, well) == {1: spoiled, 3: spoiled, 5: spoiled}
+
+
+def test_what_would_interrupt_the_command_is_found() -> None:
+    def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    ending = forked.fatal({0: interrupts, 1: well})[0]
+    assert ending.reason == "raises what interrupts a command"
+    assert "in interrupts" in ending.printed
+
+
+def test_zeros_that_are_printed_are_kept() -> None:
+    def says() -> None:
+        os.write(1, b"my last words\0")
+        os._exit(0)
+
+    assert forked.fatal({0: says})[0].printed == "my last words\0"
+
+
+def test_a_pipe_is_no_standard_stream() -> None:
+    code = "import os; os.closerange(0, 3); from suite.registry import forked; os._exit(sum(end < 3 for end in forked._pipe()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_what_is_printed_without_end_is_kept_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forked, "SECONDS", 2)
 
@@ -159,14 +235,6 @@ def test_closed_standard_streams_blame_nobody(tmp_path: Path) -> None:
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_where_the_system_does_not_tell_how_processes_end_it_is_found_out_all_the_same() -> None:
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    try:
-        assert fatal(well, exits, well) == {1: "ends its process"}
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 def test_nothing_stays_behind_that_an_action_began(tmp_path: Path) -> None:
