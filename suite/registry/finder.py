@@ -130,6 +130,7 @@ class _Finder:
         self.nouns: dict[type[Any], dict[str, Provided[Any]]] = {noun: {} for noun in HOOKS.values()}
         self._printed: dict[str, str] = {}
         self._late: list[tuple[Any, str, Mapping[str, str]]] = []
+        self._marks: list[Mark] = []
 
     def guarded(self, source: str, action: Callable[[], None]) -> None:
         """Do something with a plugin; what it raises is recorded, and shown wherever plugins are listed."""
@@ -164,19 +165,23 @@ class _Finder:
 
     def import_all(self, found: Sequence[Found]) -> None:
         """Import plugins one after another; of one that ends its process on import, that is said in place of importing it."""
-        marks = self._try([each for each in found if each.module not in dropins.FATAL]) if forked.GUARDED else []
+        if forked.GUARDED:
+            self._try([each for each in found if each.module not in dropins.FATAL])
         for each in found:
             if each.module in dropins.FATAL:
                 self.broken.append(Broken(each.source, dropins.FATAL[each.module], self._printed.get(each.module, "")))
             else:
                 self._import_guarded(each)
-        for mark in marks:
+
+    def remember(self) -> None:
+        """Mark the plugins that this process has imported and outlived, so that the next one need not try them."""
+        for mark in self._marks:
             mark.make()
 
-    def _try(self, found: Sequence[Found]) -> list[Mark]:
-        """Find out which plugins end a process that imports them; marks to make when all others are imported.
+    def _try(self, found: Sequence[Found]) -> None:
+        """Find out which plugins end a process that imports them.
 
-        A mark that stood is taken away meanwhile: should it mislead, this process ends, and the next one tries that plugin again.
+        Marks of the others are taken away until all is done: should one mislead, this process ends, and the next one tries that plugin again.
         """
         bases = [_basis(each) for each in found]
         marks = [None if basis is None else Mark("imported", basis) for basis in bases]
@@ -189,7 +194,7 @@ class _Finder:
         well = [mark for number, mark in enumerate(marks) if mark is not None and number not in fatal]
         for mark in well:
             mark.take_away()
-        return well
+        self._marks += well
 
     def _rehearse(self, found: Found) -> None:
         """Import a plugin, and take what it yields late, in a copy of the process."""
@@ -313,6 +318,7 @@ def discover(stray: Path | None = None) -> Registry:
     if stray:
         finder.import_all([_stray(stray)])
     finder.measures()
+    finder.remember()
     variants, tasks, corruptions, measures, listeners, sections, claims, executors = (
         dict(sorted(finder.nouns[kind].items())) for kind in HOOKS.values()
     )

@@ -74,14 +74,19 @@ def test_a_file_elsewhere_is_not_blamed_for_the_one_whose_name_it_has(tmp_path: 
     assert "has the name of" in " ".join(checked.stdout.split())
 
 
-@pytest.mark.parametrize("begun", [True, False])
-def test_a_mark_that_misleads_costs_one_command(begun: bool, tmp_path: Path) -> None:
-    """A file that ends its process only where a variable says so, which no mark knows of."""
-    text = "import os\nif os.environ.get('PRETENDED_BROKEN'):\n    os._exit(5)\n" + HEALTHY
+WHERE = {
+    "import": "import os\nif os.environ.get('PRETENDED_BROKEN'):\n    os._exit(5)\n" + HEALTHY,
+    "late hook": HEALTHY
+    + LATE.replace("os._exit(0)", "os.environ.get('PRETENDED_BROKEN') and os._exit(5)").replace("yield", "yield from ()"),
+}
+"""Files that end their process only where a variable says so, which no mark knows of."""
+
+
+@pytest.mark.parametrize("text", WHERE.values(), ids=WHERE)
+def test_a_mark_that_misleads_costs_one_command(text: str, tmp_path: Path) -> None:
     root, cache = folder(tmp_path / "root", mine=text), str(tmp_path / "cache")
-    if begun:
-        suite("list", "variants", "--path", root, cwd=tmp_path, XDG_CACHE_HOME=cache)
-        suite("list", "variants", "--path", root, cwd=tmp_path, code=5, XDG_CACHE_HOME=cache, PRETENDED_BROKEN="1")
+    suite("list", "variants", "--path", root, cwd=tmp_path, XDG_CACHE_HOME=cache)
+    suite("list", "variants", "--path", root, cwd=tmp_path, code=5, XDG_CACHE_HOME=cache, PRETENDED_BROKEN="1")
     listed = suite("list", "variants", "--path", root, cwd=tmp_path, XDG_CACHE_HOME=cache, PRETENDED_BROKEN="1")
     assert "mine.py: ends its process with exit code 5 when imported" in listed.stderr
 
