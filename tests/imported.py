@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import runpy
 import sys
 import time
@@ -21,9 +22,10 @@ def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     gc.freeze()
-    warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of NumPy's library, which copes with copies
     while line := sys.stdin.readline():
-        copy = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of NumPy's library, which copes with copies
+            copy = os.fork()
         if not copy:
             become(**json.loads(line))
             return
@@ -38,7 +40,8 @@ def say(number: int) -> None:
 
 def become(words: list[str], cwd: str, environment: dict[str, str], output: str, errors: str) -> None:
     """Be the command, as a process that had begun with it would."""
-    warnings.resetwarnings()
+    random.seed()
+    sys.modules["numpy"].random.seed()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -66,9 +66,16 @@ def _copied(words: Sequence[str], cwd: Path, surroundings: Mapping[str, str]) ->
         print(json.dumps(order), file=copied.stdin, flush=True)
         pid = int(copied.stdout.readline())
         late = threading.Timer(SECONDS, os.kill, (pid, signal.SIGKILL))
+        late.daemon = True
         late.start()
-        code = int(copied.stdout.readline())
-        late.cancel()
+        try:
+            code = int(copied.stdout.readline())
+        except BaseException:  # the next command must not take this one's end for its own
+            copied.kill()
+            _imported.cache_clear()
+            raise
+        finally:
+            late.cancel()
         return subprocess.CompletedProcess(words, code, output.read(), errors.read())
 
 

@@ -157,8 +157,9 @@ def _unchecked(source: str, what: str) -> Finding:
 
 
 def _where(broken: Broken) -> str:
-    """The line of the plugin's file that it did not get past, as the last stack has it."""
-    *_, stack = re.split(r"^(?=(?:Current thread|Thread|Traceback))", broken.traceback, flags=re.MULTILINE)
+    """The line of the plugin's file that it did not get past, as the stack of the thread has it that fell, or the last one."""
+    stacks = re.split(r"^(?=(?:Current thread|Thread) 0x|Traceback \(most recent call last\):)", broken.traceback, flags=re.MULTILINE)
+    stack = next((fell for fell in stacks if fell.startswith("Current thread")), stacks[-1])
     end = Path(broken.source).parts
     lines = [line for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack) if Path(file).parts[-len(end) :] == end]
     innermost = 0 if "(most recent call first)" in stack else -1

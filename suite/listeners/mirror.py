@@ -70,6 +70,7 @@ class Mirror:
     def look(self) -> None:
         """See what MLflow shows by now: when the mirror is made, and after a failure, where a call may have been carried out unanswered."""
         own, seen = {self._parent, *self._variants.values()}, {}
+        ranks: dict[str, tuple[bool, bool]] = {}
         last = -1
         for run in self._runs():
             run_id, tags = run.info.run_id, run.data.tags
@@ -82,10 +83,11 @@ class Mirror:
                 self._client.set_terminated(run_id, status="KILLED")
             if REPORTED in tags and tags.get(FOLDER) == self._folder and run.info.start_time > last:
                 last, self._unreported = run.info.start_time, run_id if tags[REPORTED] == "no" else ""
-            key, own_run = tags.get(TRIAL_KEY, ""), tags.get(FOLDER) == self._folder
-            if key and (own_run or key not in seen):  # what another folder has written of a trial stands where there is none of this one's
+            if key := tags.get(TRIAL_KEY):
                 unfinished = run.info.status == "RUNNING"  # whoever began it: its content is written before its files
-                seen[key] = (run_id, "" if unfinished else tags.get(CONTENT, ""))
+                rank = (tags.get(FOLDER) == self._folder, not unfinished)  # another folder's run stands where there is none of this one's
+                if rank >= ranks.get(key, rank):
+                    seen[key], ranks[key] = (run_id, "" if unfinished else tags.get(CONTENT, "")), rank
         self._shown, self._open = seen, [run_id for run_id in self._open if run_id in own]
 
     def show(self, trial: Trial, outcome: Outcome) -> None:

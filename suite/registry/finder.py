@@ -88,13 +88,20 @@ def _stray(path: Path) -> Found:
     package = sys.modules[f"{dropins.__name__}.{folder}"]
     package.__path__ = list(dict.fromkeys([*package.__path__, str(path.parent)]))
     name = f"{package.__name__}.{path.stem}"
+    if "." in path.stem:
+        return _refused(path, "no module can have such a name; rename the file, without a dot before its ending")
     spec = importlib.util.find_spec(name)
     used = Path(spec.origin) if spec and spec.origin else path
+    if used.resolve() != path.resolve():
+        return _refused(path, f"has the name of {place(used)}, which is used; rename one of the two files")
+    return Found(str(path), name, functools.partial(importlib.import_module, name))
 
-    def refuse() -> ModuleType:
-        raise SuiteError(f"has the name of {place(used)}, which is used; rename one of the two files")
 
-    return Found(str(path), name, functools.partial(importlib.import_module, name)) if used == path else Found(str(path), "", refuse)
+def _refused(path: Path, reason: str) -> Found:
+    def load() -> ModuleType:
+        raise SuiteError(reason)
+
+    return Found(str(path), "", load)
 
 
 def _say_slow(found: Found) -> None:
@@ -135,10 +142,12 @@ class _Finder:
     def guarded(self, source: str, action: Callable[[], None]) -> None:
         """Do something with a plugin; what it raises is recorded, and shown wherever plugins are listed."""
         own = os.getpid()
-        with contained() as raised:
-            action()
-        if os.getpid() != own:  # the plugin forked, and its child came back through the plugin's own code
-            os._exit(0)
+        try:
+            with contained() as raised:
+                action()
+        finally:
+            if os.getpid() != own:  # the plugin forked, and its child came back through the plugin's own code
+                os._exit(0)
         if isinstance(raised.error, Unavailable):
             self.unavailable.append(Broken(source, raised.reason))
         elif isinstance(raised.error, SuiteError):
@@ -186,8 +195,10 @@ class _Finder:
         bases = [_basis(each) for each in found]
         marks = [None if basis is None else Mark("imported", basis) for basis in bases]
         untried = [number for number, mark in enumerate(marks) if mark is None or not mark.stands()]
-        actions = {number: functools.partial(self._rehearse, found[number]) for number in untried}
-        fatal = forked.fatal(actions, lambda number: _say_slow(found[number])) if actions else {}
+        imports: list[forked.Action] = [(number, functools.partial(self._import_guarded, found[number])) for number in untried]
+        late: list[forked.Action] = [(number, functools.partial(self._ask_late, found[number])) for number in untried]
+        fatal = forked.fatal([*imports, *late], lambda number: _say_slow(found[number]))
+        forked.GUARDED = False
         for number, ending in fatal.items():
             dropins.FATAL[found[number].module] = f"{ending.reason} when imported"
             self._printed[found[number].module] = ending.printed
@@ -196,11 +207,13 @@ class _Finder:
             mark.take_away()
         self._marks += well
 
-    def _rehearse(self, found: Found) -> None:
-        """Import a plugin, and take what it yields late, in a copy of the process."""
-        self._late.clear()
-        self._import_guarded(found)
-        self.measures()
+    def _ask_late(self, found: Found) -> None:
+        """Take what a plugin yields late, in a copy of the process that has imported all that are tried."""
+        every = self._late
+        self._late = [late for late in every if late[1] == found.source]
+        if self._late:
+            self.measures()
+        self._late = every
 
     def _import_guarded(self, found: Found) -> None:
         self.guarded(found.source, functools.partial(self._import, found.source, found.load, found.versions))
@@ -314,9 +327,7 @@ def discover(stray: Path | None = None) -> Registry:
     """Import every drop-in and installed plugin once, and a file from anywhere if one is given; sort what they provide by name."""
     finder = _Finder()
     finder.built_in()
-    finder.import_all([*finder.drop_ins(), *_installed()])
-    if stray:
-        finder.import_all([_stray(stray)])
+    finder.import_all([*finder.drop_ins(), *_installed(), *([_stray(stray)] if stray else [])])
     finder.measures()
     finder.remember()
     variants, tasks, corruptions, measures, listeners, sections, claims, executors = (

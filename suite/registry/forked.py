@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import fcntl
@@ -13,14 +14,18 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .. import kinship
 from ..errors import contained, writable
 
+Action: TypeAlias = tuple[int, Callable[[], object]]
+"""What is to be done, and the number of whoever does it; one may do several things."""
+
 GUARDED = False
-"""Whether imports are tried in a copy of the process first: by commands, which have one thread and have computed nothing yet."""
+"""Whether imports are tried in a copy of the process first: by commands, until they have imported plugins, which may have begun threads."""
 
 SECONDS = 120
 """An action that has not come through after so long hangs."""
@@ -34,7 +39,7 @@ KEPT_BYTES = 16_000
 SPOILED, RAISED = 97, 98
 """Exit codes of a copy that an action has left unusable, and of one in which an action has raised what stops a command."""
 
-REASONS = {SPOILED: "closes files that are not its own", RAISED: "raises what interrupts a command"}
+REASONS = {SPOILED: "closes the standard streams", RAISED: "raises what interrupts a command"}
 
 LOOK_SECONDS = 0.05
 """So often a copy is looked at that says nothing."""
@@ -48,15 +53,16 @@ class Fatal:
     printed: str
 
 
-def fatal(actions: Mapping[int, Callable[[], object]], slow: Callable[[int], object] = lambda _: None) -> dict[int, Fatal]:
-    """Those of the actions, by their numbers, that end a process, leave it unusable, or never come to an end; slow: hears of one that takes long.
+def fatal(actions: Sequence[Action], slow: Callable[[int], object] = lambda _: None) -> dict[int, Fatal]:
+    """The numbers of those who end a process, leave it unusable, or never come to an end; slow: hears of one who takes long.
 
-    They are done one after another in a copy of this process, and nothing that they change in memory is seen here. What one raises is
-    for the caller, who does it afterwards. Where a process cannot be copied, none is known to be fatal. To be called by a process that has
-    one thread and has computed nothing: a copy has no other threads, but the locks that they held.
+    Their actions are done one after another in a copy of this process, and nothing that they change in memory is seen here; where one is
+    fatal, in another copy without all that the same one would do. What one raises is for the caller, who does it afterwards. Where a
+    process cannot be copied, nobody is known to be fatal. To be called by a process that has one thread and has computed nothing: a copy
+    has no other threads, but the locks that they held.
     """
     found: dict[int, Fatal] = {}
-    left = dict(actions)
+    left = list(actions)
     while left:
         try:
             copy = _Copy(left)
@@ -65,8 +71,9 @@ def fatal(actions: Mapping[int, Callable[[], object]], slow: Callable[[int], obj
         ended = copy.watch(slow)
         if not 0 < copy.begun <= len(left):  # all came through; or the copy itself did not
             break
-        found[list(left)[copy.begun - 1]] = ended
-        left = dict(list(left.items())[copy.begun :])
+        number, _ = left[copy.begun - 1]
+        found[number] = ended
+        left = [each for each in left if each[0] != number]
     return found
 
 
@@ -76,8 +83,8 @@ class _Copy:
     begun: how many actions it has begun; one more where all are done
     """
 
-    def __init__(self, actions: Mapping[int, Callable[[], object]]) -> None:
-        self._numbers = tuple(actions)
+    def __init__(self, actions: Sequence[Action]) -> None:
+        self._actions = actions
         self._begun = mmap.mmap(-1, 4)  # shared with the copy
         self._seen, self._since, self._told = 0, time.monotonic(), False
         self._printed, self._mark = b"", os.urandom(16)  # which stands before what each action prints
@@ -90,14 +97,12 @@ class _Copy:
                 warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of NumPy's library, which copes with copies
                 self._pid = os.fork()
             if self._pid == 0:
-                self._do_and_end(actions, output)
+                self._do_and_end(output)
         except OSError:
             os.close(self._output)
             raise
         finally:
             os.close(output)
-        with contextlib.suppress(OSError):  # it has done so itself, or ended
-            os.setpgid(self._pid, self._pid)
 
     @property
     def begun(self) -> int:
@@ -113,8 +118,8 @@ class _Copy:
                 now = time.monotonic()
                 if self.begun != self._seen:
                     self._seen, self._since, self._told = self.begun, now, False
-                if now > self._since + SLOW_SECONDS and 0 < self._seen <= len(self._numbers) and not self._told:
-                    slow(self._numbers[self._seen - 1])
+                if now > self._since + SLOW_SECONDS and 0 < self._seen <= len(self._actions) and not self._told:
+                    slow(self._actions[self._seen - 1][0])
                     self._told = True
                 hung = now > self._since + SECONDS
                 status = self._status()
@@ -122,7 +127,7 @@ class _Copy:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
             if status is None:
-                os.kill(self._pid, signal.SIGKILL)  # it may have left its group
+                os.kill(self._pid, signal.SIGKILL)  # it may have made no group of its own yet
                 os.waitpid(self._pid, 0)
             self._read(0)  # a pipe holds no more than that
             os.close(self._output)
@@ -137,24 +142,30 @@ class _Copy:
     def _read(self, seconds: float) -> None:
         """Take what it has printed, if something comes within so long."""
         if select.select([self._output], [], [], seconds)[0]:
-            self._printed = (self._printed + os.read(self._output, 1 << 16))[-KEPT_BYTES:]
+            printed = os.read(self._output, 1 << 16)
+            self._printed = (self._printed + printed)[-KEPT_BYTES:]
+            if not printed:  # it has closed its end
+                time.sleep(seconds)
 
-    def _do_and_end(self, actions: Mapping[int, Callable[[], object]], output: int) -> None:
+    def _do_and_end(self, output: int) -> None:
         """What the copy does; it never returns."""
         try:
             kinship.die_with_parent()
-            os.setpgid(0, 0)  # Ctrl-C is for the process that waits, which ends this one
+            os.setsid()  # Ctrl-C is for the process that waits, which ends this one; and nobody is asked anything
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False) for number in (1, 2))
+            streams = [os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False) for number in (1, 2)]
+            sys.stdout, sys.stderr = streams
+            atexit._clear()  # what is to be done at the end of the process that goes on
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            for position, action in enumerate(actions.values(), 1):
+            for position, (_, action) in enumerate(self._actions, 1):
                 self._begin(position, output)
                 signal.alarm(2 * SECONDS)  # where the process that waits for this one is gone, and the system did not tell
                 _do(action)
-                if not all(os.path.sameopenfile(number, output) for number in (1, 2)):
+                if any(stream.closed or not os.fstat(stream.fileno()) for stream in streams):
                     break
             else:
-                self._begin(len(actions) + 1, output)
+                self._begin(len(self._actions) + 1, output)
+                _do(atexit._run_exitfuncs)
         finally:  # what an action has spoiled may raise here
             os._exit(SPOILED)
 

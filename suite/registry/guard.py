@@ -49,7 +49,7 @@ def watched() -> Iterator[None]:
     before = shared()
     changed: list[str] = []
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with _prints_aside():
             yield
     finally:  # an import that fails half-way may have changed things, too
         changed += [name for name, (value, _) in shared().items() if value != before[name][0]]
@@ -59,6 +59,23 @@ def watched() -> Iterator[None]:
     if changed:
         names = " and ".join(changed)
         raise SuiteError(f"changes {names} when imported, which all plugins share; leave it as it is, and draw at random in build and draw")
+
+
+@contextlib.contextmanager
+def _prints_aside() -> Iterator[None]:
+    """Lead what is printed to standard error, by a stream that a plugin may wrap, replace or close without harm to that."""
+    with contextlib.ExitStack() as stack:
+        stream: Any = sys.stderr
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed, or has no file, as in a notebook
+            stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+            stack.callback(_close, stream)
+        with contextlib.redirect_stdout(stream):
+            yield
+
+
+def _close(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        stream.close()
 
 
 @contextlib.contextmanager

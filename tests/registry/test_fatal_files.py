@@ -35,7 +35,7 @@ def suite_measures(corruptions):
 """
 
 HARMFUL = {
-    "closes": ("import os\nos.close(1)\n", "closes files that are not its own when imported"),
+    "closes": ("import os\nos.close(1)\n", "closes the standard streams when imported"),
     "interrupts": ("raise KeyboardInterrupt\n", "raises what interrupts a command when imported"),
     "late": (LATE, "ends its process with exit code 0 when imported"),
     "ends": ("import os\nos._exit(3)\n", "ends its process with exit code 3 when imported"),
@@ -58,6 +58,31 @@ def test_each_is_named_and_the_healthy_one_is_there(tmp_path: Path) -> None:
         for name, (_, reason) in HARMFUL.items():
             assert f"{root}/plugins/a_{name}.py: {reason}" in listed.stderr
         assert listed.stderr.count("when imported") == len(HARMFUL)
+
+
+def test_one_that_wraps_a_stream_anew_is_as_good_as_any(tmp_path: Path) -> None:
+    wraps = "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\nprint('wrapped')\n"
+    root = folder(tmp_path / "root", a_wraps=wraps + HEALTHY.replace("innocent", "wrapping"), prints="print('unharmed')\n" + HEALTHY)
+    listed = suite("list", "variants", "--path", root, cwd=tmp_path)
+    assert [listed.stdout.count(name) for name in ("innocent", "wrapping")] == [1, 1]
+    assert listed.stderr.split() == ["wrapped", "unharmed"]
+
+
+@pytest.mark.parametrize(
+    "harm", ["signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "torch.ones(2_000_000).exp()"], ids=["children", "threads"]
+)
+def test_a_file_elsewhere_is_tried_before_others_can_harm_it(harm: str, tmp_path: Path) -> None:
+    text = f"import signal\nimport torch\n\n{harm}\n" + HEALTHY
+    root = folder(tmp_path / "root", first=text.replace("innocent", "first"))
+    other = folder(tmp_path / "other", mine=text)
+    checked = suite("check", other / "plugins" / "mine.py", "--path", root, cwd=tmp_path, OMP_NUM_THREADS="2", code=1)  # it learns nothing
+    assert "when imported" not in checked.stdout
+
+
+def test_a_file_whose_name_no_module_can_have(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", **{"mine.v2": HEALTHY})
+    checked = suite("check", root / "plugins" / "mine.v2.py", cwd=tmp_path, code=1)
+    assert "no module can have such a name" in " ".join(checked.stdout.split())
 
 
 def test_one_that_forks_does_not_double_the_command(tmp_path: Path) -> None:

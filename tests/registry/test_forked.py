@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -42,7 +43,7 @@ def falls() -> None:
 
 
 def fatal(*actions: Callable[[], object]) -> dict[int, str]:
-    return {number: ending.reason for number, ending in forked.fatal(dict(enumerate(actions))).items()}
+    return {number: ending.reason for number, ending in forked.fatal(list(enumerate(actions))).items()}
 
 
 def test_what_comes_through_or_raises_is_not_fatal_and_changes_nothing_here() -> None:
@@ -61,8 +62,8 @@ def test_each_that_ends_its_process_is_found_beside_the_others() -> None:
 
 
 def test_what_it_printed_and_where_it_stood_are_kept() -> None:
-    assert forked.fatal({0: exits})[0].printed == "my last words"
-    assert "in falls" in forked.fatal({0: falls})[0].printed
+    assert forked.fatal([(0, exits)])[0].printed == "my last words"
+    assert "in falls" in forked.fatal([(0, falls)])[0].printed
 
 
 def test_one_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ def test_one_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     start = time.monotonic()
-    ending = forked.fatal({0: well, 1: hangs})[1]
+    ending = forked.fatal([(0, well), (1, hangs)])[1]
     assert ending.reason == "has not come to an end after 2 s"
     assert "in hangs" in ending.printed
     assert time.monotonic() - start < 20
@@ -91,14 +92,14 @@ def test_an_interrupt_ends_the_copy_too(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    def late(_pid: int, _group: int) -> None:
-        raise PermissionError("it is not yet, or no longer, in a group of its own")
+    def late() -> None:
+        """The copy is in no group of its own yet."""
 
     monkeypatch.setattr(os, "fork", noted)
-    monkeypatch.setattr(os, "setpgid", late)
+    monkeypatch.setattr(os, "setsid", late)
     monkeypatch.setattr(os, "waitpid", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        forked.fatal({0: lambda: time.sleep(60)})
+        forked.fatal([(0, lambda: time.sleep(60))])
     with pytest.raises(ProcessLookupError):
         os.kill(copies[0], 0)
 
@@ -120,17 +121,18 @@ def test_a_plugin_is_tried_once_for_each_state_of_its_files(monkeypatch: pytest.
     helper.write_text("")
     counts: list[int] = []
 
-    def counted(actions: dict[int, Callable[[], object]], _: Callable[[int], object]) -> dict[int, forked.Fatal]:
-        counts.append(len(actions))
+    def counted(actions: list[forked.Action], _: Callable[[int], object]) -> dict[int, forked.Fatal]:
+        counts.append(len({number for number, _ in actions}))
         return {}
 
     monkeypatch.setattr(forked, "fatal", counted)
     for text in ("", "", "tried = 'anew'\n"):
+        monkeypatch.setattr(forked, "GUARDED", True)
         helper.write_text(text)
         with found_beside(tmp_path):
             discover()
-    assert counts[0] > counts[1] == 1
-    assert len(counts) == 2
+    assert counts[0] > counts[2] == 1
+    assert counts[1] == 0
 
 
 def test_a_home_that_cannot_be_read_is_no_hindrance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -147,23 +149,10 @@ def test_each_action_has_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None
     assert fatal(lambda: time.sleep(2.5), lambda: time.sleep(2.5)) == {}
 
 
-def test_one_that_leaves_its_group_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "SECONDS", 2)
-
-    def leaves() -> None:
-        os.setpgid(0, os.getpgid(os.getppid()))
-        signal.alarm(0)
-        time.sleep(60)
-
-    start = time.monotonic()
-    assert fatal(leaves, well) == {0: "has not come to an end after 2 s"}
-    assert time.monotonic() - start < 20
-
-
 def test_it_is_said_once_which_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forked, "SLOW_SECONDS", 0.5)
     waited: list[str] = []
-    forked.fatal({7: well, 8: lambda: time.sleep(2), 9: well}, lambda number: waited.append(f"for {number}"))
+    forked.fatal([(7, well), (8, lambda: time.sleep(2)), (9, well)], lambda number: waited.append(f"for {number}"))
     assert waited == ["for 8"]
 
 
@@ -183,8 +172,11 @@ def test_who_spoils_the_standard_streams_is_found_and_not_the_next(number: int) 
     def closes_all() -> None:
         os.closerange(0, 100)
 
+    def closes_the_object() -> None:
+        (sys.stdout, sys.stderr)[number - 1].close()
+
     def redirects() -> None:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), number)
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
 
     def hastens() -> None:
         os.set_blocking(number, False)
@@ -192,15 +184,17 @@ def test_who_spoils_the_standard_streams_is_found_and_not_the_next(number: int) 
             while True:
                 os.write(number, b"more and more")
 
-    spoiled = "closes files that are not its own"
-    assert fatal(well, closes, well, closes_all, well, redirects, well, hastens, well) == {1: spoiled, 3: spoiled, 5: spoiled}
+    spoiled = "closes the standard streams"
+    assert fatal(well, closes, well, closes_all, well, closes_the_object, well, redirects, well, hastens, well) == dict.fromkeys(
+        (1, 3, 5), spoiled
+    )
 
 
 def test_what_would_interrupt_the_command_is_found() -> None:
     def interrupts() -> None:
         raise KeyboardInterrupt
 
-    ending = forked.fatal({0: interrupts, 1: well})[0]
+    ending = forked.fatal([(0, interrupts), (1, well)])[0]
     assert ending.reason == "raises what interrupts a command"
     assert "in interrupts" in ending.printed
 
@@ -210,7 +204,41 @@ def test_zeros_that_are_printed_are_kept() -> None:
         os.write(1, b"my last words\0")
         os._exit(0)
 
-    assert forked.fatal({0: says})[0].printed == "my last words\0"
+    assert forked.fatal([(0, says)])[0].printed == "my last words\0"
+
+
+def test_what_is_done_at_the_end_of_a_process_is_done_in_the_copy_for_what_was_begun_there(tmp_path: Path) -> None:
+    lock, other = tmp_path / "lock", tmp_path / "other"
+    other.mkdir()
+
+    def locks() -> None:
+        lock.mkdir()
+        atexit.register(lock.rmdir)
+
+    atexit.register(other.rmdir)
+    try:
+        assert fatal(locks, exits, well) == {1: "ends its process with exit code 0"}
+    finally:
+        atexit.unregister(other.rmdir)
+    assert (lock.exists(), other.exists()) == (True, True)  # of the copy that ended, nothing was put away
+    lock.rmdir()
+    assert fatal(locks, well) == {}
+    assert not lock.exists()
+
+
+def test_whoever_is_fatal_is_asked_nothing_more() -> None:
+    """And all others are, in one copy."""
+    made: list[str] = []
+
+    def late() -> None:
+        if made == ["first", "third"]:
+            os._exit(4)
+
+    actions = [(1, lambda: made.append("first")), (2, exits), (3, lambda: made.append("third")), (2, well), (3, late)]
+    assert {number: ending.reason for number, ending in forked.fatal(actions).items()} == {
+        2: "ends its process with exit code 0",
+        3: "ends its process with exit code 4",
+    }
 
 
 def test_a_pipe_is_no_standard_stream() -> None:
@@ -225,7 +253,7 @@ def test_what_is_printed_without_end_is_kept_in_part(monkeypatch: pytest.MonkeyP
         while True:
             os.write(1, b"more and more\n" * 1000)
 
-    assert len(forked.fatal({0: prints})[0].printed) <= forked.KEPT_BYTES
+    assert len(forked.fatal([(0, prints)])[0].printed) <= forked.KEPT_BYTES
 
 
 def test_closed_standard_streams_blame_nobody(tmp_path: Path) -> None:
@@ -261,7 +289,7 @@ def test_a_copy_ends_with_the_process_that_is_killed() -> None:
         time.sleep(60)
 
     with open(os.dup(1), "w") as said:
-        forked.fatal({0: sleeps})
+        forked.fatal([(0, sleeps)])
     """
     with subprocess.Popen([sys.executable, "-c", dedent(code)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
