@@ -151,8 +151,9 @@ class SlurmPool:
                 self._take_mail()
                 self._look_for_lost()
         except BaseException as error:  # nobody waits for ever
-            reason = f"executor 'slurm': {type(error).__name__}: {error}; what is finished is kept"
-            self._gone = error if isinstance(error, Gone) else Gone(reason)
+            removed = isinstance(error, FileNotFoundError) and not self._folder.exists()
+            why = f"{self._folder} was removed while the run was at work" if removed else f"{type(error).__name__}: {error}"
+            self._gone = Gone(f"executor 'slurm': {why}; what is finished is kept")
             self._give_up(self._gone)
 
     def _give_up(self, error: Gone) -> None:
@@ -171,9 +172,7 @@ class SlurmPool:
                 os.utime(self._folder / jobs.PRESENT)
             except FileNotFoundError:
                 if not self._leaving:
-                    raise Gone(
-                        f"executor 'slurm': {self._folder} was removed while the run was at work; what is finished is kept"
-                    ) from None
+                    raise
 
     def _room(self) -> int:
         """So many calls may be submitted now: an array does so many at once by itself, but knows of no other, which has what room it leaves."""

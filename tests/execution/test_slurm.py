@@ -343,9 +343,11 @@ def test_a_job_that_slurm_begins_again_by_itself_is_not_taken_to_be_lost(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
-def test_a_folder_that_is_removed_ends_the_run(tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seconds", [0.1, 1e9], ids=["touched", "read"])
+def test_a_folder_that_is_removed_ends_the_run(seconds: float, tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is missed when it is touched, or when the mail is read."""
     assert slurm
-    monkeypatch.setattr(jobs, "TOUCH_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "TOUCH_SECONDS", seconds)
     with batch_pool(tmp_path, 2) as pool:
         working = pool.submit(_wait_for, tmp_path / "go", tmp_path / "begun")
         soon((tmp_path / "begun").exists)
