@@ -37,13 +37,13 @@ def check(
     _path: SearchPath = None,
 ) -> None:
     """Test plugins against the contract, or this machine against published results; each check says what it means and what to do."""
-    from .registry.finder import discover
+    from .check.target import known_with
 
     if bool(target) == against_reference:
         raise SuiteError("check: name a plugin, a file, a package or all; or say --against-reference, alone")
     if against_reference and (long or as_json):
         raise SuiteError("check: --against-reference knows neither --long nor --json")
-    for note in discover().notes:
+    for note in known_with(target).notes:
         warn(note)
     failed = _reference() if against_reference else _contract(target, long, as_json)
     if failed:

@@ -54,12 +54,17 @@ def _known(name: str) -> bool:
     return any(name.casefold() == known.casefold() for known in _names(discover()))
 
 
+def known_with(target: str) -> Registry:
+    """All plugins, with those of a file that is to be checked and lies in none of the folders that drop-ins are looked for in."""
+    path = Path(target).resolve()
+    within = any(path.parent == root / folder for root in dropins.ROOTS for folder in dropins.FOLDERS)
+    return discover(path) if target.endswith(".py") and path.is_file() and not within else discover()
+
+
 def _file(path: Path) -> Target:
     if not path.is_file():
         raise SuiteError(f"{path}: no such file")
-    path = path.resolve()
-    within = any(path.parent == root / folder for root in dropins.ROOTS for folder in dropins.FOLDERS)
-    registry = discover() if within else discover(path)
+    registry, path = known_with(str(path)), path.resolve()
     sources = {str(path), place(path)}
     target = _gathered(
         registry,
