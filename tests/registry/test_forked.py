@@ -46,6 +46,14 @@ def fatal(*actions: Callable[[], object]) -> dict[int, str]:
     return {number: ending.reason for number, ending in forked.fatal(list(enumerate(actions))).items()}
 
 
+def soon_gone(pid: int) -> None:
+    """Wait until a process is no longer there, or has ended and is not yet waited for."""
+    deadline, words = time.monotonic() + 10, Path(f"/proc/{pid}/cmdline")
+    while words.exists() and words.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_what_comes_through_or_raises_is_not_fatal_and_changes_nothing_here() -> None:
     assert fatal(well, raises, well) == {}
     assert done == []
@@ -272,10 +280,7 @@ def test_nothing_stays_behind_that_an_action_began(tmp_path: Path) -> None:
         noted.write_text(str(subprocess.Popen(["sleep", "97"]).pid))
 
     assert fatal(begins) == {}
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{noted.read_text()}/cmdline").exists() and Path(f"/proc/{noted.read_text()}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    soon_gone(int(noted.read_text()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
@@ -295,7 +300,4 @@ def test_a_copy_ends_with_the_process_that_is_killed() -> None:
         assert parent.stdout is not None
         copy = int(parent.stdout.readline())
         parent.kill()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{copy}/cmdline").exists() and Path(f"/proc/{copy}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    soon_gone(copy)
